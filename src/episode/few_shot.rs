@@ -1,0 +1,187 @@
+//! N-way K-shot tasks (Vinyals et al. 2016, §4.1), with a fixed or a varying number of ways and shots.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use ndarray::Array4;
+use rand::Rng as _;
+use rand::seq::SliceRandom as _;
+use rand::seq::index::sample;
+use serde::{Deserialize, Serialize};
+
+use super::{Episode, Labelled, Targets, Tasks, Unlabelled};
+use crate::dataset::{ClassSet, Split};
+use crate::rng::stream;
+use crate::{Error, Result};
+
+/// A number, or a range it is drawn from uniformly: `5` or `3-8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "CountText", into = "CountText")]
+pub struct Count {
+    min: usize,
+    max: usize,
+}
+
+impl Count {
+    /// Always `n`.
+    pub const fn fixed(n: usize) -> Self {
+        Self { min: n, max: n }
+    }
+
+    /// Uniform over `min..=max`.
+    ///
+    /// # Errors
+    /// When `min` is 0 or above `max`.
+    pub fn range(min: usize, max: usize) -> Result<Self> {
+        if min == 0 || min > max {
+            return Err(Error::invalid(format!(
+                "`{min}-{max}` is not a range of counts: it must start at 1 or more and not run backwards"
+            )));
+        }
+        Ok(Self { min, max })
+    }
+
+    /// The smallest it can be.
+    pub fn min(self) -> usize {
+        self.min
+    }
+
+    /// The largest it can be.
+    pub fn max(self) -> usize {
+        self.max
+    }
+}
+
+impl FromStr for Count {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let number = |part: &str| {
+            part.trim()
+                .parse::<usize>()
+                .map_err(|_| Error::invalid(format!("`{text}` is not a count: write `5` or `3-8`")))
+        };
+        match text.split_once('-') {
+            Some((min, max)) => Self::range(number(min)?, number(max)?),
+            None => number(text).and_then(|n| Self::range(n, n)),
+        }
+    }
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.min == self.max { write!(f, "{}", self.min) } else { write!(f, "{}-{}", self.min, self.max) }
+    }
+}
+
+/// How a [`Count`] is written in a file: `5` or `"3-8"`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum CountText {
+    Number(usize),
+    Text(String),
+}
+
+impl TryFrom<CountText> for Count {
+    type Error = Error;
+
+    fn try_from(text: CountText) -> Result<Self> {
+        match text {
+            CountText::Number(n) => Self::range(n, n),
+            CountText::Text(text) => text.parse(),
+        }
+    }
+}
+
+impl From<Count> for CountText {
+    fn from(count: Count) -> Self {
+        if count.min == count.max { Self::Number(count.min) } else { Self::Text(count.to_string()) }
+    }
+}
+
+/// N-way K-shot tasks with Q queries a class, over the classes of a set.
+pub struct FewShot {
+    set: Arc<ClassSet>,
+    ways: Count,
+    shots: Count,
+    queries: usize,
+    split: Split,
+    seed: u64,
+}
+
+impl FewShot {
+    /// Checks that every task of this kind can be drawn.
+    ///
+    /// # Errors
+    /// When there are fewer classes than ways, or a class has fewer examples than shots + queries.
+    pub fn new(
+        set: Arc<ClassSet>,
+        ways: Count,
+        shots: Count,
+        queries: usize,
+        split: Split,
+        seed: u64,
+    ) -> Result<Self> {
+        check_classes(&set, ways.max(), split)?;
+        check_examples(&set, shots.max() + queries, &format!("{shots} shots + {queries} queries"), split)?;
+        Ok(Self { set, ways, shots, queries, split, seed })
+    }
+}
+
+/// Refuses more classes in a task than the split has.
+pub(super) fn check_classes(set: &ClassSet, wanted: usize, split: Split) -> Result<()> {
+    let there = set.classes().len();
+    if wanted > there {
+        return Err(Error::invalid(format!(
+            "a task of {wanted} classes cannot be drawn from the {} split, which has {there}; ask for fewer ways",
+            split.name()
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses a class with fewer examples than a task takes of it, naming it.
+pub(super) fn check_examples(set: &ClassSet, wanted: usize, why: &str, split: Split) -> Result<()> {
+    match set.classes().iter().find(|class| class.images.len() < wanted) {
+        Some(class) => Err(Error::invalid(format!(
+            "class `{}` of the {} split has {} examples, but {why} take {wanted}; ask for fewer, or leave the class out",
+            class.name,
+            split.name(),
+            class.images.len()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Copies examples, each (class of the set, place in it, label), into a labelled array.
+pub(super) fn gather(set: &ClassSet, picks: &[(usize, usize, usize)]) -> Labelled {
+    let [channels, height, width] = set.shape();
+    let mut inputs = Array4::zeros((picks.len(), channels, height, width));
+    if let Some(values) = inputs.as_slice_mut() {
+        for (&(class, place, _), out) in picks.iter().zip(values.chunks_exact_mut(channels * height * width))
+        {
+            set.copy_example(class, place, out);
+        }
+    }
+    let labels = picks.iter().map(|&(_, _, label)| label).collect();
+    Labelled { examples: Unlabelled { inputs }, targets: Targets::Classes(labels) }
+}
+
+impl Tasks for FewShot {
+    fn episode(&self, index: u64) -> Result<Episode> {
+        let mut rng = stream(self.seed, &format!("episode/{}", self.split.name()), index);
+        let ways = rng.random_range(self.ways.min..=self.ways.max);
+        let classes: Vec<usize> = sample(&mut rng, self.set.classes().len(), ways).into_vec();
+        let (mut support, mut query) = (Vec::new(), Vec::with_capacity(ways * self.queries));
+        for (label, &class) in classes.iter().enumerate() {
+            let shots = rng.random_range(self.shots.min..=self.shots.max);
+            let mut places =
+                sample(&mut rng, self.set.classes()[class].images.len(), shots + self.queries).into_vec();
+            places.shuffle(&mut rng);
+            support.extend(places[..shots].iter().map(|&place| (class, place, label)));
+            query.extend(places[shots..].iter().map(|&place| (class, place, label)));
+        }
+        Ok(Episode { index, support: gather(&self.set, &support), query: gather(&self.set, &query), classes })
+    }
+}

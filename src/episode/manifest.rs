@@ -1,0 +1,121 @@
+//! Tasks fixed in a JSON file, so that another program's episodes can be repeated.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::few_shot::gather;
+use super::{Episode, Tasks};
+use crate::dataset::ClassSet;
+use crate::{Error, Result};
+
+/// The file: `{"episodes": [{"support": [{"file": "CLASS/FILE", "label": 0}, …], "query": […]}, …]}`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestFile {
+    episodes: Vec<ManifestEpisode>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestEpisode {
+    support: Vec<ManifestExample>,
+    query: Vec<ManifestExample>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ManifestExample {
+    file: String,
+    label: usize,
+}
+
+/// An example of an episode: (class of the set, place in it, label).
+type Pick = (usize, usize, usize);
+
+/// Tasks read from a manifest, resolved against a class set.
+pub struct Manifest {
+    path: PathBuf,
+    set: Arc<ClassSet>,
+    episodes: Vec<(Vec<Pick>, Vec<Pick>)>,
+}
+
+impl Manifest {
+    /// Reads a manifest and looks up every file it names.
+    ///
+    /// # Errors
+    /// When it cannot be read or parsed, names a file the set lacks, has an episode without support, or labels that
+    /// skip a number or are asked of a query only.
+    pub fn read(path: &Path, set: Arc<ClassSet>) -> Result<Self> {
+        let text =
+            fs::read_to_string(path).map_err(|error| Error::io("reading the manifest", path, error))?;
+        let file: ManifestFile = serde_json::from_str(&text).map_err(|error| {
+            Error::invalid(format!("the manifest {} is not as expected: {error}", path.display()))
+        })?;
+        let names = set.example_names();
+        let place = |number: usize, example: &ManifestExample| {
+            names.get(&example.file).map(|&(class, place)| (class, place, example.label)).ok_or_else(|| {
+                Error::invalid(format!(
+                    "the manifest {}, episode {number}: there is no `{}` in this split; names are CLASS/FILE as in `{}`",
+                    path.display(),
+                    example.file,
+                    names.keys().min().map_or("", String::as_str)
+                ))
+            })
+        };
+        let mut episodes = Vec::with_capacity(file.episodes.len());
+        for (number, episode) in file.episodes.iter().enumerate() {
+            let picks = |examples: &[ManifestExample]| {
+                examples.iter().map(|e| place(number, e)).collect::<Result<Vec<_>>>()
+            };
+            let (support, query) = (picks(&episode.support)?, picks(&episode.query)?);
+            let ways = support.iter().map(|pick| pick.2 + 1).max().unwrap_or(0);
+            let missing = (0..ways).find(|label| support.iter().all(|pick| pick.2 != *label));
+            let wrong = match (ways, missing, query.iter().find(|pick| pick.2 >= ways)) {
+                (0, ..) => Some("has no support".to_owned()),
+                (_, Some(label), _) => {
+                    Some(format!("labels must be 0, 1, 2 …, but no support example has {label}"))
+                }
+                (_, _, Some(pick)) => {
+                    Some(format!("a query has label {}, which no support example has", pick.2))
+                }
+                _ => None,
+            };
+            if let Some(wrong) = wrong {
+                return Err(Error::invalid(format!(
+                    "the manifest {}, episode {number}: {wrong}",
+                    path.display()
+                )));
+            }
+            episodes.push((support, query));
+        }
+        if episodes.is_empty() {
+            return Err(Error::invalid(format!("the manifest {} has no episodes", path.display())));
+        }
+        Ok(Self { path: path.to_path_buf(), set, episodes })
+    }
+}
+
+impl Tasks for Manifest {
+    fn episode(&self, index: u64) -> Result<Episode> {
+        let (support, query) = self.episodes.get(index as usize).ok_or_else(|| {
+            Error::invalid(format!(
+                "the manifest {} has {} episodes, episode {index} was asked for; lower --episodes",
+                self.path.display(),
+                self.episodes.len()
+            ))
+        })?;
+        let ways = support.iter().map(|pick| pick.2 + 1).max().unwrap_or(0);
+        let classes = (0..ways)
+            .filter_map(|label| support.iter().find(|pick| pick.2 == label))
+            .map(|pick| pick.0)
+            .collect();
+        Ok(Episode { index, support: gather(&self.set, support), query: gather(&self.set, query), classes })
+    }
+
+    fn len(&self) -> Option<u64> {
+        Some(self.episodes.len() as u64)
+    }
+}

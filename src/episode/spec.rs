@@ -1,0 +1,114 @@
+//! What kind of task is wanted, and where it comes from: [`TaskSpec`] opens a [`Tasks`] on a [`TaskSource`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::{Count, Episode, FewShot, FlatBatches, Manifest, PkBatches};
+use crate::dataset::{FunctionTasks, Split, TaskSource};
+use crate::{Error, Result};
+
+/// A distribution over tasks. Episode `index` is a pure function of (seed, split, index).
+pub trait Tasks: Send + Sync {
+    /// Episode number `index`.
+    ///
+    /// # Errors
+    /// When there is no such episode (a manifest has an end).
+    fn episode(&self, index: u64) -> Result<Episode>;
+
+    /// How many episodes there are, where that is limited.
+    fn len(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// What a learner wants to be fed, or an evaluation asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskSpec {
+    /// N-way K-shot classification (each a number or a range, drawn anew for each episode) with Q queries a class.
+    FewShot {
+        /// Classes in a task.
+        ways: Count,
+        /// Labelled examples of each class.
+        shots: Count,
+        /// Queries of each class.
+        queries: usize,
+    },
+    /// P classes × K examples, support only: what the pair and triplet losses mine.
+    PkBatch {
+        /// Classes in a batch (P).
+        classes: usize,
+        /// Examples of each (K).
+        per_class: usize,
+    },
+    /// A batch drawn from all classes of the split, support only; labels are the split's class numbers.
+    FlatBatch {
+        /// Examples in a batch.
+        size: usize,
+    },
+    /// A function to regress from `shots` points, asked at `queries` others.
+    Regression {
+        /// Labelled points.
+        shots: usize,
+        /// Points asked.
+        queries: usize,
+    },
+    /// Fixed tasks from a JSON file.
+    Manifest {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl TaskSpec {
+    /// The tasks of this kind that `source` offers.
+    ///
+    /// # Errors
+    /// When the source cannot meet it: more ways than classes, a class with fewer examples than shots and queries
+    /// need, a classification task of a regression dataset or the other way round.
+    pub fn open(&self, source: &TaskSource, split: Split, seed: u64) -> Result<Box<dyn Tasks>> {
+        match (self, source) {
+            (Self::Regression { shots, queries }, TaskSource::Functions(functions)) => {
+                Ok(Box::new(Functions {
+                    functions: functions.clone(),
+                    split,
+                    seed,
+                    shots: *shots,
+                    queries: *queries,
+                }))
+            }
+            (Self::Regression { .. }, TaskSource::Classes(_)) => Err(Error::invalid(
+                "a regression task was asked of a dataset of classes; choose a dataset of functions (`sinusoid`)",
+            )),
+            (_, TaskSource::Functions(_)) => Err(Error::invalid(
+                "a classification task was asked of a regression dataset; choose a dataset of classes",
+            )),
+            (Self::FewShot { ways, shots, queries }, TaskSource::Classes(set)) => {
+                Ok(Box::new(FewShot::new(set.clone(), *ways, *shots, *queries, split, seed)?))
+            }
+            (Self::PkBatch { classes, per_class }, TaskSource::Classes(set)) => {
+                Ok(Box::new(PkBatches::new(set.clone(), *classes, *per_class, split, seed)?))
+            }
+            (Self::FlatBatch { size }, TaskSource::Classes(set)) => {
+                Ok(Box::new(FlatBatches::new(set.clone(), *size, split, seed)?))
+            }
+            (Self::Manifest { path }, TaskSource::Classes(set)) => {
+                Ok(Box::new(Manifest::read(path, set.clone())?))
+            }
+        }
+    }
+}
+
+/// Regression tasks as [`Tasks`].
+struct Functions {
+    functions: Arc<dyn FunctionTasks>,
+    split: Split,
+    seed: u64,
+    shots: usize,
+    queries: usize,
+}
+
+impl Tasks for Functions {
+    fn episode(&self, index: u64) -> Result<Episode> {
+        Ok(self.functions.task(self.seed, self.split, index, self.shots, self.queries))
+    }
+}

@@ -1,0 +1,66 @@
+//! The network every learner of a comparison shares, as a setting.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Architecture, Network, Norm, Pooling, Portable};
+use crate::Result;
+
+/// Which kind of network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backbone {
+    /// Blocks of convolution, batch norm, ReLU and pooling.
+    #[default]
+    Conv4,
+    /// Linear layers with ReLU.
+    Mlp,
+}
+
+/// Settings of the backbone, `[set.backbone]` in an experiment file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BackboneConfig {
+    /// Which kind.
+    pub kind: Backbone,
+    /// Blocks of `conv4`.
+    pub blocks: usize,
+    /// Channels of each block of `conv4`.
+    pub width: usize,
+    /// How `conv4` halves its images.
+    pub pooling: Pooling,
+    /// Hidden widths of `mlp`.
+    pub hidden: Vec<usize>,
+    /// Statistics of batch norm; each learner's own, as published, where unset.
+    pub norm: Option<Norm>,
+}
+
+impl Default for BackboneConfig {
+    fn default() -> Self {
+        Self {
+            kind: Backbone::Conv4,
+            blocks: 4,
+            width: 64,
+            pooling: Pooling::Maxpool,
+            hidden: vec![40, 40],
+            norm: None,
+        }
+    }
+}
+
+impl BackboneConfig {
+    /// The network for inputs of this shape, with `head` linear outputs on top if given; `norm` is what the
+    /// learner was published with, used where the setting is open.
+    ///
+    /// # Errors
+    /// When the input is too small for it or a size is 0.
+    pub fn build(&self, input: [usize; 3], norm: Norm, head: Option<usize>) -> Result<Arc<dyn Network>> {
+        let norm = self.norm.unwrap_or(norm);
+        let architecture = match self.kind {
+            Backbone::Conv4 => Architecture::conv(input, self.blocks, self.width, self.pooling, norm, head)?,
+            Backbone::Mlp => Architecture::mlp(input, &self.hidden, head)?,
+        };
+        Ok(Arc::new(Portable::new(architecture)))
+    }
+}

@@ -1,0 +1,27 @@
+//! Networks: pure functions of (θ, inputs) with derivatives.
+//!
+//! An [`Architecture`] says what a network is made of; a backend computes it. `portable` is dfdx tensor
+//! operations, on CPU and CUDA.
+
+mod architecture;
+mod backbone;
+mod network;
+mod portable;
+
+use dfdx::tensor::{OwnedTape, Tensor};
+
+pub use architecture::{Architecture, ConvBlock, Layer, Linear, Norm, NormSlots, Pooling};
+pub use backbone::{Backbone, BackboneConfig};
+pub use network::{Network, value_and_grad_of_head};
+pub use portable::Portable;
+
+/// The device of dfdx tensors: `Cpu`, or `Cuda` with feature `cuda`. One per thread.
+pub type Dev = dfdx::tensor::AutoDevice;
+/// A matrix, `[rows, columns]`, without a tape.
+pub type Matrix = Tensor<(usize, usize), f32, Dev>;
+/// A matrix on the gradient tape.
+pub type TapedMatrix = Tensor<(usize, usize), f32, Dev, OwnedTape<f32, Dev>>;
+/// A scalar on the gradient tape: what a head returns as its loss.
+pub type TapedScalar = Tensor<(), f32, Dev, OwnedTape<f32, Dev>>;
+/// What turns embeddings `[n, features]` into a loss, in plain dfdx code.
+pub type Head<'a> = dyn FnMut(TapedMatrix) -> crate::Result<TapedScalar> + 'a;
