@@ -1,0 +1,69 @@
+//! Pieces of losses on embeddings, on dfdx's tape: what a learner's head is put together from.
+
+use dfdx::prelude::*;
+
+use super::{Dev, Matrix, TapedMatrix, TapedScalar};
+use crate::{Error, Result};
+
+/// Mean softmax cross-entropy of `logits` `[n, classes]` against class indices.
+///
+/// # Errors
+/// When a label is not below the number of classes, their number is not n, or the device fails.
+pub fn cross_entropy(logits: TapedMatrix, labels: &[usize]) -> Result<TapedScalar> {
+    let &(n, classes) = logits.shape();
+    if labels.len() != n || n == 0 {
+        return Err(Error::invalid(format!("cross-entropy: {} labels for {n} examples", labels.len())));
+    }
+    if let Some(label) = labels.iter().find(|&&label| label >= classes) {
+        return Err(Error::invalid(format!("cross-entropy: a label is {label}, but there are {classes} classes")));
+    }
+    let mut one_hot = vec![0.0; n * classes];
+    for (row, &label) in labels.iter().enumerate() {
+        one_hot[row * classes + label] = 1.0;
+    }
+    let device = logits.device().clone();
+    let compute = || {
+        let one_hot = device.try_tensor_from_vec(one_hot, (n, classes))?;
+        logits.try_log_softmax::<Axis<1>>()?.try_mul(one_hot)?.try_sum()?.try_mul(-1.0 / n as f32)
+    };
+    compute().map_err(|error| Error::device("computing the cross-entropy", error))
+}
+
+/// The matrix `[classes, n]` whose product with embeddings `[n, features]` is each class's mean.
+///
+/// # Errors
+/// When a class below the largest label has no example, or the device fails.
+pub fn class_means(labels: &[usize]) -> Result<Matrix> {
+    let classes = labels.iter().max().map_or(0, |&largest| largest + 1);
+    let mut counts = vec![0usize; classes];
+    labels.iter().for_each(|&label| counts[label] += 1);
+    if let Some(class) = counts.iter().position(|&count| count == 0) {
+        return Err(Error::invalid(format!("class {class} has no example in the support set: its mean is undefined")));
+    }
+    let mut weights = vec![0.0; classes * labels.len()];
+    for (example, &label) in labels.iter().enumerate() {
+        weights[label * labels.len() + example] = 1.0 / counts[label] as f32;
+    }
+    Dev::default()
+        .try_tensor_from_vec(weights, (classes, labels.len()))
+        .map_err(|error| Error::device("copying class weights", error))
+}
+
+/// Rows `from..to`, with the gradient flowing back to them.
+///
+/// A product with a selection matrix: the gradient of dfdx 0.13's own `slice` overwrites instead of adding.
+///
+/// # Errors
+/// When the device fails.
+pub fn rows(x: TapedMatrix, from: usize, to: usize) -> Result<TapedMatrix> {
+    let &(n, _) = x.shape();
+    let mut selection = vec![0.0; (to - from) * n];
+    for row in from..to {
+        selection[(row - from) * n + row] = 1.0;
+    }
+    let device = x.device().clone();
+    device
+        .try_tensor_from_vec(selection, (to - from, n))
+        .and_then(|selection| selection.put_tape(OwnedTape::default()).try_matmul(x))
+        .map_err(|error| Error::device("selecting rows", error))
+}

@@ -1,0 +1,67 @@
+//! Batch norm (Ioffe & Szegedy 2015) on the columns of `[rows, channels]`.
+
+use dfdx::prelude::*;
+
+use super::{DeviceResult, Vector};
+use crate::nn::architecture::NORM_EPSILON;
+use crate::nn::{Dev, Matrix};
+
+/// Sum of each column, as a product with ones: dfdx's own sum over rows runs down columns with a stride.
+pub(super) fn column_sums(device: &Dev, x: &Matrix) -> DeviceResult<Vector> {
+    let &(rows, columns) = x.shape();
+    let ones: Matrix = device.try_ones_like(&(1, rows))?;
+    ones.try_matmul(x.clone())?.try_reshape_like(&(columns,))
+}
+
+/// Mean of each column.
+pub(super) fn column_means(device: &Dev, x: &Matrix) -> DeviceResult<Vector> {
+    let &(rows, _) = x.shape();
+    column_sums(device, x)?.try_mul(1.0 / rows as f32)
+}
+
+/// Each row plus, or times, a vector.
+pub(super) fn rows_of(vector: &Vector, like: &Matrix) -> DeviceResult<Matrix> {
+    vector.clone().try_broadcast_like::<_, Axis<0>>(like.shape())
+}
+
+/// `x` with mean 0 and variance 1 in each column, and what it took.
+pub(super) struct Normalised {
+    pub(super) x: Matrix,
+    pub(super) mean: Vector,
+    /// Biased.
+    pub(super) variance: Vector,
+    /// 1 / √(variance + ε).
+    pub(super) scale: Vector,
+}
+
+/// Normalises by the batch's own mean and variance.
+pub(super) fn by_batch(device: &Dev, x: Matrix) -> DeviceResult<Normalised> {
+    let mean = column_means(device, &x)?;
+    let centred = x.clone().try_sub(rows_of(&mean, &x)?)?;
+    let variance = column_means(device, &centred.clone().try_square()?)?;
+    let scale = inverse_root(&variance)?;
+    let x = centred.clone().try_mul(rows_of(&scale, &centred)?)?;
+    Ok(Normalised { x, mean, variance, scale })
+}
+
+/// Normalises by given statistics.
+pub(super) fn by_running(x: Matrix, mean: &Vector, variance: &Vector) -> DeviceResult<Matrix> {
+    let centred = x.clone().try_sub(rows_of(mean, &x)?)?;
+    let scale = rows_of(&inverse_root(variance)?, &centred)?;
+    centred.try_mul(scale)
+}
+
+fn inverse_root(variance: &Vector) -> DeviceResult<Vector> {
+    variance.clone().try_add(NORM_EPSILON)?.try_sqrt()?.try_recip()
+}
+
+/// Gradient in the input of [`by_batch`], through the batch's mean and variance:
+/// `scale ∘ (d − mean(d) − x̂ ∘ mean(d ∘ x̂))`.
+pub(super) fn by_batch_backward(device: &Dev, normalised: &Normalised, d: Matrix) -> DeviceResult<Matrix> {
+    let x = &normalised.x;
+    let mean_d = column_means(device, &d)?;
+    let mean_dx = column_means(device, &d.clone().try_mul(x.clone())?)?;
+    let through_mean = d.try_sub(rows_of(&mean_d, x)?)?;
+    let through_variance = rows_of(&mean_dx, x)?.try_mul(x.clone())?;
+    through_mean.try_sub(through_variance)?.try_mul(rows_of(&normalised.scale, x)?)
+}

@@ -1,0 +1,41 @@
+//! Conv4 with 64 channels: embedding, logits, loss and gradient.
+
+use kshot::nn::{Architecture, Network, Norm, Pooling, Portable, cross_entropy};
+
+use super::fixture::Fixture;
+
+/// Values 1e-5 relative, gradients 1e-4: what float32 can be expected to keep.
+const VALUE: f64 = 1e-5;
+const GRADIENT: f64 = 1e-4;
+
+fn check(name: &str, pooling: Pooling, network: fn(Architecture) -> Box<dyn Network>) {
+    let Some(fixture) = Fixture::open(name) else { return };
+    let x = fixture.images("x");
+    let labels = fixture.labels("y");
+    let head = fixture.shape("params/head.weight")[0];
+    let build = |head| network(Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch, head).unwrap());
+
+    let trunk = build(None);
+    let embedding = trunk.forward(&fixture.params("params", trunk.layout()), x.view()).unwrap();
+    fixture.assert_close("embedding", embedding.as_slice().unwrap(), VALUE);
+
+    let whole = build(Some(head));
+    let theta = fixture.params("params", whole.layout());
+    let logits = whole.forward(&theta, x.view()).unwrap();
+    fixture.assert_close("logits", logits.as_slice().unwrap(), VALUE);
+
+    let (loss, gradient) =
+        whole.value_and_grad(&theta, x.view(), &mut |logits| cross_entropy(logits, &labels)).unwrap();
+    fixture.assert_close("loss", &[loss], VALUE);
+    fixture.assert_params_close("grad", &gradient, GRADIENT);
+}
+
+#[test]
+fn oracle_conv4_maxpool_portable() {
+    check("conv4_maxpool", Pooling::Maxpool, |a| Box::new(Portable::new(a)));
+}
+
+#[test]
+fn oracle_conv4_strided_portable() {
+    check("conv4_strided", Pooling::Strided, |a| Box::new(Portable::new(a)));
+}
