@@ -10,6 +10,7 @@ mod portable;
 
 use dfdx::tensor::{OwnedTape, Tensor};
 
+pub use architecture::NORM_MOMENTUM;
 pub use architecture::{Architecture, ConvBlock, Layer, Linear, Norm, NormSlots, Pooling};
 pub use backbone::{Backbone, BackboneConfig};
 pub use network::{Network, value_and_grad_of_head};
