@@ -162,3 +162,86 @@ impl Checkpoint {
         ))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::Measure;
+    use crate::params::Role;
+    use crate::stats::Interval;
+
+    fn layout(outputs: usize) -> Arc<Layout> {
+        let mut layout = Layout::new();
+        layout.push("head.weight", &[outputs, 2], Role::Weight);
+        layout.push("head.bias", &[outputs], Role::Weight);
+        Arc::new(layout)
+    }
+
+    fn description() -> Description {
+        Description {
+            version: "0.1.0".to_owned(),
+            learner: "toy".to_owned(),
+            experiment: serde_json::json!({ "options": { "rate": 0.1 } }),
+            seed: u64::MAX,
+            train: TrainConfig::default(),
+            step: (1 << 53) + 1,
+            validation: Some(Score {
+                measure: Measure::Accuracy,
+                interval: Interval { mean: 0.1 + 0.2, ci95: 1.0 / 3.0 },
+            }),
+            best_step: None,
+        }
+    }
+
+    /// A checkpoint of three outputs with one moment, its weights and its path.
+    fn written(directory: &Path) -> (PathBuf, Params, Params) {
+        let params = Params::from_values(&layout(3), (0..9).map(|i| 0.1 * i as f32).collect()).unwrap();
+        let moment = Params::from_values(&layout(3), (0..9).map(|i| -(i as f32)).collect()).unwrap();
+        let path = directory.join("last.safetensors");
+        write(&path, &description(), &params, &[("velocity", &moment)]).unwrap();
+        (path, params, moment)
+    }
+
+    #[test]
+    fn weights_moments_and_description_come_back_exactly() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, params, moment) = written(directory.path());
+        let read = Checkpoint::read(&path).unwrap();
+        assert_eq!(read.description, description());
+        assert_eq!(read.params(&layout(3)).unwrap(), params);
+        assert_eq!(read.moment("velocity", &layout(3)).unwrap(), moment);
+    }
+
+    #[test]
+    fn another_layout_is_refused_naming_the_tensor() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = Checkpoint::read(&written(directory.path()).0).unwrap();
+        let message = |layout: &Arc<Layout>| read.params(layout).unwrap_err().to_string();
+        let shape = message(&layout(5));
+        assert!(shape.contains("`head.weight` has shape [3, 2], the learner's [5, 2]"), "{shape}");
+        let mut more = (*layout(3)).clone();
+        more.push("extra", &[1], Role::Weight);
+        assert!(message(&Arc::new(more)).contains("no tensor `extra`"));
+        let mut fewer = Layout::new();
+        fewer.push("head.weight", &[3, 2], Role::Weight);
+        assert!(message(&Arc::new(fewer)).contains("a tensor `head.bias`, which the learner lacks"));
+    }
+
+    #[test]
+    fn a_file_that_is_truncated_or_of_someone_else_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, ..) = written(directory.path());
+        let whole = fs::read(&path).unwrap();
+        for length in [0, 7, 100, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            let error = Checkpoint::read(&path).unwrap_err().to_string();
+            assert!(error.contains("is truncated or not a safetensors file"), "{length}: {error}");
+        }
+        let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
+        fs::write(&path, safetensors::serialize([("a", view)], None).unwrap()).unwrap();
+        let error = Checkpoint::read(&path).unwrap_err().to_string();
+        assert!(error.contains("was not written by kshot"), "{error}");
+        let error = Checkpoint::read(&directory.path().join("none")).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }));
+    }
+}

@@ -147,3 +147,97 @@ fn check(prediction: &Array2<f32>, wanted: (usize, usize), refused: fn(f32) -> b
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array4, array};
+
+    use super::*;
+    use crate::episode::{Labelled, TaskSpec, Unlabelled};
+    use crate::params::Params;
+
+    /// Two classes, four queries of class 0, 0, 1, 1.
+    struct TwoWay;
+
+    impl Tasks for TwoWay {
+        fn episode(&self, index: u64) -> Result<Episode> {
+            let labelled = |classes: Vec<usize>| Labelled {
+                examples: Unlabelled { inputs: Array4::from_elem((classes.len(), 1, 1, 1), index as f32) },
+                targets: Targets::Classes(classes),
+            };
+            let (support, query) = (labelled(vec![0, 1]), labelled(vec![0, 0, 1, 1]));
+            Ok(Episode { index, support, query, classes: vec![0, 1] })
+        }
+
+        fn len(&self) -> Option<u64> {
+            Some(4)
+        }
+    }
+
+    /// Answers with what the function makes of the episode's number.
+    struct Oracle(Params, fn(usize) -> Prediction);
+
+    impl Learner for Oracle {
+        fn params(&self) -> &Params {
+            &self.0
+        }
+        fn params_mut(&mut self) -> &mut Params {
+            &mut self.0
+        }
+        fn training_task(&self) -> TaskSpec {
+            TaskSpec::FlatBatch { size: 1 }
+        }
+        fn is_transductive(&self) -> bool {
+            false
+        }
+        fn outer_gradient(&self, _: &Episode) -> Result<crate::learner::Outer> {
+            Err(Error::invalid("this learner is not trained"))
+        }
+        fn predict(&self, _: &Labelled, query: &Unlabelled) -> Result<Prediction> {
+            Ok(self.1(query.inputs[[0, 0, 0, 0]] as usize))
+        }
+    }
+
+    fn outcome(episodes: u64, predict: fn(usize) -> Prediction) -> Result<Evaluation> {
+        evaluate(&Oracle(Params::empty(), predict), &TwoWay, episodes, &|| ())
+    }
+
+    /// Always class 0 in even episodes (half right), all right in odd ones.
+    fn half_or_all(number: usize) -> Prediction {
+        let other = if number % 2 == 1 { 1.0 } else { -1.0 };
+        Prediction::Scores(array![[0.0, f32::NEG_INFINITY], [0.0, -1.0], [0.0, other], [0.0, other]])
+    }
+
+    #[test]
+    fn accuracy_and_interval_of_a_hand_computed_example() {
+        let evaluation = outcome(4, half_or_all).unwrap();
+        assert_eq!(evaluation.per_episode, [0.5, 1.0, 0.5, 1.0]);
+        assert_eq!(evaluation.score.measure, Measure::Accuracy);
+        // Mean 0.75, s² = 4·0.0625/3, 1.96·√(s²/4) = 0.2829016.
+        assert_eq!(evaluation.score.interval.mean, 0.75);
+        assert!((evaluation.score.interval.ci95 - 0.282_901_6).abs() < 1e-7);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused_naming_the_episode() {
+        let message = |predict| outcome(2, predict).unwrap_err().to_string();
+        let nan =
+            message(|_| Prediction::Scores(array![[0.0, 0.0], [f32::NAN, 0.0], [0.0, 0.0], [0.0, 0.0]]));
+        assert!(nan.contains("evaluation episode 0") && nan.contains("query 1 is NaN"), "{nan}");
+        let shape = message(|_| Prediction::Scores(array![[0.0, 0.0, 0.0]]));
+        assert!(shape.contains("(1, 3)") && shape.contains("(4, 2)"), "{shape}");
+        let kind = message(|_| Prediction::Values(array![[0.0], [0.0], [0.0], [0.0]]));
+        assert!(kind.contains("classification"), "{kind}");
+        let few = outcome(5, half_or_all).unwrap_err().to_string();
+        assert!(few.contains("there are 4 episodes, but 5"), "{few}");
+        assert!(outcome(1, half_or_all).is_err(), "one episode has no interval");
+    }
+
+    #[test]
+    fn more_accuracy_is_better_less_error_is_better_and_equal_is_not() {
+        let score = |measure, mean| Score { measure, interval: Interval { mean, ci95: 0.1 } };
+        assert!(score(Measure::Accuracy, 0.9).is_better_than(&score(Measure::Accuracy, 0.8)));
+        assert!(score(Measure::Mse, 0.8).is_better_than(&score(Measure::Mse, 0.9)));
+        assert!(!score(Measure::Mse, 0.8).is_better_than(&score(Measure::Mse, 0.8)));
+    }
+}

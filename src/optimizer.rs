@@ -104,3 +104,71 @@ impl Optimizer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Weights after each of three updates of θ = 1 with gradients 0.5, −0.2, 0.1 and learning rate 0.1.
+    fn path(kind: OptimizerKind, momentum: f32, weight_decay: f32) -> Vec<f32> {
+        let mut layout = Layout::new();
+        layout.push("running", &[1], Role::Statistic);
+        layout.push("weight", &[1], Role::Weight);
+        let layout = Arc::new(layout);
+        let mut theta = Params::from_values(&layout, vec![7.0, 1.0]).unwrap();
+        let mut optimizer = Optimizer::new(kind, momentum, weight_decay, &layout);
+        let path = [0.5, -0.2, 0.1]
+            .into_iter()
+            .zip(1..)
+            .map(|(gradient, step)| {
+                let gradient = Params::from_values(&layout, vec![9.0, gradient]).unwrap();
+                optimizer.update(&mut theta, &gradient, 0.1, step);
+                theta.values()[1]
+            })
+            .collect();
+        assert_eq!(theta.values()[0], 7.0, "no gradient touches a statistic");
+        path
+    }
+
+    fn close(path: &[f32], wanted: [f64; 3]) {
+        for (value, wanted) in path.iter().zip(wanted) {
+            assert!((f64::from(*value) - wanted).abs() < 2e-7, "{path:?} {wanted:?}");
+        }
+    }
+
+    #[test]
+    fn sgd_by_hand() {
+        close(&path(OptimizerKind::Sgd, 0.0, 0.0), [0.95, 0.97, 0.96]);
+        // v: 0.5, 0.25, 0.325 with momentum 0.9.
+        close(&path(OptimizerKind::Sgd, 0.9, 0.0), [0.95, 0.925, 0.8925]);
+        // Decay 0.1: gradients 0.6, −0.2 + 0.094, 0.1 + 0.09506.
+        close(&path(OptimizerKind::Sgd, 0.0, 0.1), [0.94, 0.9506, 0.931_094]);
+    }
+
+    /// Algorithm 1 of Kingma & Ba (2015) in double precision; algorithm 2 of Loshchilov & Hutter (2019) if `decoupled`.
+    fn adam(weight_decay: f64, decoupled: bool) -> [f64; 3] {
+        let (mut theta, mut m, mut v) = (1.0f64, 0.0f64, 0.0f64);
+        let mut t = 0;
+        [0.5, -0.2, 0.1].map(|gradient| {
+            t += 1;
+            let g = if decoupled { gradient } else { gradient + weight_decay * theta };
+            m = 0.9 * m + 0.1 * g;
+            v = 0.999 * v + 0.001 * g * g;
+            let (m_hat, v_hat) = (m / (1.0 - 0.9f64.powi(t)), v / (1.0 - 0.999f64.powi(t)));
+            let shrink = if decoupled { 0.1 * weight_decay * theta } else { 0.0 };
+            theta -= 0.1 * m_hat / (v_hat.sqrt() + 1e-8) + shrink;
+            theta
+        })
+    }
+
+    #[test]
+    fn adam_by_hand() {
+        // First step: m̂ = g, v̂ = g², so θ falls by the learning rate.
+        // Second: m = 0.9·0.05 − 0.02 = 0.025, m̂ = 0.025/0.19; v = 0.999·0.00025 + 0.00004, v̂ = v/0.001999;
+        // θ = 0.9 − 0.1·0.1315789/0.3807197 = 0.8654394.
+        close(&path(OptimizerKind::Adam, 0.0, 0.0)[..2], [0.9, 0.865_439_4, 0.0]);
+        close(&path(OptimizerKind::Adam, 0.0, 0.0), adam(0.0, false));
+        close(&path(OptimizerKind::Adam, 0.0, 0.3), adam(0.3, false));
+        close(&path(OptimizerKind::Adamw, 0.0, 0.3), adam(0.3, true));
+    }
+}

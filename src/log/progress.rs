@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn the_message_has_running_means_the_current_rate_and_the_last_validation() {
         let mut progress = Progress::new("toy", 10);
-        progress.bar = None;
+        progress.bar = Some(ProgressBar::hidden());
         let point = |scalars: &[(&str, f32)]| Point {
             step: 1,
             measured: scalars.iter().map(|&(tag, value)| (tag.to_owned(), value)).collect(),
