@@ -27,7 +27,7 @@ pub fn write(path: &Path, bytes: &[u8], doing: &str) -> Result<()> {
             builder.permissions(std::fs::Permissions::from_mode(0o666));
         }
         let mut file = builder.tempfile_in(directory)?;
-        file.write_all(bytes)?;
+        file.as_file_mut().write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         // The rename itself is durable once the directory is; only Unix lets a directory be opened for that.

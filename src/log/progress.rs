@@ -75,11 +75,11 @@ impl Progress {
     }
 }
 
-/// `validation accuracy 0.912 ± 0.010`, of a validation's scalars.
+/// `validation 0.912 ± 0.010`, of a validation's scalars.
 fn validation(point: &Point) -> Option<String> {
     let (tag, mean) = point.measured.iter().find(|(tag, _)| tag.starts_with("validation/"))?;
     let high = point.measured.iter().find(|(other, _)| *other == format!("{tag}_high"))?.1;
-    Some(format!("{} {mean:.3} ± {:.3}", tag.replace('/', " "), high - mean))
+    Some(format!("validation {mean:.3} ± {:.3}", high - mean))
 }
 
 impl Observer for Progress {
@@ -122,7 +122,8 @@ pub fn episode_bar(label: &str, episodes: u64) -> ProgressBar {
 }
 
 fn bar(label: &str, length: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len}, {eta} left, {wide_msg}")
+    // Two lines, so that the figures are all there on a terminal of 80 columns.
+    let style = ProgressStyle::with_template("{prefix} {bar:40} {pos}/{len}, {eta} left\n  {wide_msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length).with_style(style).with_prefix(label.to_owned())
 }
@@ -150,6 +151,6 @@ mod tests {
                 ("validation/accuracy_high", 0.92),
             ]))
             .unwrap();
-        assert_eq!(progress.message(), "loss 1.500, lr 1.0e-3, validation accuracy 0.900 ± 0.020");
+        assert_eq!(progress.message(), "loss 1.500, lr 1.0e-3, validation 0.900 ± 0.020");
     }
 }

@@ -34,8 +34,6 @@ impl Files {
         theta: &mut Params,
         state: &mut State,
     ) -> Result<Self> {
-        std::fs::create_dir_all(directory)
-            .map_err(|error| Error::io("creating the run directory", directory, error))?;
         let (best, last) = (directory.join(BEST), directory.join(LAST));
         if resume {
             restore(&best, &last, &description, theta, state)?;
@@ -45,6 +43,8 @@ impl Files {
                 directory.display()
             )));
         }
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Error::io("creating the run directory", directory, error))?;
         Ok(Self { best, last, description, log: RunLog::open(directory, state.step)? })
     }
 

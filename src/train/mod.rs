@@ -178,15 +178,11 @@ impl Training<'_> {
         let evaluation = evaluate(self.learner, tasks, self.config.validation_episodes, &|| ())
             .map_err(|error| error.context(format!("validation after step {step}")))?;
         let score = evaluation.score;
-        let (low, high) = match score.measure {
-            crate::eval::Measure::Accuracy => ("accuracy_low", "accuracy_high"),
-            crate::eval::Measure::Mse => ("mse_low", "mse_high"),
-        };
-        let interval = score.interval;
+        let (name, interval) = (score.measure.name(), score.interval);
         let measured = [
-            (score.measure.name(), interval.mean as f32),
-            (low, interval.low() as f32),
-            (high, interval.high() as f32),
+            (name, interval.mean as f32),
+            (&format!("{name}_low"), interval.low() as f32),
+            (&format!("{name}_high"), interval.high() as f32),
         ];
         self.log("validation", &measured, evaluation.episodes_per_second())?;
         let best = self.state.best.as_ref().and_then(|best| best.score);
