@@ -301,6 +301,15 @@ fn a_resumed_run_must_be_the_same_run() {
 }
 
 #[test]
+fn a_learner_without_parameters_is_not_trained() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut learner = Slope { params: Params::empty(), ..Slope::new() };
+    let trained = run_in(&mut learner, &config(), Some(&directory.path().join("run")), false).unwrap();
+    assert_eq!((trained.steps, learner.calls.into_inner()), (0, 0));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_directory_that_cannot_be_made_is_an_io_error() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
