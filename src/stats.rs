@@ -36,7 +36,7 @@ impl Interval {
 /// ```
 /// let interval = kshot::stats::interval95(&[0.8, 0.6, 1.0, 0.6])?;
 /// assert!((interval.mean - 0.75).abs() < 1e-7);
-/// assert!((interval.ci95 - 0.187644).abs() < 1e-6);
+/// assert!((interval.ci95 - 0.187656).abs() < 1e-6);
 /// # Ok::<(), kshot::Error>(())
 /// ```
 pub fn interval95(values: &[f32]) -> Result<Interval> {
