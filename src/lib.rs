@@ -5,13 +5,22 @@
 //! `docs/architecture.md` in the repository is the map; the traits a plugin implements are [`learner::Learner`]
 //! and, for a network of its own, [`nn::Network`].
 
+pub mod atomic;
+pub mod checkpoint;
 pub mod dataset;
 pub mod episode;
 mod error;
+pub mod eval;
 pub mod learner;
+pub mod log;
 pub mod nn;
+pub mod optimizer;
+mod parallel;
 pub mod params;
 pub mod registry;
 pub mod rng;
+pub mod schedule;
+pub mod stats;
+pub mod train;
 
 pub use error::{Error, Result};

@@ -11,6 +11,7 @@ mod portable;
 
 use dfdx::tensor::{OwnedTape, Tensor};
 
+pub use architecture::NORM_MOMENTUM;
 pub use architecture::{Architecture, ConvBlock, Layer, Linear, Norm, NormSlots, Pooling};
 pub use backbone::{Backbone, BackboneConfig};
 pub use head::cross_entropy;

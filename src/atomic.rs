@@ -1,0 +1,74 @@
+//! Files that are there whole or not at all.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::{Error, Result};
+
+/// Writes `bytes` to `path`: into a temporary file beside it, synced to the disk, then renamed over it.
+///
+/// Whoever opens `path` finds the former content or all of the new one, also after a crash or on a full disk.
+///
+/// # Errors
+/// [`Error::Io`], with `doing` ("writing the checkpoint") and `path`; what was at `path` before is untouched.
+pub fn write(path: &Path, bytes: &[u8], doing: &str) -> Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let replace = || {
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".kshot-");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            // Readable by whom the umask allows, as any file a program writes; a temporary file's own default is 0600.
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let mut file = builder.tempfile_in(directory)?;
+        file.as_file_mut().write_all(bytes)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        // The rename itself is durable once the directory is; only Unix lets a directory be opened for that.
+        if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
+    };
+    replace().map_err(|error| Error::io(doing, path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_content_replaces_the_old_and_leaves_nothing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        write(&path, b"old", "writing").unwrap();
+        write(&path, b"new", "writing").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_written_is_an_io_error_naming_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        let below = file.join("best.safetensors");
+        let error = write(&below, b"x", "writing the checkpoint").unwrap_err();
+        assert!(matches!(&error, Error::Io { path, .. } if *path == below));
+        assert!(error.to_string().starts_with("writing the checkpoint "), "{error}");
+    }
+
+    #[test]
+    fn a_failed_replacement_keeps_what_was_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a-directory");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("inside"), b"kept").unwrap();
+        assert!(matches!(write(&path, b"x", "writing"), Err(Error::Io { .. })));
+        assert_eq!(std::fs::read(path.join("inside")).unwrap(), b"kept");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+}

@@ -1,0 +1,247 @@
+//! Checkpoints: one safetensors file with the weights by name and, in its header, what they are.
+//!
+//! Weights and description are one file, so one rename commits both and they cannot be of different steps. Python
+//! reads it as any other: `safetensors.numpy.load_file("best.safetensors")["block0.conv.weight"]`, and the description
+//! is the JSON under the key `kshot` of the header's metadata. Optimizer moments are tensors under `optimizer/`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::eval::Score;
+use crate::params::{Layout, Params};
+use crate::train::TrainConfig;
+use crate::{Error, Result, atomic};
+
+/// Key of the description in the header's metadata.
+const KEY: &str = "kshot";
+
+/// What a checkpoint holds, in words.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Description {
+    /// Version of kshot that wrote it.
+    pub version: String,
+    /// The learner's registered name.
+    pub learner: String,
+    /// The experiment as the program knows it, to build the learner again: its options, dataset, backbone, tasks.
+    pub experiment: serde_json::Value,
+    /// Seed of the run.
+    pub seed: u64,
+    /// How it was trained.
+    pub train: TrainConfig,
+    /// Steps behind these weights.
+    pub step: u64,
+    /// Figure of these weights on the validation episodes, where they were validated.
+    pub validation: Option<Score>,
+    /// The step of the best weights so far; they are in `best.safetensors`.
+    pub best_step: Option<u64>,
+}
+
+/// A checkpoint, read from its file.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// What it holds.
+    pub description: Description,
+    path: PathBuf,
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+}
+
+/// Writes weights, optimizer moments (none where they are no longer needed) and their description, atomically.
+///
+/// # Errors
+/// [`Error::Io`] when the directory cannot be written or the disk is full: a checkpoint that was there stays.
+pub fn write(
+    path: &Path,
+    description: &Description,
+    params: &Params,
+    moments: &[(&str, &Params)],
+) -> Result<()> {
+    let broken =
+        |error: &dyn std::fmt::Display| Error::invalid(format!("writing {}: {error}", path.display()));
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    for (prefix, params) in std::iter::once((String::new(), params))
+        .chain(moments.iter().map(|&(name, moment)| (moment_prefix(name), moment)))
+    {
+        for entry in params.layout().entries() {
+            let values = &params.values()[entry.range.clone()];
+            let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            tensors.push((format!("{prefix}{}", entry.name), entry.shape.clone(), bytes));
+        }
+    }
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+        .map_err(|error| broken(&error))?;
+    let json = serde_json::to_string(description).map_err(|error| broken(&error))?;
+    // One key only: the order of several would differ from run to run.
+    let metadata = HashMap::from([(KEY.to_owned(), json)]);
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| broken(&error))?;
+    atomic::write(path, &bytes, "writing the checkpoint")
+}
+
+fn moment_prefix(name: &str) -> String {
+    format!("optimizer/{name}/")
+}
+
+impl Checkpoint {
+    /// Reads a checkpoint.
+    ///
+    /// # Errors
+    /// When it cannot be read, is truncated or no safetensors file, or was not written by kshot.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = fs::read(path).map_err(|error| Error::io("reading the checkpoint", path, error))?;
+        let broken = |why: String| Error::invalid(format!("the checkpoint {} {why}", path.display()));
+        let damaged = |error| broken(format!("is truncated or not a safetensors file ({error})"));
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
+        let json = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY)).ok_or_else(|| {
+            broken("was not written by kshot: its header does not say which learner it is of".to_owned())
+        })?;
+        let description = serde_json::from_str(json)
+            .map_err(|error| broken(format!("has a description this version cannot read: {error}")))?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.iter() {
+            if view.dtype() != Dtype::F32 {
+                return Err(broken(format!("has `{name}` in {:?}, but weights are F32", view.dtype())));
+            }
+            let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
+            tensors.insert(name.to_owned(), (view.shape().to_vec(), values.collect()));
+        }
+        Ok(Self { description, path: path.to_path_buf(), tensors })
+    }
+
+    /// The weights, for a learner with this layout.
+    ///
+    /// # Errors
+    /// When a tensor is missing, left over, or of another shape: says which.
+    pub fn params(&self, layout: &Arc<Layout>) -> Result<Params> {
+        let known = |name: &String| layout.get(name).is_some() || name.starts_with("optimizer/");
+        if let Some(name) = self.tensors.keys().find(|name| !known(name)) {
+            return Err(self.mismatch(&format!("it has a tensor `{name}`, which the learner lacks")));
+        }
+        self.tensors_of("", layout)
+    }
+
+    /// The optimizer's moment called `name`.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::params`].
+    pub fn moment(&self, name: &str, layout: &Arc<Layout>) -> Result<Params> {
+        self.tensors_of(&moment_prefix(name), layout)
+    }
+
+    fn tensors_of(&self, prefix: &str, layout: &Arc<Layout>) -> Result<Params> {
+        let mut params = Params::zeros(layout);
+        for entry in layout.entries() {
+            let name = format!("{prefix}{}", entry.name);
+            match self.tensors.get(&name) {
+                None => return Err(self.mismatch(&format!("it has no tensor `{name}`"))),
+                Some((shape, _)) if *shape != entry.shape => {
+                    return Err(self.mismatch(&format!(
+                        "its tensor `{name}` has shape {shape:?}, the learner's {:?}",
+                        entry.shape
+                    )));
+                }
+                Some((_, values)) => params.values_mut()[entry.range.clone()].copy_from_slice(values),
+            }
+        }
+        Ok(params)
+    }
+
+    fn mismatch(&self, what: &str) -> Error {
+        Error::invalid(format!(
+            "the checkpoint {} does not fit this learner: {what}; it was written by `{}`, which must be built with the \
+             same options, backbone and input size",
+            self.path.display(),
+            self.description.learner
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::eval::Measure;
+    use crate::params::Role;
+    use crate::stats::Interval;
+
+    fn layout(outputs: usize) -> Arc<Layout> {
+        let mut layout = Layout::new();
+        layout.push("head.weight", &[outputs, 2], Role::Weight);
+        layout.push("head.bias", &[outputs], Role::Weight);
+        Arc::new(layout)
+    }
+
+    fn description() -> Description {
+        Description {
+            version: "0.1.0".to_owned(),
+            learner: "toy".to_owned(),
+            experiment: serde_json::json!({ "options": { "rate": 0.1 } }),
+            seed: u64::MAX,
+            train: TrainConfig::default(),
+            step: (1 << 53) + 1,
+            validation: Some(Score {
+                measure: Measure::Accuracy,
+                interval: Interval { mean: 0.1 + 0.2, ci95: 1.0 / 3.0 },
+            }),
+            best_step: None,
+        }
+    }
+
+    /// A checkpoint of three outputs with one moment, its weights and its path.
+    fn written(directory: &Path) -> (PathBuf, Params, Params) {
+        let params = Params::from_values(&layout(3), (0..9).map(|i| 0.1 * i as f32).collect()).unwrap();
+        let moment = Params::from_values(&layout(3), (0..9).map(|i| -(i as f32)).collect()).unwrap();
+        let path = directory.join("last.safetensors");
+        write(&path, &description(), &params, &[("velocity", &moment)]).unwrap();
+        (path, params, moment)
+    }
+
+    #[test]
+    fn weights_moments_and_description_come_back_exactly() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, params, moment) = written(directory.path());
+        let read = Checkpoint::read(&path).unwrap();
+        assert_eq!(read.description, description());
+        assert_eq!(read.params(&layout(3)).unwrap(), params);
+        assert_eq!(read.moment("velocity", &layout(3)).unwrap(), moment);
+    }
+
+    #[test]
+    fn another_layout_is_refused_naming_the_tensor() {
+        let directory = tempfile::tempdir().unwrap();
+        let read = Checkpoint::read(&written(directory.path()).0).unwrap();
+        let message = |layout: &Arc<Layout>| read.params(layout).unwrap_err().to_string();
+        let shape = message(&layout(5));
+        assert!(shape.contains("`head.weight` has shape [3, 2], the learner's [5, 2]"), "{shape}");
+        let mut more = (*layout(3)).clone();
+        more.push("extra", &[1], Role::Weight);
+        assert!(message(&Arc::new(more)).contains("no tensor `extra`"));
+        let mut fewer = Layout::new();
+        fewer.push("head.weight", &[3, 2], Role::Weight);
+        assert!(message(&Arc::new(fewer)).contains("a tensor `head.bias`, which the learner lacks"));
+    }
+
+    #[test]
+    fn a_file_that_is_truncated_or_of_someone_else_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, ..) = written(directory.path());
+        let whole = fs::read(&path).unwrap();
+        for length in [0, 7, 100, whole.len() - 1] {
+            fs::write(&path, &whole[..length]).unwrap();
+            let error = Checkpoint::read(&path).unwrap_err().to_string();
+            assert!(error.contains("is truncated or not a safetensors file"), "{length}: {error}");
+        }
+        let view = TensorView::new(Dtype::F32, vec![1], &[0; 4]).unwrap();
+        fs::write(&path, safetensors::serialize([("a", view)], None).unwrap()).unwrap();
+        let error = Checkpoint::read(&path).unwrap_err().to_string();
+        assert!(error.contains("was not written by kshot"), "{error}");
+        let error = Checkpoint::read(&directory.path().join("none")).unwrap_err();
+        assert!(matches!(error, Error::Io { .. }));
+    }
+}

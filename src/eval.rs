@@ -1,0 +1,243 @@
+//! Evaluation: a learner's predictions on fixed episodes, as a mean with its 95 % interval.
+
+use std::time::Instant;
+
+use ndarray::Array2;
+use serde::{Deserialize, Serialize};
+
+use crate::episode::{Episode, Targets, Tasks};
+use crate::learner::{Learner, Prediction};
+use crate::parallel::map_episodes;
+use crate::stats::{Interval, interval95};
+use crate::{Error, Result};
+
+/// What is measured on an episode's queries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// Share of queries classified correctly, 0–1: more is better.
+    Accuracy,
+    /// Mean squared error over queries and outputs: less is better.
+    Mse,
+}
+
+impl Measure {
+    /// `accuracy` or `mse`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::Mse => "mse",
+        }
+    }
+}
+
+/// A learner's figure on a set of episodes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// What it is.
+    pub measure: Measure,
+    /// Its mean over episodes and 95 % interval.
+    #[serde(flatten)]
+    pub interval: Interval,
+}
+
+impl Score {
+    /// Whether it is strictly better than `other`.
+    pub fn is_better_than(&self, other: &Self) -> bool {
+        match self.measure {
+            Measure::Accuracy => self.interval.mean > other.interval.mean,
+            Measure::Mse => self.interval.mean < other.interval.mean,
+        }
+    }
+}
+
+/// The outcome of [`evaluate`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    /// Mean and interval.
+    pub score: Score,
+    /// The figure of each episode, in order: what a paired comparison needs.
+    pub per_episode: Vec<f32>,
+    /// Wall-clock seconds it took.
+    pub seconds: f64,
+}
+
+impl Evaluation {
+    /// Episodes per second of wall-clock time.
+    pub fn episodes_per_second(&self) -> f64 {
+        self.per_episode.len() as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// Asks `learner` the queries of episodes `0..episodes`, in parallel; the outcome is the same on any number of threads.
+///
+/// `on_episode` is called after each episode, from whichever thread it ran on: a place to move a progress bar.
+///
+/// # Errors
+/// When there are fewer episodes than asked for or than the two an interval needs, an episode has no queries or does
+/// not fit the learner, or a prediction has the wrong shape or is not a number. The message names the episode.
+pub fn evaluate(
+    learner: &dyn Learner,
+    tasks: &dyn Tasks,
+    episodes: u64,
+    on_episode: &(dyn Fn() + Sync),
+) -> Result<Evaluation> {
+    if let Some(there) = tasks.len().filter(|&there| there < episodes) {
+        return Err(Error::invalid(format!(
+            "there are {there} episodes, but {episodes} were asked for; ask for at most {there}"
+        )));
+    }
+    let started = Instant::now();
+    let figures = map_episodes(0..episodes, |number| {
+        let episode = tasks.episode(number)?;
+        let figure = learner
+            .predict(&episode.support, &episode.query.examples)
+            .and_then(|prediction| measure(&prediction, &episode))
+            .map_err(|error| error.context(format!("evaluation episode {number}")))?;
+        on_episode();
+        Ok(figure)
+    })?;
+    let seconds = started.elapsed().as_secs_f64();
+    let measure = figures.first().map_or(Measure::Accuracy, |&(measure, _)| measure);
+    let per_episode: Vec<f32> = figures.into_iter().map(|(_, value)| value).collect();
+    let interval = interval95(&per_episode)?;
+    Ok(Evaluation { score: Score { measure, interval }, per_episode, seconds })
+}
+
+/// The figure of one episode.
+fn measure(prediction: &Prediction, episode: &Episode) -> Result<(Measure, f32)> {
+    if episode.query.is_empty() {
+        return Err(Error::invalid("there are no queries to evaluate on; ask for at least one a class"));
+    }
+    match (prediction, &episode.query.targets) {
+        (Prediction::Scores(scores), Targets::Classes(classes)) => {
+            // −∞ is a score: a class that is ruled out.
+            check(scores, (classes.len(), episode.support.ways()?), |s| s.is_nan() || s == f32::INFINITY)?;
+            let predicted = prediction.classes();
+            let correct = predicted.iter().zip(classes).filter(|(predicted, class)| predicted == class);
+            Ok((Measure::Accuracy, correct.count() as f32 / classes.len() as f32))
+        }
+        (Prediction::Values(values), Targets::Values(targets)) => {
+            check(values, targets.dim(), |value| !value.is_finite())?;
+            let squares = values.iter().zip(targets).map(|(value, target)| f64::from(value - target).powi(2));
+            Ok((Measure::Mse, (squares.sum::<f64>() / targets.len() as f64) as f32))
+        }
+        (Prediction::Scores(_), Targets::Values(_)) => {
+            Err(Error::invalid("the task is a regression, but the learner predicted scores of classes"))
+        }
+        (Prediction::Values(_), Targets::Classes(_)) => {
+            Err(Error::invalid("the task is a classification, but the learner predicted values"))
+        }
+    }
+}
+
+/// Refuses a prediction of another shape, or with a value that is no answer.
+fn check(prediction: &Array2<f32>, wanted: (usize, usize), refused: fn(f32) -> bool) -> Result<()> {
+    if prediction.dim() != wanted {
+        return Err(Error::invalid(format!(
+            "the learner predicted {:?} (queries, classes or outputs) where {wanted:?} were asked; this is a fault of \
+             the learner",
+            prediction.dim()
+        )));
+    }
+    match prediction.indexed_iter().find(|(_, value)| refused(**value)) {
+        Some(((query, _), value)) => {
+            Err(Error::NotFinite(format!("the prediction for query {query} is {value}, not a finite number")))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{Array4, array};
+
+    use super::*;
+    use crate::episode::{Labelled, TaskSpec, Unlabelled};
+    use crate::params::Params;
+
+    /// Two classes, four queries of class 0, 0, 1, 1.
+    struct TwoWay;
+
+    impl Tasks for TwoWay {
+        fn episode(&self, index: u64) -> Result<Episode> {
+            let labelled = |classes: Vec<usize>| Labelled {
+                examples: Unlabelled { inputs: Array4::from_elem((classes.len(), 1, 1, 1), index as f32) },
+                targets: Targets::Classes(classes),
+            };
+            let (support, query) = (labelled(vec![0, 1]), labelled(vec![0, 0, 1, 1]));
+            Ok(Episode { index, support, query, classes: vec![0, 1] })
+        }
+
+        fn len(&self) -> Option<u64> {
+            Some(4)
+        }
+    }
+
+    /// Answers with what the function makes of the episode's number.
+    struct Oracle(Params, fn(usize) -> Prediction);
+
+    impl Learner for Oracle {
+        fn params(&self) -> &Params {
+            &self.0
+        }
+        fn params_mut(&mut self) -> &mut Params {
+            &mut self.0
+        }
+        fn training_task(&self) -> TaskSpec {
+            TaskSpec::FlatBatch { size: 1 }
+        }
+        fn is_transductive(&self) -> bool {
+            false
+        }
+        fn outer_gradient(&self, _: &Episode) -> Result<crate::learner::Outer> {
+            Err(Error::invalid("this learner is not trained"))
+        }
+        fn predict(&self, _: &Labelled, query: &Unlabelled) -> Result<Prediction> {
+            Ok(self.1(query.inputs[[0, 0, 0, 0]] as usize))
+        }
+    }
+
+    fn outcome(episodes: u64, predict: fn(usize) -> Prediction) -> Result<Evaluation> {
+        evaluate(&Oracle(Params::empty(), predict), &TwoWay, episodes, &|| ())
+    }
+
+    /// Always class 0 in even episodes (half right), all right in odd ones.
+    fn half_or_all(number: usize) -> Prediction {
+        let other = if number % 2 == 1 { 1.0 } else { -1.0 };
+        Prediction::Scores(array![[0.0, f32::NEG_INFINITY], [0.0, -1.0], [0.0, other], [0.0, other]])
+    }
+
+    #[test]
+    fn accuracy_and_interval_of_a_hand_computed_example() {
+        let evaluation = outcome(4, half_or_all).unwrap();
+        assert_eq!(evaluation.per_episode, [0.5, 1.0, 0.5, 1.0]);
+        assert_eq!(evaluation.score.measure, Measure::Accuracy);
+        // Mean 0.75, s² = 4·0.0625/3, 1.96·√(s²/4) = 0.2829016.
+        assert_eq!(evaluation.score.interval.mean, 0.75);
+        assert!((evaluation.score.interval.ci95 - 0.282_901_6).abs() < 1e-7);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_refused_naming_the_episode() {
+        let message = |predict| outcome(2, predict).unwrap_err().to_string();
+        let nan =
+            message(|_| Prediction::Scores(array![[0.0, 0.0], [f32::NAN, 0.0], [0.0, 0.0], [0.0, 0.0]]));
+        assert!(nan.contains("evaluation episode 0") && nan.contains("query 1 is NaN"), "{nan}");
+        let shape = message(|_| Prediction::Scores(array![[0.0, 0.0, 0.0]]));
+        assert!(shape.contains("(1, 3)") && shape.contains("(4, 2)"), "{shape}");
+        let kind = message(|_| Prediction::Values(array![[0.0], [0.0], [0.0], [0.0]]));
+        assert!(kind.contains("classification"), "{kind}");
+        let few = outcome(5, half_or_all).unwrap_err().to_string();
+        assert!(few.contains("there are 4 episodes, but 5"), "{few}");
+        assert!(outcome(1, half_or_all).is_err(), "one episode has no interval");
+    }
+
+    #[test]
+    fn more_accuracy_is_better_less_error_is_better_and_equal_is_not() {
+        let score = |measure, mean| Score { measure, interval: Interval { mean, ci95: 0.1 } };
+        assert!(score(Measure::Accuracy, 0.9).is_better_than(&score(Measure::Accuracy, 0.8)));
+        assert!(score(Measure::Mse, 0.8).is_better_than(&score(Measure::Mse, 0.9)));
+        assert!(!score(Measure::Mse, 0.8).is_better_than(&score(Measure::Mse, 0.8)));
+    }
+}

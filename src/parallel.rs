@@ -1,0 +1,20 @@
+//! Episodes in parallel, their results in order.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::Result;
+
+/// `work` for every episode number, results in order of the number: the same on any number of threads, also which
+/// error is returned (the first). With the feature `cuda` one after another, as a CUDA context is bound to a thread.
+pub(crate) fn map_episodes<T: Send>(
+    numbers: Range<u64>,
+    work: impl Fn(u64) -> Result<T> + Sync + Send,
+) -> Result<Vec<T>> {
+    if cfg!(feature = "cuda") {
+        return numbers.map(work).collect();
+    }
+    let results: Vec<Result<T>> = numbers.into_par_iter().map(work).collect();
+    results.into_iter().collect()
+}

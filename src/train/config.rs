@@ -1,0 +1,150 @@
+//! Settings of the outer loop.
+
+use serde::{Deserialize, Serialize};
+
+use crate::optimizer::OptimizerKind;
+use crate::schedule::{LearningRate, Schedule};
+use crate::{Error, Result};
+
+/// Settings of the outer loop: the keys of `[train]` in an experiment file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TrainConfig {
+    /// Updates of the weights.
+    pub steps: u64,
+    /// Episodes whose mean gradient makes one update.
+    pub meta_batch: u64,
+    /// What turns gradients into updates.
+    pub optimizer: OptimizerKind,
+    /// The (highest) learning rate.
+    pub learning_rate: f32,
+    /// Momentum μ of SGD; Adam has moments of its own.
+    pub momentum: f32,
+    /// Weight decay λ.
+    pub weight_decay: f32,
+    /// How the learning rate goes on.
+    pub schedule: Schedule,
+    /// Steps between two halvings of the learning rate, for the schedule `step`.
+    pub halve_every: u64,
+    /// Steps of linear rise to the learning rate.
+    pub warmup: u64,
+    /// The largest global (Euclidean) norm of the gradient, longer ones are scaled down to it; 0 never clips.
+    pub clip: f32,
+    /// Steps between two validations, each of which also saves the run.
+    pub validate_every: u64,
+    /// Episodes of a validation: always the same.
+    pub validation_episodes: u64,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 1000,
+            meta_batch: 1,
+            optimizer: OptimizerKind::default(),
+            learning_rate: 1e-3,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            schedule: Schedule::default(),
+            halve_every: 2000,
+            warmup: 0,
+            clip: 0.0,
+            validate_every: 200,
+            validation_episodes: 200,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Refuses what cannot be meant.
+    ///
+    /// # Errors
+    /// One sentence that says which key, why, and what to do.
+    pub fn check(&self) -> Result<()> {
+        for (key, value, reason) in [
+            ("meta-batch", self.meta_batch, "an update needs at least one episode"),
+            ("halve-every", self.halve_every, "the learning rate cannot halve more than once a step"),
+            ("validate-every", self.validate_every, "validate every 1 step or more"),
+        ] {
+            if value == 0 {
+                return Err(Error::invalid(format!("`{key}` is 0: {reason}")));
+            }
+        }
+        for (key, value) in
+            [("weight-decay", self.weight_decay), ("clip", self.clip), ("momentum", self.momentum)]
+        {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(Error::invalid(format!("`{key}` is {value}: it must be 0 (off) or positive")));
+            }
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return Err(Error::invalid(format!(
+                "`learning-rate` is {}: it must be a positive number, as 0.001",
+                self.learning_rate
+            )));
+        }
+        if self.momentum >= 1.0 {
+            return Err(Error::invalid(format!(
+                "`momentum` is {}: below 1 the past fades, at 1 it never does; 0.9 is usual",
+                self.momentum
+            )));
+        }
+        if self.momentum > 0.0 && self.optimizer != OptimizerKind::Sgd {
+            return Err(Error::invalid(
+                "`momentum` is a setting of `optimizer = \"sgd\"`: Adam has moments of its own; leave it out",
+            ));
+        }
+        if self.warmup > self.steps {
+            return Err(Error::invalid(format!(
+                "`warmup` is {} steps of {}: the learning rate would never reach its value; lower it",
+                self.warmup, self.steps
+            )));
+        }
+        if self.validation_episodes < 2 {
+            return Err(Error::invalid(format!(
+                "`validation-episodes` is {}: an interval needs at least two episodes",
+                self.validation_episodes
+            )));
+        }
+        Ok(())
+    }
+
+    /// The learning rate as a function of the step.
+    pub fn learning_rate(&self) -> LearningRate {
+        LearningRate {
+            base: self.learning_rate,
+            schedule: self.schedule,
+            halve_every: self.halve_every,
+            warmup: self.warmup,
+            steps: self.steps,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_passes_and_nonsense_is_refused_by_name() {
+        TrainConfig::default().check().unwrap();
+        for (toml, key) in [
+            ("meta-batch = 0", "meta-batch"),
+            ("learning-rate = -0.1", "learning-rate"),
+            ("learning-rate = nan", "learning-rate"),
+            ("clip = -1.0", "clip"),
+            ("optimizer = 'sgd'\nmomentum = 1.0", "momentum"),
+            ("momentum = 0.9", "momentum"),
+            ("weight-decay = inf", "weight-decay"),
+            ("warmup = 2000", "warmup"),
+            ("validate-every = 0", "validate-every"),
+            ("validation-episodes = 1", "validation-episodes"),
+            ("halve-every = 0", "halve-every"),
+        ] {
+            let config: TrainConfig = toml::from_str(toml).unwrap();
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("`{key}`")), "{toml}: {error}");
+        }
+        assert!(toml::from_str::<TrainConfig>("learning_rate = 0.1").is_err(), "keys are in kebab-case");
+    }
+}

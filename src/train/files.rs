@@ -1,0 +1,163 @@
+//! The directory of a run: `best.safetensors` with its description again in `best.json` for people and scripts,
+//! `last.safetensors` to resume from, and the logs.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Best, State};
+use crate::checkpoint::{self, Checkpoint, Description};
+use crate::log::{Observer as _, RunLog};
+use crate::params::Params;
+use crate::{Error, Result, atomic};
+
+/// Name of the checkpoint with the best weights.
+pub const BEST: &str = "best.safetensors";
+/// Name of the checkpoint to resume from.
+pub const LAST: &str = "last.safetensors";
+
+/// The files of a run, open.
+pub(super) struct Files {
+    best: PathBuf,
+    last: PathBuf,
+    description: Description,
+    pub(super) log: RunLog,
+}
+
+impl Files {
+    /// Starts a run in `directory`, which is made if it is not there; or resumes the one it holds, into `theta` and
+    /// `state`.
+    pub(super) fn open(
+        directory: &Path,
+        description: Description,
+        resume: bool,
+        theta: &mut Params,
+        state: &mut State,
+    ) -> Result<Self> {
+        let (best, last) = (directory.join(BEST), directory.join(LAST));
+        if resume {
+            restore(&best, &last, &description, theta, state)?;
+        } else if best.exists() || last.exists() {
+            return Err(Error::invalid(format!(
+                "{} already holds a run; resume it, or choose another directory",
+                directory.display()
+            )));
+        }
+        std::fs::create_dir_all(directory)
+            .map_err(|error| Error::io("creating the run directory", directory, error))?;
+        Ok(Self { best, last, description, log: RunLog::open(directory, state.step)? })
+    }
+
+    /// Saves the best weights.
+    pub(super) fn save_best(&self, best: &Best) -> Result<()> {
+        let description = Description {
+            step: best.step,
+            validation: best.score,
+            best_step: Some(best.step),
+            ..self.description.clone()
+        };
+        checkpoint::write(&self.best, &description, &best.params, &[])?;
+        // A copy of the description in the checkpoint itself; kshot never reads it back, so it cannot mislead.
+        let json = serde_json::to_string_pretty(&description)
+            .map_err(|error| Error::invalid(format!("describing {}: {error}", self.best.display())))?;
+        atomic::write(&self.best.with_extension("json"), json.as_bytes(), "writing the checkpoint")
+    }
+
+    /// Saves everything that a resumed run goes on from; the logs come first, so that they reach at least as far.
+    pub(super) fn save_last(&mut self, theta: &Params, state: &State) -> Result<()> {
+        self.log.flush()?;
+        let description = Description {
+            step: state.step,
+            validation: None,
+            best_step: state.best.as_ref().map(|best| best.step),
+            ..self.description.clone()
+        };
+        checkpoint::write(&self.last, &description, theta, &state.optimizer.moments())
+    }
+
+    /// Where the checkpoint to resume from is.
+    pub(super) fn last(&self) -> &Path {
+        &self.last
+    }
+
+    /// Says which checkpoints are there.
+    pub(super) fn kept(&self) -> String {
+        let there: Vec<String> = [&self.best, &self.last]
+            .iter()
+            .filter(|path| path.exists())
+            .map(|path| path.display().to_string())
+            .collect();
+        if there.is_empty() {
+            "no checkpoint had been saved yet".to_owned()
+        } else {
+            format!("the last good weights are kept in {}", there.join(" and "))
+        }
+    }
+}
+
+/// Reads `last.safetensors` and `best.safetensors` back.
+///
+/// After a crash between the two writes, the best is of a later step than the last: the resumed run comes to the same
+/// weights there, and equal is not better, so it ends as if uninterrupted.
+fn restore(
+    best: &Path,
+    last: &Path,
+    description: &Description,
+    theta: &mut Params,
+    state: &mut State,
+) -> Result<()> {
+    if !last.exists() {
+        return Err(Error::invalid(format!(
+            "there is no run to resume: {} does not exist; start it without resuming",
+            last.display()
+        )));
+    }
+    let layout = theta.layout().clone();
+    let saved = Checkpoint::read(last)?;
+    if let Some(key) = difference(&comparable(&saved.description), &comparable(description)) {
+        return Err(Error::invalid(format!(
+            "the run of {} was started with another `{key}`; resume it with the same settings, or start a new run in \
+             another directory",
+            last.display()
+        )));
+    }
+    *theta = saved.params(&layout)?;
+    for (name, moment) in state.optimizer.moments_mut() {
+        *moment = saved.moment(name, &layout)?;
+    }
+    state.step = saved.description.step;
+    if saved.description.best_step.is_some() || best.exists() {
+        let saved = Checkpoint::read(best)?;
+        state.best = Some(Best {
+            step: saved.description.step,
+            score: saved.description.validation,
+            params: saved.params(&layout)?,
+        });
+    }
+    Ok(())
+}
+
+/// What must be the same in a resumed run: all but the number of steps, which may grow.
+fn comparable(description: &Description) -> Value {
+    let mut train = serde_json::to_value(&description.train).unwrap_or_default();
+    if let Some(train) = train.as_object_mut() {
+        train.remove("steps");
+    }
+    serde_json::json!({
+        "learner": description.learner,
+        "seed": description.seed,
+        "experiment": description.experiment,
+        "train": train,
+    })
+}
+
+/// The first key, `train.meta-batch`, under which two values differ.
+fn difference(a: &Value, b: &Value) -> Option<String> {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => a.keys().chain(b.keys()).find_map(|key| {
+            let inner = difference(a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null))?;
+            Some(if inner.is_empty() { key.clone() } else { format!("{key}.{inner}") })
+        }),
+        _ => (a != b).then(String::new),
+    }
+}

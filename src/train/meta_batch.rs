@@ -1,0 +1,104 @@
+//! What the episodes of a meta-batch tell the weights.
+
+use std::ops::Range;
+
+use crate::episode::Tasks;
+use crate::learner::{Learner, Outer};
+use crate::nn::NORM_MOMENTUM;
+use crate::parallel::map_episodes;
+use crate::params::{Params, Role};
+use crate::{Error, Result};
+
+/// The outcomes of training episodes `numbers`, in parallel and in order; a finite collection of tasks starts over at
+/// its end.
+///
+/// # Errors
+/// The first episode's that fails, named; [`Error::NotFinite`] for a loss or gradient that is not a finite number.
+pub(super) fn outcomes(learner: &dyn Learner, tasks: &dyn Tasks, numbers: Range<u64>) -> Result<Vec<Outer>> {
+    map_episodes(numbers, |number| {
+        let number = tasks.len().map_or(number, |len| number % len.max(1));
+        tasks
+            .episode(number)
+            .and_then(|episode| learner.outer_gradient(&episode))
+            .and_then(|outer| check(learner, outer))
+            .map_err(|error| error.context(format!("training episode {number}")))
+    })
+}
+
+fn check(learner: &dyn Learner, outer: Outer) -> Result<Outer> {
+    if !outer.loss.is_finite() {
+        return Err(Error::NotFinite(format!("the loss is {}", outer.loss)));
+    }
+    if outer.gradient.layout() != learner.params().layout() {
+        return Err(Error::invalid(
+            "the gradient is laid out otherwise than the weights; this is a fault of the learner",
+        ));
+    }
+    match not_finite(&outer.gradient) {
+        Some(tensor) => Err(Error::NotFinite(format!("the gradient of `{tensor}` is not finite"))),
+        None => Ok(outer),
+    }
+}
+
+/// The first tensor with a value that is not a finite number.
+pub(super) fn not_finite(params: &Params) -> Option<&str> {
+    let bad = params.values().iter().position(|value| !value.is_finite())?;
+    params.layout().entries().iter().find(|entry| entry.range.contains(&bad)).map(|entry| entry.name.as_str())
+}
+
+/// The mean gradient, summed in order of the episodes.
+pub(super) fn mean_gradient(outcomes: &[Outer], theta: &Params) -> Params {
+    let mut mean = Params::zeros(theta.layout());
+    for outer in outcomes {
+        mean.add_scaled(1.0, &outer.gradient);
+    }
+    let share = 1.0 / outcomes.len() as f32;
+    mean.values_mut().iter_mut().for_each(|value| *value *= share);
+    mean
+}
+
+/// Folds the episodes' batch statistics, in order, into the running ones.
+pub(super) fn fold_statistics(theta: &mut Params, outcomes: &[Outer]) {
+    let layout = theta.layout().clone();
+    for outer in outcomes {
+        for range in layout.ranges(Role::Statistic) {
+            let batch = &outer.gradient.values()[range.clone()];
+            for (running, batch) in theta.values_mut()[range].iter_mut().zip(batch) {
+                *running = (1.0 - NORM_MOMENTUM) * *running + NORM_MOMENTUM * batch;
+            }
+        }
+    }
+}
+
+/// Scales the gradient of the weights down to the Euclidean norm `longest` where it is longer (never if that is 0),
+/// and gives the norm it had (Pascanu et al. 2013, algorithm 1).
+pub(super) fn clip(gradient: &mut Params, longest: f32) -> f32 {
+    let layout = gradient.layout().clone();
+    let squares: f64 = layout
+        .ranges(Role::Weight)
+        .flat_map(|range| &gradient.values()[range])
+        .map(|&value| f64::from(value).powi(2))
+        .sum();
+    let norm = squares.sqrt();
+    if longest > 0.0 && norm > f64::from(longest) {
+        let factor = (f64::from(longest) / norm) as f32;
+        for range in layout.ranges(Role::Weight) {
+            gradient.values_mut()[range].iter_mut().for_each(|value| *value *= factor);
+        }
+    }
+    norm as f32
+}
+
+/// The loss and the metrics, each its mean over the episodes that report it, by name in order of appearance.
+pub(super) fn mean_metrics(outcomes: &[Outer]) -> Vec<(&'static str, f32)> {
+    let mut sums: Vec<(&'static str, f32, f32)> = Vec::new();
+    for outer in outcomes {
+        for (name, value) in std::iter::once(("loss", outer.loss)).chain(outer.metrics.iter().copied()) {
+            match sums.iter_mut().find(|(known, ..)| *known == name) {
+                Some((_, sum, count)) => (*sum, *count) = (*sum + value, *count + 1.0),
+                None => sums.push((name, value, 1.0)),
+            }
+        }
+    }
+    sums.into_iter().map(|(name, sum, count)| (name, sum / count)).collect()
+}

@@ -1,0 +1,274 @@
+//! The outer loop: meta-batches of episodes update what a learner learns across tasks.
+//!
+//! A step takes episodes `step·meta_batch ..` of the training tasks, adds up their gradients in order of their number
+//! and updates the weights with the mean: the same seed gives the same bits on any number of threads, interrupted and
+//! resumed or not.
+
+mod config;
+mod files;
+mod meta_batch;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use serde_json::Value;
+
+use crate::checkpoint::Description;
+use crate::episode::Tasks;
+use crate::eval::{Score, evaluate};
+use crate::learner::Learner;
+use crate::log::{Observer, Point};
+use crate::optimizer::Optimizer;
+use crate::params::Params;
+use crate::{Error, Result};
+
+pub use config::TrainConfig;
+use files::Files;
+pub use files::{BEST, LAST};
+
+/// What surrounds a training.
+pub struct Run<'a> {
+    /// The learner's registered name.
+    pub learner: &'a str,
+    /// What the program needs to build the learner again, for the checkpoints; a resumed run must have the same.
+    pub experiment: Value,
+    /// Seed of the run, which the tasks were opened with.
+    pub seed: u64,
+    /// Where checkpoints and logs go; without it nothing is written.
+    pub directory: Option<&'a Path>,
+    /// Go on with the run in `directory` rather than start one there.
+    pub resume: bool,
+    /// Set from elsewhere (Ctrl-C) to stop before the next step.
+    pub stop: &'a AtomicBool,
+    /// Who is told of progress, besides the logs in `directory`.
+    pub observer: &'a mut dyn Observer,
+}
+
+/// The outcome of [`train`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// Updates done, over all parts of a resumed run; 0 for a learner that learns nothing.
+    pub steps: u64,
+    /// Update after which the weights were the best.
+    pub best_step: u64,
+    /// Their figure on the validation episodes, if there were any.
+    pub validation: Option<Score>,
+    /// Wall-clock seconds since this call, validations included.
+    pub seconds: f64,
+}
+
+/// What a run has come to, besides the weights.
+struct State {
+    step: u64,
+    optimizer: Optimizer,
+    best: Option<Best>,
+}
+
+/// The best weights so far.
+struct Best {
+    step: u64,
+    score: Option<Score>,
+    params: Params,
+}
+
+/// Trains `learner` on `tasks` and leaves it with the weights that were best on `validation` (the last, without).
+///
+/// A learner whose parameters are empty is left as it is, and nothing is written.
+///
+/// # Errors
+/// - [`Error::Invalid`] for settings that make no sense, a directory that already holds a run or holds none to resume,
+///   or a task that does not fit the learner;
+/// - [`Error::NotFinite`] when a loss, gradient, weight or prediction is not a finite number: names step and episode,
+///   and says where the last good weights are;
+/// - [`Error::Io`] when a checkpoint or log cannot be written: the checkpoints of before stay;
+/// - [`Error::Interrupted`] when stopped: says how to resume.
+pub fn train(
+    learner: &mut dyn Learner,
+    tasks: &dyn Tasks,
+    validation: Option<&dyn Tasks>,
+    config: &TrainConfig,
+    run: Run<'_>,
+) -> Result<Trained> {
+    config.check()?;
+    let started = Instant::now();
+    let layout = learner.params().layout().clone();
+    if layout.is_empty() {
+        return Ok(Trained { steps: 0, best_step: 0, validation: None, seconds: 0.0 });
+    }
+    let optimizer = Optimizer::new(config.optimizer, config.momentum, config.weight_decay, &layout);
+    let mut state = State { step: 0, optimizer, best: None };
+    let files = match run.directory {
+        Some(directory) => {
+            let description = Description {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                learner: run.learner.to_owned(),
+                experiment: run.experiment,
+                seed: run.seed,
+                train: config.clone(),
+                step: 0,
+                validation: None,
+                best_step: None,
+            };
+            Some(Files::open(directory, description, run.resume, learner.params_mut(), &mut state)?)
+        }
+        None => None,
+    };
+    let mut training = Training { learner, tasks, validation, config, observer: run.observer, state, files };
+    while training.state.step < config.steps {
+        if run.stop.load(Ordering::Relaxed) {
+            return Err(training.interrupt());
+        }
+        training.step().map_err(|error| training.explain(error))?;
+    }
+    training.finish(started)
+}
+
+/// A training under way.
+struct Training<'a> {
+    learner: &'a mut dyn Learner,
+    tasks: &'a dyn Tasks,
+    validation: Option<&'a dyn Tasks>,
+    config: &'a TrainConfig,
+    observer: &'a mut dyn Observer,
+    state: State,
+    files: Option<Files>,
+}
+
+impl Training<'_> {
+    /// One update; then, where it is due, a validation and a save.
+    fn step(&mut self) -> Result<()> {
+        self.update()?;
+        let step = self.state.step;
+        if step.is_multiple_of(self.config.validate_every) || step == self.config.steps {
+            self.validate()?;
+            self.save_last()?;
+        }
+        Ok(())
+    }
+
+    fn update(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let (config, step) = (self.config, self.state.step + 1);
+        let first = self.state.step * config.meta_batch;
+        let outcomes = meta_batch::outcomes(self.learner, self.tasks, first..first + config.meta_batch)
+            .map_err(|error| error.context(format!("step {step}")))?;
+
+        let theta = self.learner.params_mut();
+        let mut gradient = meta_batch::mean_gradient(&outcomes, theta);
+        let norm = meta_batch::clip(&mut gradient, config.clip);
+        let rate = config.learning_rate().at(self.state.step);
+        self.state.optimizer.update(theta, &gradient, rate, step);
+        meta_batch::fold_statistics(theta, &outcomes);
+        if let Some(tensor) = meta_batch::not_finite(theta) {
+            return Err(Error::NotFinite(format!("step {step}: the update made `{tensor}` not finite")));
+        }
+        self.state.step = step;
+
+        let mut measured = meta_batch::mean_metrics(&outcomes);
+        measured.extend([("learning_rate", rate), ("gradient_norm", norm)]);
+        let per_second = config.meta_batch as f64 / started.elapsed().as_secs_f64().max(1e-9);
+        self.log("train", &measured, per_second)
+    }
+
+    fn validate(&mut self) -> Result<()> {
+        let (Some(tasks), step) = (self.validation, self.state.step) else { return Ok(()) };
+        let evaluation = evaluate(self.learner, tasks, self.config.validation_episodes, &|| ())
+            .map_err(|error| error.context(format!("validation after step {step}")))?;
+        let score = evaluation.score;
+        let (name, interval) = (score.measure.name(), score.interval);
+        let measured = [
+            (name, interval.mean as f32),
+            (&format!("{name}_low"), interval.low() as f32),
+            (&format!("{name}_high"), interval.high() as f32),
+        ];
+        self.log("validation", &measured, evaluation.episodes_per_second())?;
+        let best = self.state.best.as_ref().and_then(|best| best.score);
+        if best.is_none_or(|best| score.is_better_than(&best)) {
+            self.save_best(Some(score))?;
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, phase: &str, measured: &[(&str, f32)], episodes_per_second: f64) -> Result<()> {
+        let tagged = |(name, value): &(&str, f32)| (format!("{phase}/{name}"), *value);
+        let point = Point {
+            step: self.state.step,
+            measured: measured.iter().map(tagged).collect(),
+            timing: vec![tagged(&("episodes_per_second", episodes_per_second as f32))],
+        };
+        if let Some(files) = &mut self.files {
+            files.log.log(&point)?;
+        }
+        self.observer.log(&point)
+    }
+
+    /// Takes the weights of now as the best.
+    fn save_best(&mut self, score: Option<Score>) -> Result<()> {
+        let best = Best { step: self.state.step, score, params: self.learner.params().clone() };
+        if let Some(files) = &self.files {
+            files.save_best(&best)?;
+        }
+        self.state.best = Some(best);
+        Ok(())
+    }
+
+    fn save_last(&mut self) -> Result<()> {
+        match &mut self.files {
+            Some(files) => files.save_last(self.learner.params(), &self.state),
+            None => Ok(()),
+        }
+    }
+
+    /// Saves where it stands; the error says how to go on.
+    fn interrupt(&mut self) -> Error {
+        if let Err(error) = self.save_last() {
+            return error;
+        }
+        let stopped = format!("training stopped after step {} of {}", self.state.step, self.config.steps);
+        Error::Interrupted(match &self.files {
+            Some(files) => format!(
+                "{stopped}; its state is in {}: run the same command with `--resume` to go on",
+                files.last().display()
+            ),
+            None => format!("{stopped}; it had no run directory, so nothing was saved"),
+        })
+    }
+
+    /// Adds to a [`Error::NotFinite`] what is kept and what to do.
+    fn explain(&self, error: Error) -> Error {
+        match error {
+            Error::NotFinite(what) => {
+                let kept = self.files.as_ref().map_or("no checkpoint is kept".to_owned(), Files::kept);
+                Error::NotFinite(format!(
+                    "{what}. Training stopped; {kept}. Lower `learning-rate` or set `clip`"
+                ))
+            }
+            error => error,
+        }
+    }
+
+    /// Leaves the learner with the best weights.
+    fn finish(mut self, started: Instant) -> Result<Trained> {
+        if self.validation.is_none() || self.state.best.is_none() {
+            self.save_best(None)?;
+        }
+        if let Some(files) = &mut self.files {
+            files.log.flush()?;
+        }
+        self.observer.flush()?;
+        let mut trained = Trained {
+            steps: self.state.step,
+            best_step: self.state.step,
+            validation: None,
+            seconds: started.elapsed().as_secs_f64(),
+        };
+        if let Some(best) = self.state.best {
+            *self.learner.params_mut() = best.params;
+            (trained.best_step, trained.validation) = (best.step, best.score);
+        }
+        Ok(trained)
+    }
+}
