@@ -139,9 +139,7 @@ mod tests {
         let mut all = Vec::new();
         for (number, class) in set.classes().iter().enumerate() {
             for place in 0..class.images.len() {
-                let mut image = vec![0.0; SIZE * SIZE];
-                set.copy_example(number, place, &mut image);
-                all.extend(image);
+                set.push_examples([(number, place)], &mut all);
             }
         }
         all
