@@ -2,12 +2,14 @@
 //!
 //! | name | what | files |
 //! | --- | --- | --- |
+//! | [`folder`] | your own images, one directory for each class | any PNG, JPEG, PGM |
 //! | [`glyphs`] | invented handwritten characters, drawn as the dataset is opened | none |
-//! | [`omniglot`] | 1,623 handwritten characters of 50 alphabets | two zips, 15 MB |
+//! | [`omniglot`] | 1,623 handwritten characters of 50 alphabets | two zips, 16 MB |
 //! | [`sinusoid`] | regression tasks of the MAML paper | none |
 
 mod area_average;
 mod class_splits;
+pub mod folder;
 pub mod glyphs;
 pub mod omniglot;
 pub mod sinusoid;
