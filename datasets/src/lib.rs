@@ -9,6 +9,8 @@
 
 mod area_average;
 mod class_splits;
+#[cfg(feature = "download")]
+pub mod download;
 pub mod folder;
 pub mod glyphs;
 pub mod omniglot;

@@ -159,3 +159,15 @@ fn an_impossible_image_size_and_an_unknown_split_are_refused() {
     assert!(error("split = 'snell'").contains("vinyals"), "{}", error("split = 'snell'"));
     assert!(error("rotation = true").contains("did you mean `rotations`"));
 }
+
+#[cfg(feature = "download")]
+#[test]
+fn the_zips_pass_the_check_of_a_download_and_open_from_where_it_puts_them() {
+    let Some(data) = common::data("omniglot") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let from = data.join("omniglot");
+    let get = || kshot_datasets::download::fetch("omniglot", folder.path(), Some(&from), None, &mut |_| {});
+    assert!(get().unwrap().iter().all(|file| !file.was_there));
+    assert!(get().unwrap().iter().all(|file| file.was_there));
+    assert!(open(folder.path(), "image-size = 5").is_ok());
+}

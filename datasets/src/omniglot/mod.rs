@@ -5,6 +5,8 @@
 //! they are `[1, image-size, image-size]`, resampled by exact area averaging, with ink = 255.
 
 mod drawings;
+#[cfg(feature = "download")]
+mod remote;
 mod split;
 
 use std::path::PathBuf;
@@ -17,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::class_splits::ClassSplits;
 use drawings::{FILE_SIZE, Images, PARTS};
 
+#[cfg(feature = "download")]
+pub(crate) use remote::remote_files;
 pub use split::ClassSplit;
 
 inventory::submit! {
