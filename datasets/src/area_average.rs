@@ -10,7 +10,7 @@ pub(crate) struct AreaAverage {
 struct Axis {
     from: usize,
     /// For each output cell: the first input cell under it and how much of each lies under it.
-    spans: Vec<(usize, Vec<u64>)>,
+    spans: Vec<(usize, Vec<u32>)>,
 }
 
 impl Axis {
@@ -20,7 +20,7 @@ impl Axis {
                 let (start, end) = (cell * from, (cell + 1) * from);
                 let first = start / to;
                 let weights = (first..end.div_ceil(to))
-                    .map(|input| (end.min((input + 1) * to) - start.max(input * to)) as u64)
+                    .map(|input| (end.min((input + 1) * to) - start.max(input * to)) as u32)
                     .collect();
                 (first, weights)
             })
@@ -37,28 +37,22 @@ impl AreaAverage {
 
     /// Resamples `plane` into `out`, rounding to the nearest byte: sums are of integers, so nothing else is rounded.
     pub(crate) fn resample(&self, plane: &[u8], out: &mut [u8]) {
-        let (height, width) = (self.rows.spans.len(), self.columns.spans.len());
-        // Rows first, only the columns are exact sums; most rows of a drawing are blank.
-        let mut narrow = vec![0u64; self.rows.from * width];
-        for (row, sums) in plane.chunks_exact(self.columns.from).zip(narrow.chunks_exact_mut(width)) {
-            if row.iter().any(|&pixel| pixel != 0) {
-                for ((first, weights), sum) in self.columns.spans.iter().zip(sums) {
-                    *sum = row[*first..]
-                        .iter()
-                        .zip(weights)
-                        .map(|(&pixel, weight)| u64::from(pixel) * weight)
-                        .sum();
-                }
-            }
-        }
-        let area = (self.rows.from * self.columns.from) as u64;
-        let mut sums = vec![0u64; width];
-        for (line, (first, weights)) in out.chunks_exact_mut(width).zip(&self.rows.spans).take(height) {
+        let (width, area) = (self.columns.from, (self.rows.from * self.columns.from) as u64);
+        // Down the columns first: whole rows are added, which the compiler turns into vector instructions.
+        let mut sums = vec![0u32; width];
+        for (line, (first, weights)) in out.chunks_exact_mut(self.columns.spans.len()).zip(&self.rows.spans) {
             sums.fill(0);
-            for (row, weight) in narrow[first * width..].chunks_exact(width).zip(weights) {
-                sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += weight * value);
+            for (row, &weight) in plane[first * width..].chunks_exact(width).zip(weights) {
+                sums.iter_mut().zip(row).for_each(|(sum, &pixel)| *sum += weight * u32::from(pixel));
             }
-            line.iter_mut().zip(&sums).for_each(|(pixel, sum)| *pixel = ((sum + area / 2) / area) as u8);
+            for (pixel, (first, weights)) in line.iter_mut().zip(&self.columns.spans) {
+                let sum: u64 = sums[*first..]
+                    .iter()
+                    .zip(weights)
+                    .map(|(&sum, &weight)| u64::from(sum) * u64::from(weight))
+                    .sum();
+                *pixel = ((sum + area / 2) / area) as u8;
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Invented handwritten characters, drawn as the dataset is opened: an exercise like Omniglot that needs no file.
 //!
-//! A class is a random [program](program) of 1–4 pen strokes, after the generative view of handwriting in Lake,
+//! A class is a random program of 1–4 pen strokes, after the generative view of handwriting in Lake,
 //! Salakhutdinov, Tenenbaum, *Human-level concept learning through probabilistic program induction*, Science 2015. A
-//! [drawing](drawing) of it moves the strokes' knots, scales, slants, turns and shifts the character and varies the
+//! drawing of it moves the strokes' knots, scales, slants, turns and shifts the character and varies the
 //! pen. How far was chosen so that the nearest neighbour on raw pixels does about as well as on Omniglot (5-way 1-shot:
 //! 40–50 %, there 44 %).
 //!
