@@ -176,7 +176,7 @@ impl ClassSet {
             let class = &self.classes[class];
             let start = class.images[place] as usize * size;
             let mut pixels = &self.pixels[start..start + size];
-            if class.quarter_turns % 4 != 0 {
+            if !class.quarter_turns.is_multiple_of(4) {
                 turned.resize(size, 0);
                 let planes = pixels.chunks_exact(height * width).zip(turned.chunks_exact_mut(height * width));
                 planes.for_each(|(plane, out)| turn(plane, out, width, class.quarter_turns));
