@@ -1,5 +1,7 @@
 //! Datasets: what episodes are sampled from. Implementations live in the `datasets` crate and in plugins.
 
+mod quarter_turn;
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::episode::Episode;
 use crate::{Error, Result};
+use quarter_turn::turn;
 
 /// The disjoint parts of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -163,57 +166,24 @@ impl ClassSet {
         names
     }
 
-    /// Writes example `place` of class `class` to `out` as `f32` in 0–1, turned as the class says.
-    pub fn copy_example(&self, class: usize, place: usize, out: &mut [f32]) {
+    /// Appends examples, each (class, place within the class), to `out` as `f32` in 0–1, turned as their classes say.
+    pub fn push_examples(&self, examples: impl IntoIterator<Item = (usize, usize)>, out: &mut Vec<f32>) {
+        const SCALE: f32 = 1.0 / 255.0;
         let [_, height, width] = self.shape;
-        let size = out.len();
-        let class = &self.classes[class];
-        let start = class.images[place] as usize * size;
-        let pixels = &self.pixels[start..start + size];
-        let planes = pixels.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
-        for (plane, out) in planes {
-            turn(plane, out, height, width, class.quarter_turns);
-        }
-    }
-}
-
-/// Copies one plane to `f32` in 0–1, turned counter-clockwise by `quarter_turns` × 90°.
-fn turn(plane: &[u8], out: &mut [f32], height: usize, width: usize, quarter_turns: u8) {
-    const SCALE: f32 = 1.0 / 255.0;
-    match quarter_turns % 4 {
-        0 => out.iter_mut().zip(plane).for_each(|(o, &p)| *o = f32::from(p) * SCALE),
-        2 => out.iter_mut().zip(plane.iter().rev()).for_each(|(o, &p)| *o = f32::from(p) * SCALE),
-        turns => {
-            // Square by construction: out[r][c] = plane[c][width−1−r] for one turn, plane[height−1−c][r] for three.
-            for (r, row) in out.chunks_exact_mut(height).enumerate() {
-                for (c, o) in row.iter_mut().enumerate() {
-                    let source =
-                        if turns == 1 { c * width + width - 1 - r } else { (height - 1 - c) * width + r };
-                    *o = f32::from(plane[source]) * SCALE;
-                }
+        let size = self.shape.iter().product::<usize>();
+        let mut turned = Vec::new();
+        for (class, place) in examples {
+            let class = &self.classes[class];
+            let start = class.images[place] as usize * size;
+            let mut pixels = &self.pixels[start..start + size];
+            if !class.quarter_turns.is_multiple_of(4) {
+                turned.resize(size, 0);
+                let planes = pixels.chunks_exact(height * width).zip(turned.chunks_exact_mut(height * width));
+                planes.for_each(|(plane, out)| turn(plane, out, width, class.quarter_turns));
+                pixels = &turned;
             }
+            // Appended, not written over zeros: that is another pass over memory.
+            out.extend(pixels.iter().map(|&pixel| f32::from(pixel) * SCALE));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn four_quarter_turns_are_the_identity_and_one_moves_the_top_right_corner_to_the_top_left() {
-        let plane: Vec<u8> = (0..9).collect();
-        let mut out = vec![0.0; 9];
-        turn(&plane, &mut out, 3, 3, 1);
-        let turned: Vec<u8> = out.iter().map(|v| (v * 255.0).round() as u8).collect();
-        assert_eq!(turned, [2, 5, 8, 1, 4, 7, 0, 3, 6]);
-        let mut again = turned;
-        for _ in 0..3 {
-            turn(&again.clone(), &mut out, 3, 3, 1);
-            again = out.iter().map(|v| (v * 255.0).round() as u8).collect();
-        }
-        assert_eq!(again, plane);
-        turn(&plane, &mut out, 3, 3, 3);
-        assert_eq!(out[0] * 255.0, 6.0);
     }
 }

@@ -157,13 +157,10 @@ pub(super) fn check_examples(set: &ClassSet, wanted: usize, why: &str, split: Sp
 /// Copies examples, each (class of the set, place in it, label), into a labelled array.
 pub(super) fn gather(set: &ClassSet, picks: &[(usize, usize, usize)]) -> Labelled {
     let [channels, height, width] = set.shape();
-    let mut inputs = Array4::zeros((picks.len(), channels, height, width));
-    if let Some(values) = inputs.as_slice_mut() {
-        for (&(class, place, _), out) in picks.iter().zip(values.chunks_exact_mut(channels * height * width))
-        {
-            set.copy_example(class, place, out);
-        }
-    }
+    let mut values = Vec::with_capacity(picks.len() * channels * height * width);
+    set.push_examples(picks.iter().map(|&(class, place, _)| (class, place)), &mut values);
+    let inputs = Array4::from_shape_vec((picks.len(), channels, height, width), values)
+        .expect("every pick adds one image of the set's shape");
     let labels = picks.iter().map(|&(_, _, label)| label).collect();
     Labelled { examples: Unlabelled { inputs }, targets: Targets::Classes(labels) }
 }

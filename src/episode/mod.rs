@@ -4,6 +4,8 @@ mod batches;
 mod few_shot;
 mod manifest;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 use ndarray::{Array2, Array4, ArrayView4};
 

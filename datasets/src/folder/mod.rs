@@ -1,0 +1,140 @@
+//! A directory of images, one sub-directory for each class: anyone's own dataset.
+//!
+//! Images are PNG, JPEG or portable any-map (`.pgm`, `.ppm`, `.pbm`, `.pnm`) of any size; other files and hidden ones
+//! are left out. They become `[channels, image-size, image-size]`, resampled with a triangle filter, without keeping
+//! their aspect ratio, after the camera's orientation has been applied.
+//!
+//! Classes go to splits by a TOML file, `split-file`, that names them,
+//!
+//! ```toml
+//! train = ["oak", "birch", "lime"]
+//! validation = ["elm"]
+//! test = ["ash", "yew"]
+//! ```
+//!
+//! or at random by `fractions`.
+
+mod class_division;
+mod images;
+
+use std::path::{Path, PathBuf};
+
+use kshot::dataset::{Class, Dataset, DatasetContext};
+use kshot::registry::{DatasetEntry, defaults, options};
+use kshot::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::class_splits::ClassSplits;
+
+inventory::submit! {
+    DatasetEntry {
+        name: "folder",
+        summary: "your own images: the directory `path`, one sub-directory for each class",
+        source: "PNG, JPEG or PGM files of any size",
+        options: defaults::<FolderConfig>,
+        open,
+        locate: None,
+    }
+}
+
+/// Options of `folder`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FolderConfig {
+    /// The directory; where it is relative, it is looked for in the data directory, then in the current one.
+    pub path: Option<PathBuf>,
+    /// Height and width the images are resampled to, in pixels, 1–1024.
+    pub image_size: usize,
+    /// One channel or three: `grey` or `rgb`.
+    pub colour: Colour,
+    /// TOML file that names the classes of each split; found as `path` is.
+    pub split_file: Option<PathBuf>,
+    /// Without `split-file`: the shares of the classes for training, validation and test.
+    pub fractions: [f64; 3],
+    /// Seed of the division by `fractions`. Not the run's: all runs see the same classes.
+    pub seed: u64,
+}
+
+impl Default for FolderConfig {
+    fn default() -> Self {
+        Self {
+            path: None,
+            image_size: 28,
+            colour: Colour::Grey,
+            split_file: None,
+            fractions: [0.6, 0.2, 0.2],
+            seed: 0,
+        }
+    }
+}
+
+/// Channels of the images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Colour {
+    /// One channel: luminance.
+    Grey,
+    /// Three channels: red, green, blue.
+    Rgb,
+}
+
+impl Colour {
+    fn channels(self) -> usize {
+        match self {
+            Self::Grey => 1,
+            Self::Rgb => 3,
+        }
+    }
+}
+
+fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
+    let config: FolderConfig = options("folder", table)?;
+    let path = config.path.as_ref().ok_or_else(|| {
+        Error::invalid(
+            "the dataset `folder` needs its option `path`: the directory that has one sub-directory of images for \
+             each class",
+        )
+    })?;
+    if !(1..=1024).contains(&config.image_size) {
+        return Err(Error::invalid(format!(
+            "option `image-size` of `folder` is {}, but must be 1 to 1024",
+            config.image_size
+        )));
+    }
+    let root = resolve(path, &context.data_dir)?;
+    let names = images::classes(&root)?;
+    let division = match &config.split_file {
+        Some(file) => class_division::by_file(&resolve(file, &context.data_dir)?, &names)?,
+        None => class_division::by_fractions(config.fractions, config.seed, &names)?,
+    };
+
+    let mut files = Vec::new();
+    let mut image_names = Vec::new();
+    let mut splits: [Vec<Class>; 3] = Default::default();
+    for (names, classes) in division.into_iter().zip(&mut splits) {
+        for name in names {
+            let found = images::files(&root.join(&name))?;
+            let first = files.len() as u32;
+            image_names.extend(found.iter().map(|file| images::file_name(file)));
+            files.extend(found);
+            classes.push(Class { name, images: (first..files.len() as u32).collect(), quarter_turns: 0 });
+        }
+    }
+    let shape = [config.colour.channels(), config.image_size, config.image_size];
+    let pixels = images::read(&files, config.image_size, config.colour)?;
+    Ok(Box::new(ClassSplits::new("folder", shape, pixels, image_names, splits)?))
+}
+
+/// `path` as it is where absolute, else in the data directory, else in the current one.
+fn resolve(path: &Path, data_dir: &Path) -> Result<PathBuf> {
+    let in_data = data_dir.join(path);
+    [in_data.as_path(), path].into_iter().find(|path| path.exists()).map(Path::to_path_buf).ok_or_else(|| {
+        let elsewhere =
+            if path.is_absolute() { String::new() } else { format!(" (nor {})", in_data.display()) };
+        Error::invalid(format!(
+            "the dataset `folder` was to read {}, but there is no such file or directory{elsewhere}; correct the \
+             option that names it, or --data-dir",
+            path.display()
+        ))
+    })
+}

@@ -1,0 +1,81 @@
+//! Omniglot: 1,623 handwritten characters of 50 alphabets, each drawn by 20 people.
+//!
+//! Lake, Salakhutdinov, Tenenbaum, *Human-level concept learning through probabilistic program induction*, Science 350,
+//! 2015; <https://github.com/brendenlake/omniglot>, MIT licence. Drawings are 105×105 with ink = 0 in the files; here
+//! they are `[1, image-size, image-size]`, resampled by exact area averaging, with ink = 255.
+
+mod drawings;
+#[cfg(feature = "download")]
+mod remote;
+mod split;
+
+use std::path::PathBuf;
+
+use kshot::dataset::{Dataset, DatasetContext};
+use kshot::registry::{DatasetEntry, defaults, options};
+use kshot::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::class_splits::ClassSplits;
+use drawings::{FILE_SIZE, Images, PARTS};
+
+#[cfg(feature = "download")]
+pub(crate) use remote::remote_files;
+pub use split::ClassSplit;
+
+inventory::submit! {
+    DatasetEntry {
+        name: "omniglot",
+        summary: "1,623 handwritten characters of 50 alphabets, 20 drawings of each",
+        source: "Lake, Salakhutdinov, Tenenbaum, Science 2015; github.com/brendenlake/omniglot, MIT",
+        options: defaults::<OmniglotConfig>,
+        open,
+        locate: Some(locate),
+    }
+}
+
+/// Options of `omniglot`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OmniglotConfig {
+    /// Height and width of the images, in pixels, 1–105.
+    pub image_size: usize,
+    /// Which characters are for training, validation and test: `vinyals` or `lake`.
+    pub split: ClassSplit,
+    /// Whether each rotation by 90° of a character is a class of its own (Santoro et al. 2016), in every split.
+    pub rotations: bool,
+}
+
+impl Default for OmniglotConfig {
+    fn default() -> Self {
+        Self { image_size: 28, split: ClassSplit::Vinyals, rotations: true }
+    }
+}
+
+/// Where the zips or their folders lie: the directory that holds the background set.
+///
+/// # Errors
+/// When a part is missing: says where it was looked for.
+fn locate(context: &DatasetContext) -> Result<PathBuf> {
+    let [background, evaluation] = &PARTS;
+    let path = drawings::locate(&context.data_dir, background)?;
+    drawings::locate(&context.data_dir, evaluation)?;
+    Ok(path.parent().unwrap_or(&path).to_path_buf())
+}
+
+fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
+    let config: OmniglotConfig = options("omniglot", table)?;
+    let size = config.image_size;
+    if !(1..=FILE_SIZE).contains(&size) {
+        return Err(Error::invalid(format!(
+            "option `image-size` of `omniglot` is {size}, but must be 1 to {FILE_SIZE}, the size of the drawings"
+        )));
+    }
+    let paths =
+        [drawings::locate(&context.data_dir, &PARTS[0])?, drawings::locate(&context.data_dir, &PARTS[1])?];
+    let mut images = Images::default();
+    let background = drawings::read(&paths[0], &PARTS[0], size, &mut images)?;
+    let evaluation = drawings::read(&paths[1], &PARTS[1], size, &mut images)?;
+    let classes = split::classes(config.split, &background, &evaluation, config.rotations)?;
+    Ok(Box::new(ClassSplits::new("omniglot", [1, size, size], images.pixels, images.names, classes)?))
+}

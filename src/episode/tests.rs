@@ -1,0 +1,177 @@
+//! What must hold of every episode, whatever it is sampled for.
+
+use std::collections::HashSet;
+use std::fs;
+use std::sync::Arc;
+
+use super::{Count, Episode, Labelled, TaskSpec, Tasks};
+use crate::dataset::{Class, ClassSet, Split, TaskSource};
+
+/// `classes` classes of `examples` images of one pixel; the pixel of image i is i.
+fn source(classes: usize, examples: usize) -> TaskSource {
+    let images = (classes * examples) as u8;
+    let names = (0..images).map(|image| format!("{image:03}.png")).collect();
+    let class = |number: usize| Class {
+        name: format!("class{number}"),
+        images: (number * examples..(number + 1) * examples).map(|image| image as u32).collect(),
+        quarter_turns: 0,
+    };
+    let classes = (0..classes).map(class).collect();
+    let set = ClassSet::new([1, 1, 1], Arc::new((0..images).collect()), Arc::new(names), classes).unwrap();
+    TaskSource::Classes(Arc::new(set))
+}
+
+fn few_shot(ways: &str, shots: &str, queries: usize) -> TaskSpec {
+    TaskSpec::FewShot { ways: ways.parse().unwrap(), shots: shots.parse().unwrap(), queries }
+}
+
+fn open(spec: &TaskSpec, source: &TaskSource) -> Box<dyn Tasks> {
+    spec.open(source, Split::Train, 1).unwrap()
+}
+
+/// Which images were sampled.
+fn images(examples: &Labelled) -> Vec<usize> {
+    examples.inputs().iter().map(|value| (value * 255.0).round() as usize).collect()
+}
+
+/// How many examples each label has.
+fn counts(examples: &Labelled) -> Vec<usize> {
+    let mut counts = vec![0; examples.ways().unwrap()];
+    examples.classes().unwrap().iter().for_each(|&label| counts[label] += 1);
+    counts
+}
+
+#[test]
+fn an_episode_is_a_pure_function_of_seed_split_and_index() {
+    let (source, spec) = (source(10, 20), few_shot("5", "1", 15));
+    let episode = |split, seed, index| spec.open(&source, split, seed).unwrap().episode(index).unwrap();
+    let one = episode(Split::Train, 1, 3);
+    assert_eq!(one, episode(Split::Train, 1, 3));
+    for other in [episode(Split::Train, 1, 4), episode(Split::Train, 2, 3), episode(Split::Test, 1, 3)] {
+        assert_ne!(images(&one.query), images(&other.query));
+    }
+}
+
+#[test]
+fn a_few_shot_task_has_its_shots_and_queries_of_each_class_and_no_image_twice() {
+    let (source, spec) = (source(10, 20), few_shot("5", "3", 6));
+    let tasks = open(&spec, &source);
+    for index in 0..200 {
+        let episode = tasks.episode(index).unwrap();
+        assert_eq!((counts(&episode.support), counts(&episode.query)), (vec![3; 5], vec![6; 5]));
+        let all: Vec<usize> = [images(&episode.support), images(&episode.query)].concat();
+        assert_eq!(all.iter().collect::<HashSet<_>>().len(), 45, "support and query are disjoint");
+        assert_eq!(episode.classes.iter().collect::<HashSet<_>>().len(), 5);
+        check_labels(&episode);
+    }
+}
+
+/// An example's label stands for the class its image is of.
+fn check_labels(episode: &Episode) {
+    for part in [&episode.support, &episode.query] {
+        for (image, &label) in images(part).into_iter().zip(part.classes().unwrap()) {
+            assert_eq!(image / 20, episode.classes[label]);
+        }
+    }
+}
+
+#[test]
+fn every_class_and_every_example_is_sampled_as_support_and_as_query() {
+    let (source, spec) = (source(10, 20), few_shot("5", "1", 5));
+    let tasks = open(&spec, &source);
+    let (mut support, mut query) = (HashSet::new(), HashSet::new());
+    for index in 0..1000 {
+        let episode = tasks.episode(index).unwrap();
+        support.extend(images(&episode.support));
+        query.extend(images(&episode.query));
+    }
+    assert_eq!((support.len(), query.len()), (200, 200));
+}
+
+#[test]
+fn ranges_of_ways_and_shots_take_every_value_and_no_other() {
+    let (source, spec) = (source(8, 10), few_shot("3-6", "1-4", 2));
+    let tasks = open(&spec, &source);
+    let (mut ways, mut shots) = (HashSet::new(), HashSet::new());
+    for index in 0..300 {
+        let episode = tasks.episode(index).unwrap();
+        ways.insert(episode.classes.len());
+        shots.extend(counts(&episode.support));
+        assert_eq!(counts(&episode.query), vec![2; episode.classes.len()]);
+    }
+    assert_eq!((ways, shots), ((3..=6).collect(), (1..=4).collect()));
+}
+
+#[test]
+fn a_task_that_cannot_be_drawn_is_refused_with_what_there_is() {
+    let source = source(4, 6);
+    let error = |spec: TaskSpec| spec.open(&source, Split::Test, 0).err().unwrap().to_string();
+    let ways = error(few_shot("5", "1", 1));
+    assert!(ways.contains("5 classes") && ways.contains("test split, which has 4"), "{ways}");
+    let shots = error(few_shot("2", "3", 4));
+    assert!(
+        shots.contains("`class0`") && shots.contains("has 6 examples") && shots.contains("take 7"),
+        "{shots}"
+    );
+    assert!(error(TaskSpec::PkBatch { classes: 9, per_class: 2 }).contains("9 classes"));
+    assert!(error(TaskSpec::PkBatch { classes: 2, per_class: 7 }).contains("7 of each class"));
+    assert!(error(TaskSpec::FlatBatch { size: 0 }).contains("at least one example"));
+    assert!(error(TaskSpec::Regression { shots: 5, queries: 5 }).contains("sinusoid"));
+}
+
+#[test]
+fn a_count_is_written_as_it_is_read() {
+    for text in ["5", "3-8"] {
+        assert_eq!(text.parse::<Count>().unwrap().to_string(), text);
+    }
+    for wrong in ["", "0", "8-3", "5-", "-5", "five", "0-4"] {
+        assert!(wrong.parse::<Count>().is_err(), "`{wrong}`");
+    }
+}
+
+#[test]
+fn batches_are_support_only_with_the_labels_their_losses_expect() {
+    let source = source(10, 20);
+    let tasks = open(&TaskSpec::PkBatch { classes: 6, per_class: 4 }, &source);
+    let batch = tasks.episode(0).unwrap();
+    assert!(batch.query.is_empty());
+    assert_eq!(counts(&batch.support), vec![4; 6]);
+    assert_eq!(images(&batch.support).iter().collect::<HashSet<_>>().len(), 24);
+    check_labels(&batch);
+    let tasks = open(&TaskSpec::FlatBatch { size: 64 }, &source);
+    let batch = tasks.episode(0).unwrap();
+    assert_eq!((batch.support.len(), batch.query.len()), (64, 0));
+    check_labels(&batch);
+}
+
+#[test]
+fn a_manifest_repeats_the_episodes_it_lists_and_its_faults_are_named() {
+    let source = source(3, 4);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tasks.json");
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        TaskSpec::Manifest { path: path.clone() }.open(&source, Split::Test, 0)
+    };
+    let example = |file: &str, label: usize| format!(r#"{{"file": "{file}", "label": {label}}}"#);
+    let episode = |support: &[String], query: &[String]| {
+        format!(r#"{{"episodes": [{{"support": [{}], "query": [{}]}}]}}"#, support.join(","), query.join(","))
+    };
+
+    let support = [example("class2/009.png", 0), example("class0/001.png", 1)];
+    let tasks = read(&episode(&support, &[example("class0/003.png", 1)])).unwrap();
+    assert_eq!(tasks.len(), Some(1));
+    let task = tasks.episode(0).unwrap();
+    assert_eq!((images(&task.support), images(&task.query)), (vec![9, 1], vec![3]));
+    assert_eq!(task.classes, [2, 0]);
+    assert!(tasks.episode(1).unwrap_err().to_string().contains("has 1 episodes"));
+
+    let error = |text: &str| read(text).err().unwrap().to_string();
+    let unknown = error(&episode(&[example("class2/bird.png", 0)], &[]));
+    assert!(unknown.contains("episode 0") && unknown.contains("class2/bird.png"), "{unknown}");
+    assert!(error(&episode(&[example("class0/001.png", 1)], &[])).contains("no support example has 0"));
+    assert!(error(&episode(&support, &[example("class0/003.png", 2)])).contains("a query has label 2"));
+    assert!(error(&episode(&[], &[])).contains("has no support"));
+    assert!(error(r#"{"episodes": []}"#).contains("has no episodes"));
+    assert!(error("{").contains("is not as expected"));
+}
