@@ -5,6 +5,7 @@
 
 mod architecture;
 mod backbone;
+mod fused;
 mod network;
 mod portable;
 
@@ -12,6 +13,7 @@ use dfdx::tensor::{OwnedTape, Tensor};
 
 pub use architecture::{Architecture, ConvBlock, Layer, Linear, Norm, NormSlots, Pooling};
 pub use backbone::{Backbone, BackboneConfig};
+pub use fused::Fused;
 pub use network::{Network, value_and_grad_of_head};
 pub use portable::Portable;
 

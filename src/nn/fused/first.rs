@@ -1,0 +1,392 @@
+//! The first block, on images of few channels: nothing between its input and its pooled output is ever stored.
+//!
+//! A convolution's output is y = wᵀp for the patch p (9 pixels of each channel), so its batch statistics follow from
+//! the patches' mean m and covariance C, which the images alone determine: mean wᵀm and variance wᵀCw. One pass then
+//! convolves, normalises and pools. Backward, with g the gradient in the normalised outputs and G = Σ g p,
+//!
+//! ```text
+//! Σ g (y − mean) = wᵀG − mean Σ g                    dγ = Σ g (y − mean) / σ,   dβ = Σ g
+//! dw = γ/σ · (G − m Σ g − C w Σ g (y − mean) / σ²)
+//! ```
+//!
+//! so one pass over windows for G is all; the convolution is computed again there, which costs less than keeping it.
+
+use super::arena::LINE;
+use super::conv::{Image, padded};
+use super::norm::{Affine, route};
+use super::simd::{Isa, Simd, dispatch};
+use crate::nn::ConvBlock;
+
+/// Most input channels that this form is used for; the covariance of patches has (9·channels)² elements.
+const MOST_CHANNELS: usize = 4;
+
+/// A pooling window: where the patches of its convolution outputs start in a padded input, and its output.
+struct Window<const P: usize> {
+    patches: [u32; P],
+    output: u32,
+}
+
+/// All windows: of four convolution outputs with pooling, else of one.
+enum Windows {
+    Pooled(Vec<Window<4>>),
+    Single(Vec<Window<1>>),
+}
+
+/// The first block of a network on images of few channels.
+pub(super) struct First {
+    input: [usize; 3],
+    stride: usize,
+    /// Height and width of the convolution's output.
+    convolved: [usize; 2],
+    pub(super) output: Image,
+    windows: Windows,
+    /// Offsets of a patch's elements from its start, channel by channel.
+    taps: Vec<u32>,
+}
+
+/// Mean and covariance of all patches of a batch.
+pub(super) struct Moments {
+    /// `[taps]`
+    pub(super) mean: Vec<f64>,
+    /// `[taps, taps]`
+    pub(super) covariance: Vec<f64>,
+}
+
+impl First {
+    /// The first block in this form, if its input has few enough channels.
+    pub(super) fn new(block: &ConvBlock) -> Option<Self> {
+        let [channels, height, width] = block.input;
+        if channels > MOST_CHANNELS {
+            return None;
+        }
+        let output = Image::new(block.output);
+        let convolved = block.convolved();
+        let start = |y: usize, x: usize| (y * block.stride * (width + 2) + x * block.stride) as u32;
+        let pixels = (0..output.height).flat_map(|y| (0..output.width).map(move |x| (y, x)));
+        let at = |y: usize, x: usize| ((y * output.width + x) * output.channels) as u32;
+        let windows = if block.pool {
+            let window = |(y, x): (usize, usize)| Window {
+                patches: std::array::from_fn(|k| start(2 * y + k / 2, 2 * x + k % 2)),
+                output: at(y, x),
+            };
+            Windows::Pooled(pixels.map(window).collect())
+        } else {
+            Windows::Single(
+                pixels.map(|(y, x)| Window { patches: [start(y, x)], output: at(y, x) }).collect(),
+            )
+        };
+        let tap = |i: usize| i / 9 * (height + 2) * (width + 2) + i % 9 / 3 * (width + 2) + i % 3;
+        let taps = (0..9 * channels).map(|i| tap(i) as u32).collect();
+        Some(Self { input: block.input, stride: block.stride, convolved, output, windows, taps })
+    }
+
+    /// Elements of a patch.
+    pub(super) fn taps(&self) -> usize {
+        self.taps.len()
+    }
+
+    /// Convolution outputs of one image.
+    pub(super) fn positions(&self) -> usize {
+        self.convolved[0] * self.convolved[1]
+    }
+
+    /// Floats of an input image with a border of zeros.
+    pub(super) fn padded_len(&self) -> usize {
+        self.input[0] * (self.input[1] + 2) * (self.input[2] + 2)
+    }
+
+    /// Floats of an input image.
+    pub(super) fn input_len(&self) -> usize {
+        self.input.iter().product()
+    }
+
+    /// Copies an image into a border of zeros.
+    pub(super) fn pad(&self, x: &[f32], bordered: &mut [f32]) {
+        let [_, height, width] = self.input;
+        bordered.fill(0.0);
+        for (x, to) in
+            x.chunks_exact(height * width).zip(bordered.chunks_exact_mut((height + 2) * (width + 2)))
+        {
+            for (x, to) in x.chunks_exact(width).zip(to.chunks_exact_mut(width + 2).skip(1)) {
+                to[1..=width].copy_from_slice(x);
+            }
+        }
+    }
+
+    /// Filters `[outputs, taps]` as `[taps, padded outputs]`.
+    pub(super) fn filters(&self, weight: &[f32], filters: &mut [f32]) {
+        filters.fill(0.0);
+        for (output, weight) in weight.chunks_exact(self.taps()).enumerate() {
+            for (tap, &w) in weight.iter().enumerate() {
+                filters[tap * self.output.channels + output] = w;
+            }
+        }
+    }
+
+    /// Floats of `filters`, and of G.
+    pub(super) fn filters_len(&self) -> usize {
+        self.taps() * self.output.channels
+    }
+
+    /// Length of the sums that `add_moments` adds to.
+    pub(super) fn moments_len(&self) -> usize {
+        (self.taps() + 1) * (self.taps() + 2) / 2
+    }
+
+    /// Adds the products of all pairs of (patch, 1) over an image's positions.
+    pub(super) fn add_moments(&self, isa: Isa, bordered: &[f32], sums: &mut [f64]) {
+        add_moments(isa, self, bordered, sums);
+    }
+
+    /// Mean and covariance of patches from the sums of `count` images.
+    pub(super) fn moments(&self, sums: &[f64], count: usize) -> Moments {
+        let taps = self.taps();
+        let positions = (count * self.positions()) as f64;
+        let at = |i: usize, j: usize| sums[i.max(j) * (i.max(j) + 1) / 2 + i.min(j)] / positions;
+        let mean: Vec<f64> = (0..taps).map(|i| at(taps, i)).collect();
+        let element = |k: usize| at(k / taps, k % taps) - mean[k / taps] * mean[k % taps];
+        let covariance = (0..taps * taps).map(element).collect();
+        Moments { mean, covariance }
+    }
+
+    /// The outputs of the block for one bordered image.
+    pub(super) fn activate(
+        &self,
+        isa: Isa,
+        filters: &[f32],
+        affine: Affine<'_>,
+        bordered: &[f32],
+        z: &mut [f32],
+    ) {
+        let convolution = self.with(filters, bordered);
+        match &self.windows {
+            Windows::Pooled(windows) => activate_pooled(isa, windows, convolution, affine, z),
+            Windows::Single(windows) => activate_single(isa, windows, convolution, affine, z),
+        }
+        z[self.output.pixels() * self.output.channels..].fill(0.0);
+    }
+
+    /// Adds G (`[taps, channels]`) and Σ g (`[channels]`) of one bordered image to `sums`.
+    pub(super) fn backward(
+        &self,
+        isa: Isa,
+        filters: &[f32],
+        affine: Affine<'_>,
+        bordered: &[f32],
+        dz: &[f32],
+        sums: &mut [f32],
+    ) {
+        let convolution = self.with(filters, bordered);
+        match &self.windows {
+            Windows::Pooled(windows) => backward_pooled(isa, windows, convolution, affine, dz, sums),
+            Windows::Single(windows) => backward_single(isa, windows, convolution, affine, dz, sums),
+        }
+    }
+
+    fn with<'a>(&'a self, filters: &'a [f32], bordered: &'a [f32]) -> Patches<'a> {
+        let last = |patches: &[u32]| patches.iter().max().map_or(0, |&at| at as usize);
+        let start = match &self.windows {
+            Windows::Pooled(windows) => windows.last().map_or(0, |w| last(&w.patches)),
+            Windows::Single(windows) => windows.last().map_or(0, |w| last(&w.patches)),
+        };
+        assert!(start + last(&self.taps) < bordered.len() && filters.len() >= self.filters_len());
+        Patches { taps: &self.taps, filters, bordered, output: self.output }
+    }
+}
+
+/// What a convolution of patches needs; made by [`First::with`], which checks that all patches are inside.
+#[derive(Clone, Copy)]
+struct Patches<'a> {
+    taps: &'a [u32],
+    filters: &'a [f32],
+    bordered: &'a [f32],
+    output: Image,
+}
+
+impl Patches<'_> {
+    /// Convolution outputs of one window in the channels from `channel` on.
+    ///
+    /// # Safety
+    /// `LANES` channels from `channel` exist.
+    #[inline(always)]
+    unsafe fn convolve<S: Simd, const P: usize>(
+        &self,
+        simd: S,
+        patches: [u32; P],
+        channel: usize,
+    ) -> [S::V; P] {
+        let mut sums = [simd.zero(); P];
+        let channels = self.output.channels;
+        // SAFETY: all patches and filters are inside (checked in `with`), and so is `channel`.
+        unsafe {
+            let pixels = self.bordered.as_ptr();
+            let filters = self.filters.as_ptr().add(channel);
+            let mut tap = 0;
+            while tap < self.taps.len() {
+                // Nine at a time, so that the loop unrolls.
+                for k in tap..tap + 9 {
+                    let offset = *self.taps.get_unchecked(k) as usize;
+                    let filter = simd.load(filters.add(k * channels));
+                    for (sum, patch) in sums.iter_mut().zip(patches) {
+                        *sum = simd.fma(simd.splat(*pixels.add(patch as usize + offset)), filter, *sum);
+                    }
+                }
+                tap += 9;
+            }
+        }
+        sums
+    }
+}
+
+dispatch! { fn activate_pooled(windows: &[Window<4>], patches: Patches<'_>, affine: Affine<'_>, z: &mut [f32]) = activate_kernel }
+dispatch! { fn activate_single(windows: &[Window<1>], patches: Patches<'_>, affine: Affine<'_>, z: &mut [f32]) = activate_kernel }
+dispatch! {
+    fn backward_pooled(
+        windows: &[Window<4>], patches: Patches<'_>, affine: Affine<'_>, dz: &[f32], sums: &mut [f32],
+    ) = backward_kernel
+}
+dispatch! {
+    fn backward_single(
+        windows: &[Window<1>], patches: Patches<'_>, affine: Affine<'_>, dz: &[f32], sums: &mut [f32],
+    ) = backward_kernel
+}
+dispatch! { fn add_moments(first: &First, bordered: &[f32], sums: &mut [f64]) = add_moments_kernel }
+
+#[inline(always)]
+fn activate_kernel<S: Simd, const P: usize>(
+    simd: S,
+    windows: &[Window<P>],
+    patches: Patches<'_>,
+    affine: Affine<'_>,
+    z: &mut [f32],
+) {
+    let channels = patches.output.channels;
+    assert!(channels % S::LANES == 0 && z.len() >= patches.output.len());
+    assert!(affine.scale.len() >= channels && affine.shift.len() >= channels);
+    for window in windows {
+        for channel in (0..channels).step_by(S::LANES) {
+            // SAFETY: `channel` is inside everywhere and the window's output inside `z`, as asserted.
+            unsafe {
+                let scale = simd.load(affine.scale.as_ptr().add(channel));
+                let shift = simd.load(affine.shift.as_ptr().add(channel));
+                let mut max = simd.zero();
+                for y in patches.convolve(simd, window.patches, channel) {
+                    max = simd.max(max, simd.fma(y, scale, shift));
+                }
+                simd.store(z.as_mut_ptr().add(window.output as usize + channel), max);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn backward_kernel<S: Simd, const P: usize>(
+    simd: S,
+    windows: &[Window<P>],
+    patches: Patches<'_>,
+    affine: Affine<'_>,
+    dz: &[f32],
+    sums: &mut [f32],
+) {
+    let channels = patches.output.channels;
+    let taps = patches.taps;
+    assert!(channels % S::LANES == 0 && dz.len() >= patches.output.len());
+    assert!(affine.scale.len() >= channels && affine.shift.len() >= channels);
+    assert!(sums.len() >= (taps.len() + 1) * channels);
+    for window in windows {
+        for channel in (0..channels).step_by(S::LANES) {
+            // SAFETY: `channel` is inside everywhere and the window's output inside `dz`, as asserted; patches are
+            // inside the bordered image as checked in `First::with`.
+            unsafe {
+                let scale = simd.load(affine.scale.as_ptr().add(channel));
+                let shift = simd.load(affine.shift.as_ptr().add(channel));
+                let d = simd.load(dz.as_ptr().add(window.output as usize + channel));
+                let mut v = patches.convolve(simd, window.patches, channel);
+                for v in &mut v {
+                    *v = simd.fma(*v, scale, shift);
+                }
+                let mut g = [simd.zero(); P];
+                let total = if P == 4 {
+                    let routed = route(simd, [v[0], v[1], v[2], v[3]], d);
+                    g.copy_from_slice(&routed);
+                    simd.add(simd.add(routed[0], routed[1]), simd.add(routed[2], routed[3]))
+                } else {
+                    g[0] = simd.select_gt(v[0], simd.zero(), d, simd.zero());
+                    g[0]
+                };
+                let pixels = patches.bordered.as_ptr();
+                let sums = sums.as_mut_ptr().add(channel);
+                let mut tap = 0;
+                while tap < taps.len() {
+                    for k in tap..tap + 9 {
+                        let offset = *taps.get_unchecked(k) as usize;
+                        let at = sums.add(k * channels);
+                        let mut sum = simd.load(at);
+                        for (g, patch) in g.into_iter().zip(window.patches) {
+                            sum = simd.fma(simd.splat(*pixels.add(patch as usize + offset)), g, sum);
+                        }
+                        simd.store(at, sum);
+                    }
+                    tap += 9;
+                }
+                let at = sums.add(taps.len() * channels);
+                simd.store(at, simd.add(simd.load(at), total));
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add_moments_kernel<S: Simd>(_: S, first: &First, bordered: &[f32], sums: &mut [f64]) {
+    const LANES: usize = 4;
+    let taps = first.taps();
+    let [height, width] = first.convolved;
+    let length = width.next_multiple_of(LANES);
+    // One row of positions at a time, element by element of (patch, 1), in double precision: the products are exact.
+    let mut elements = vec![0.0_f64; (taps + 1) * length];
+    elements[taps * length..][..width].fill(1.0);
+    let mut lanes = vec![[0.0_f64; LANES]; sums.len()];
+    for y in 0..height {
+        for (&tap, element) in first.taps.iter().zip(elements.chunks_exact_mut(length)) {
+            let from = &bordered[tap as usize + y * first.stride * (first.input[2] + 2)..];
+            for (to, &from) in element[..width].iter_mut().zip(from.iter().step_by(first.stride)) {
+                *to = f64::from(from);
+            }
+        }
+        let mut lanes = lanes.iter_mut();
+        for i in 0..=taps {
+            let left = &elements[i * length..][..length];
+            for (j, lanes) in (0..=i).zip(&mut lanes) {
+                let right = &elements[j * length..][..length];
+                let mut sum = *lanes;
+                for (a, b) in left.chunks_exact(LANES).zip(right.chunks_exact(LANES)) {
+                    for k in 0..LANES {
+                        sum[k] += a[k] * b[k];
+                    }
+                }
+                *lanes = sum;
+            }
+        }
+    }
+    for (sum, lanes) in sums.iter_mut().zip(lanes) {
+        *sum += (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
+    }
+}
+
+/// Per-channel mean and variance of wᵀp, from the patches' moments; the padding's are 0.
+pub(super) fn statistics(moments: &Moments, weight: &[f32]) -> (Vec<f64>, Vec<f64>) {
+    let taps = moments.mean.len();
+    let channels = padded(weight.len() / taps);
+    let (mut means, mut variances) = (vec![0.0; channels], vec![0.0; channels]);
+    for (output, w) in weight.chunks_exact(taps).enumerate() {
+        let dot = |v: &[f64]| v.iter().zip(w).map(|(v, &w)| v * f64::from(w)).sum::<f64>();
+        means[output] = dot(&moments.mean);
+        let image: f64 =
+            moments.covariance.chunks_exact(taps).zip(w).map(|(row, &w)| dot(row) * f64::from(w)).sum();
+        // Rounding can leave a constant channel below zero.
+        variances[output] = image.max(0.0);
+    }
+    (means, variances)
+}
+
+const _: () = assert!(LINE == 16);

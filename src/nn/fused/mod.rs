@@ -1,0 +1,160 @@
+//! The fused CPU backend: SIMD kernels on plain slices.
+//!
+//! Images are `[n, height, width, channels]` inside, channels in whole cache lines. Convolutions are Winograd's
+//! (stride 1) or products over patches; the first block, of few channels, stores nothing at all. Batch norm needs two
+//! passes over a batch, so a block runs from convolution to convolution: norm, ReLU and pooling of one block are done
+//! image by image as the next block reads it.
+//!
+//! Work is split over fixed groups of images, and partial sums are added in order of the groups, so the results are
+//! the same bits on any number of threads.
+
+#![allow(unsafe_code)]
+
+mod arena;
+mod backward;
+mod conv;
+mod first;
+mod forward;
+mod gemm;
+mod linear;
+mod norm;
+mod patches;
+mod simd;
+mod winograd;
+
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayView4};
+
+use super::architecture::{Architecture, ConvBlock, Layer, Linear, Norm};
+use super::network::Passes;
+use crate::params::Params;
+use crate::{Error, Result};
+use arena::Arena;
+use conv::{Convolution, Image};
+use first::First;
+pub(crate) use forward::Saved;
+use simd::Isa;
+
+/// A network computed by SIMD kernels on the CPU.
+pub struct Fused {
+    architecture: Architecture,
+    blocks: Vec<Block>,
+    joint: Joint,
+    tail: Vec<Tail>,
+    isa: Isa,
+    arena: Arc<Arena>,
+}
+
+/// One convolution block.
+struct Block {
+    layer: ConvBlock,
+    shape: norm::Shape,
+    form: Form,
+}
+
+/// How a block computes its convolution.
+enum Form {
+    First(First),
+    General(Convolution),
+}
+
+/// How images become a matrix.
+enum Joint {
+    /// Channel by channel.
+    Flatten(Image),
+    /// The mean over pixels.
+    Mean(Image),
+}
+
+/// A layer on matrices.
+enum Tail {
+    Linear(Linear),
+    Relu,
+}
+
+impl Fused {
+    /// Computes `architecture`.
+    ///
+    /// # Errors
+    /// When its layers are in another order than convolution blocks, one flatten or spatial mean, linear layers and
+    /// ReLUs.
+    pub fn new(architecture: Architecture) -> Result<Self> {
+        Self::with(architecture, Isa::detect())
+    }
+
+    fn with(architecture: Architecture, isa: Isa) -> Result<Self> {
+        let (mut blocks, mut joint, mut tail) = (Vec::new(), None, Vec::new());
+        for layer in &architecture.layers {
+            match (layer, &joint) {
+                (Layer::ConvBlock(layer), None) => blocks.push(Block::new(layer, blocks.is_empty())),
+                (&Layer::Flatten(shape), None) => joint = Some(Joint::Flatten(Image::new(shape))),
+                (&Layer::SpatialMean(shape), None) => joint = Some(Joint::Mean(Image::new(shape))),
+                (Layer::Linear(layer), Some(_)) => tail.push(Tail::Linear(layer.clone())),
+                (Layer::Relu, Some(_)) => tail.push(Tail::Relu),
+                _ => return Err(Error::invalid(format!("a network cannot have {layer:?} in this place"))),
+            }
+        }
+        let joint = joint.ok_or_else(|| Error::invalid("a network needs a flatten or spatial mean layer"))?;
+        Ok(Self { architecture, blocks, joint, tail, isa, arena: Arc::default() })
+    }
+}
+
+impl Block {
+    fn new(layer: &ConvBlock, first: bool) -> Self {
+        let [height, width] = layer.convolved();
+        let shape = norm::Shape {
+            convolved: Image::new([layer.output[0], height, width]),
+            output: Image::new(layer.output),
+            pool: layer.pool,
+        };
+        let first = first.then(|| First::new(layer)).flatten();
+        let form = first.map_or_else(|| Form::General(Convolution::new(layer)), Form::First);
+        Self { layer: layer.clone(), shape, form }
+    }
+
+    /// Channels of the output, with padding.
+    fn channels(&self) -> usize {
+        self.shape.output.channels
+    }
+}
+
+/// Images in each of the groups that a batch is split into: at least eight, and at most sixteen groups. A function of
+/// the batch alone, so that sums over groups do not depend on the number of threads.
+fn group_size(count: usize) -> usize {
+    count.div_ceil((count / 8).clamp(1, 16))
+}
+
+/// Images to transform at once, of a group of `group`: about 64 rows, the most whose planes stay in the L2 cache while
+/// the products' register blocks are full.
+fn chunk_size(group: usize, rows: usize) -> usize {
+    group.div_ceil((group * rows).div_ceil(64).clamp(1, group))
+}
+
+impl Passes for Fused {
+    type Saved = Saved;
+
+    fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    fn evaluate(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
+        match self.architecture.norm {
+            Norm::Running => self.evaluate_running(theta, x),
+            Norm::Batch => Ok(self.run_forward(theta, x)?.0),
+        }
+    }
+
+    fn forward(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<(Array2<f32>, Saved)> {
+        self.run_forward(theta, x)
+    }
+
+    fn backward(&self, theta: &Params, saved: Saved, d_output: Array2<f32>) -> Result<Params> {
+        self.run_backward(theta, &saved, d_output)
+    }
+}
