@@ -6,6 +6,7 @@
 mod architecture;
 mod backbone;
 mod fused;
+mod loss;
 mod network;
 mod portable;
 
@@ -14,6 +15,7 @@ use dfdx::tensor::{OwnedTape, Tensor};
 pub use architecture::{Architecture, ConvBlock, Layer, Linear, Norm, NormSlots, Pooling};
 pub use backbone::{Backbone, BackboneConfig};
 pub use fused::Fused;
+pub use loss::Loss;
 pub use network::{Network, value_and_grad_of_head};
 pub use portable::Portable;
 

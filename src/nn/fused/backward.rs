@@ -115,7 +115,7 @@ impl Fused {
     }
 
     /// Gradients of images from those of the rows that they became.
-    fn part(&self, rows: &[f32], dz: &mut [f32]) {
+    pub(super) fn part(&self, rows: &[f32], dz: &mut [f32]) {
         let (Joint::Flatten(image) | Joint::Mean(image)) = self.joint;
         let channels = self.joint_channels();
         for (row, dz) in rows.chunks_exact(self.joint_features()).zip(dz.chunks_exact_mut(image.len())) {

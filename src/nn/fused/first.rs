@@ -11,20 +11,14 @@
 //!
 //! so one pass over windows for G is all; the convolution is computed again there, which costs less than keeping it.
 
-use super::arena::LINE;
 use super::conv::{Image, padded};
-use super::norm::{Affine, route};
+use super::first_kernels::{self as kernels, Patches, Window};
+use super::norm::Affine;
 use super::simd::{Isa, Simd, dispatch};
 use crate::nn::ConvBlock;
 
 /// Most input channels that this form is used for; the covariance of patches has (9·channels)² elements.
 const MOST_CHANNELS: usize = 4;
-
-/// A pooling window: where the patches of its convolution outputs start in a padded input, and its output.
-struct Window<const P: usize> {
-    patches: [u32; P],
-    output: u32,
-}
 
 /// All windows: of four convolution outputs with pooling, else of one.
 enum Windows {
@@ -160,8 +154,8 @@ impl First {
     ) {
         let convolution = self.with(filters, bordered);
         match &self.windows {
-            Windows::Pooled(windows) => activate_pooled(isa, windows, convolution, affine, z),
-            Windows::Single(windows) => activate_single(isa, windows, convolution, affine, z),
+            Windows::Pooled(windows) => kernels::activate_pooled(isa, windows, convolution, affine, z),
+            Windows::Single(windows) => kernels::activate_single(isa, windows, convolution, affine, z),
         }
         z[self.output.pixels() * self.output.channels..].fill(0.0);
     }
@@ -178,9 +172,27 @@ impl First {
     ) {
         let convolution = self.with(filters, bordered);
         match &self.windows {
-            Windows::Pooled(windows) => backward_pooled(isa, windows, convolution, affine, dz, sums),
-            Windows::Single(windows) => backward_single(isa, windows, convolution, affine, dz, sums),
+            Windows::Pooled(windows) => kernels::backward_pooled(isa, windows, convolution, affine, dz, sums),
+            Windows::Single(windows) => kernels::backward_single(isa, windows, convolution, affine, dz, sums),
         }
+    }
+
+    /// The changes of the block's outputs for one bordered image.
+    pub(super) fn activate_tangent(
+        &self,
+        isa: Isa,
+        [filters, filters_tangent]: [&[f32]; 2],
+        [affine, affine_tangent]: [Affine<'_>; 2],
+        bordered: &[f32],
+        z: &mut [f32],
+    ) {
+        let convolutions = [self.with(filters, bordered), self.with(filters_tangent, bordered)];
+        let affines = [affine, affine_tangent];
+        match &self.windows {
+            Windows::Pooled(windows) => kernels::tangent_pooled(isa, windows, convolutions, affines, z),
+            Windows::Single(windows) => kernels::tangent_single(isa, windows, convolutions, affines, z),
+        }
+        z[self.output.pixels() * self.output.channels..].fill(0.0);
     }
 
     fn with<'a>(&'a self, filters: &'a [f32], bordered: &'a [f32]) -> Patches<'a> {
@@ -194,147 +206,7 @@ impl First {
     }
 }
 
-/// What a convolution of patches needs; made by [`First::with`], which checks that all patches are inside.
-#[derive(Clone, Copy)]
-struct Patches<'a> {
-    taps: &'a [u32],
-    filters: &'a [f32],
-    bordered: &'a [f32],
-    output: Image,
-}
-
-impl Patches<'_> {
-    /// Convolution outputs of one window in the channels from `channel` on.
-    ///
-    /// # Safety
-    /// `LANES` channels from `channel` exist.
-    #[inline(always)]
-    unsafe fn convolve<S: Simd, const P: usize>(
-        &self,
-        simd: S,
-        patches: [u32; P],
-        channel: usize,
-    ) -> [S::V; P] {
-        let mut sums = [simd.zero(); P];
-        let channels = self.output.channels;
-        // SAFETY: all patches and filters are inside (checked in `with`), and so is `channel`.
-        unsafe {
-            let pixels = self.bordered.as_ptr();
-            let filters = self.filters.as_ptr().add(channel);
-            let mut tap = 0;
-            while tap < self.taps.len() {
-                // Nine at a time, so that the loop unrolls.
-                for k in tap..tap + 9 {
-                    let offset = *self.taps.get_unchecked(k) as usize;
-                    let filter = simd.load(filters.add(k * channels));
-                    for (sum, patch) in sums.iter_mut().zip(patches) {
-                        *sum = simd.fma(simd.splat(*pixels.add(patch as usize + offset)), filter, *sum);
-                    }
-                }
-                tap += 9;
-            }
-        }
-        sums
-    }
-}
-
-dispatch! { fn activate_pooled(windows: &[Window<4>], patches: Patches<'_>, affine: Affine<'_>, z: &mut [f32]) = activate_kernel }
-dispatch! { fn activate_single(windows: &[Window<1>], patches: Patches<'_>, affine: Affine<'_>, z: &mut [f32]) = activate_kernel }
-dispatch! {
-    fn backward_pooled(
-        windows: &[Window<4>], patches: Patches<'_>, affine: Affine<'_>, dz: &[f32], sums: &mut [f32],
-    ) = backward_kernel
-}
-dispatch! {
-    fn backward_single(
-        windows: &[Window<1>], patches: Patches<'_>, affine: Affine<'_>, dz: &[f32], sums: &mut [f32],
-    ) = backward_kernel
-}
 dispatch! { fn add_moments(first: &First, bordered: &[f32], sums: &mut [f64]) = add_moments_kernel }
-
-#[inline(always)]
-fn activate_kernel<S: Simd, const P: usize>(
-    simd: S,
-    windows: &[Window<P>],
-    patches: Patches<'_>,
-    affine: Affine<'_>,
-    z: &mut [f32],
-) {
-    let channels = patches.output.channels;
-    assert!(channels % S::LANES == 0 && z.len() >= patches.output.len());
-    assert!(affine.scale.len() >= channels && affine.shift.len() >= channels);
-    for window in windows {
-        for channel in (0..channels).step_by(S::LANES) {
-            // SAFETY: `channel` is inside everywhere and the window's output inside `z`, as asserted.
-            unsafe {
-                let scale = simd.load(affine.scale.as_ptr().add(channel));
-                let shift = simd.load(affine.shift.as_ptr().add(channel));
-                let mut max = simd.zero();
-                for y in patches.convolve(simd, window.patches, channel) {
-                    max = simd.max(max, simd.fma(y, scale, shift));
-                }
-                simd.store(z.as_mut_ptr().add(window.output as usize + channel), max);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn backward_kernel<S: Simd, const P: usize>(
-    simd: S,
-    windows: &[Window<P>],
-    patches: Patches<'_>,
-    affine: Affine<'_>,
-    dz: &[f32],
-    sums: &mut [f32],
-) {
-    let channels = patches.output.channels;
-    let taps = patches.taps;
-    assert!(channels % S::LANES == 0 && dz.len() >= patches.output.len());
-    assert!(affine.scale.len() >= channels && affine.shift.len() >= channels);
-    assert!(sums.len() >= (taps.len() + 1) * channels);
-    for window in windows {
-        for channel in (0..channels).step_by(S::LANES) {
-            // SAFETY: `channel` is inside everywhere and the window's output inside `dz`, as asserted; patches are
-            // inside the bordered image as checked in `First::with`.
-            unsafe {
-                let scale = simd.load(affine.scale.as_ptr().add(channel));
-                let shift = simd.load(affine.shift.as_ptr().add(channel));
-                let d = simd.load(dz.as_ptr().add(window.output as usize + channel));
-                let mut v = patches.convolve(simd, window.patches, channel);
-                for v in &mut v {
-                    *v = simd.fma(*v, scale, shift);
-                }
-                let mut g = [simd.zero(); P];
-                let total = if P == 4 {
-                    let routed = route(simd, [v[0], v[1], v[2], v[3]], d);
-                    g.copy_from_slice(&routed);
-                    simd.add(simd.add(routed[0], routed[1]), simd.add(routed[2], routed[3]))
-                } else {
-                    g[0] = simd.select_gt(v[0], simd.zero(), d, simd.zero());
-                    g[0]
-                };
-                let pixels = patches.bordered.as_ptr();
-                let sums = sums.as_mut_ptr().add(channel);
-                let mut tap = 0;
-                while tap < taps.len() {
-                    for k in tap..tap + 9 {
-                        let offset = *taps.get_unchecked(k) as usize;
-                        let at = sums.add(k * channels);
-                        let mut sum = simd.load(at);
-                        for (g, patch) in g.into_iter().zip(window.patches) {
-                            sum = simd.fma(simd.splat(*pixels.add(patch as usize + offset)), g, sum);
-                        }
-                        simd.store(at, sum);
-                    }
-                    tap += 9;
-                }
-                let at = sums.add(taps.len() * channels);
-                simd.store(at, simd.add(simd.load(at), total));
-            }
-        }
-    }
-}
 
 #[inline(always)]
 fn add_moments_kernel<S: Simd>(_: S, first: &First, bordered: &[f32], sums: &mut [f64]) {
@@ -388,5 +260,3 @@ pub(super) fn statistics(moments: &Moments, weight: &[f32]) -> (Vec<f64>, Vec<f6
     }
     (means, variances)
 }
-
-const _: () = assert!(LINE == 16);

@@ -184,25 +184,19 @@ impl Fused {
         }
     }
 
-    /// Rows of the matrix that the images of `source` from `start` on become.
-    fn join(&self, source: &Source<'_>, start: usize, rows: &mut [f32]) {
-        let (Joint::Flatten(image) | Joint::Mean(image)) = self.joint;
+    /// Rows of the matrix that images become; `image` computes one.
+    pub(super) fn join(&self, rows: &mut [f32], mut image: impl FnMut(usize, Image, &mut [f32])) {
+        let (Joint::Flatten(shape) | Joint::Mean(shape)) = self.joint;
         let channels = self.joint_channels();
-        let features = rows.len() / self.joint_features().max(1);
-        let mut z = self.arena.take(image.len());
-        let mut scratch = self.arena.take(source.scratch_len());
-        debug_assert!(features > 0);
+        let mut z = self.arena.take(shape.len());
         for (i, row) in rows.chunks_exact_mut(self.joint_features()).enumerate() {
-            source.image(self.isa, start + i, &mut scratch, image, &mut z);
-            let pixels = z.chunks_exact(image.channels).take(image.pixels());
+            image(i, shape, &mut z);
+            let pixels = z.chunks_exact(shape.channels).take(shape.pixels());
             match self.joint {
                 Joint::Flatten(_) => {
                     for (at, pixel) in pixels.enumerate() {
-                        for (value, to) in
-                            pixel[..channels].iter().zip(row[at..].iter_mut().step_by(image.pixels()))
-                        {
-                            *to = *value;
-                        }
+                        let places = row[at..].iter_mut().step_by(shape.pixels());
+                        pixel[..channels].iter().zip(places).for_each(|(value, to)| *to = *value);
                     }
                 }
                 Joint::Mean(_) => {
@@ -210,10 +204,16 @@ impl Fused {
                     for pixel in pixels {
                         row.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += value);
                     }
-                    row.iter_mut().for_each(|sum| *sum /= image.pixels() as f32);
+                    row.iter_mut().for_each(|sum| *sum /= shape.pixels() as f32);
                 }
             }
         }
+    }
+
+    /// Rows of the matrix that the images of `source` from `start` on become.
+    fn join_images(&self, source: &Source<'_>, start: usize, rows: &mut [f32]) {
+        let mut scratch = self.arena.take(source.scratch_len());
+        self.join(rows, |i, shape, z| source.image(self.isa, start + i, &mut scratch, shape, z));
     }
 
     /// Channels, without padding, of the images that become a matrix.
@@ -343,7 +343,7 @@ impl Fused {
         matrix
             .par_chunks_mut(group * features)
             .enumerate()
-            .for_each(|(index, rows)| self.join(&source, index * group, rows));
+            .for_each(|(index, rows)| self.join_images(&source, index * group, rows));
         drop(source);
         let mut tail = Vec::with_capacity(self.tail.len());
         let output = self.run_tail(theta, count, matrix, &mut tail)?;
@@ -404,7 +404,7 @@ impl Fused {
                 (Some(block), Some(norm)) => self.source(theta, block, x, &y, norm),
                 _ => Source::Inputs { x, channels: self.architecture.input[0] },
             };
-            self.join(&source, 0, rows);
+            self.join_images(&source, 0, rows);
         });
         self.run_tail(theta, count, matrix, &mut Vec::new())
     }

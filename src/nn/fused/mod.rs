@@ -14,12 +14,16 @@ mod arena;
 mod backward;
 mod conv;
 mod first;
+mod first_kernels;
 mod forward;
 mod gemm;
 mod linear;
 mod norm;
+mod norm_tangent;
 mod patches;
 mod simd;
+mod tangent_backward;
+mod tangent_forward;
 mod winograd;
 
 #[cfg(test)]
@@ -32,7 +36,7 @@ use std::sync::Arc;
 use ndarray::{Array2, ArrayView4};
 
 use super::architecture::{Architecture, ConvBlock, Layer, Linear, Norm};
-use super::network::Passes;
+use super::network::{Passes, SecondOrder};
 use crate::params::Params;
 use crate::{Error, Result};
 use arena::Arena;
@@ -40,6 +44,7 @@ use conv::{Convolution, Image};
 use first::First;
 pub(crate) use forward::Saved;
 use simd::Isa;
+pub(crate) use tangent_forward::Tangent;
 
 /// A network computed by SIMD kernels on the CPU.
 pub struct Fused {
@@ -156,5 +161,39 @@ impl Passes for Fused {
 
     fn backward(&self, theta: &Params, saved: Saved, d_output: Array2<f32>) -> Result<Params> {
         self.run_backward(theta, &saved, d_output)
+    }
+}
+
+impl SecondOrder for Fused {
+    type Tangent = Tangent;
+
+    fn tangent_forward(
+        &self,
+        theta: &Params,
+        direction: &Params,
+        saved: &Saved,
+    ) -> Result<(Array2<f32>, Tangent)> {
+        self.run_tangent_forward(theta.values(), direction.values(), saved)
+    }
+
+    fn tangent_backward(
+        &self,
+        theta: &Params,
+        direction: &Params,
+        saved: &Saved,
+        tangent: &Tangent,
+        d_output: Array2<f32>,
+        dd_output: Array2<f32>,
+    ) -> Result<Params> {
+        let mut product = Params::zeros(theta.layout());
+        let passes = tangent_backward::Passes {
+            network: self,
+            theta: theta.values(),
+            direction: direction.values(),
+            saved,
+            tangent,
+        };
+        passes.run(&d_output, &dd_output, product.values_mut());
+        Ok(product)
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Shape {
 
 impl Shape {
     /// That every access below stays inside.
-    fn check(&self, lanes: usize, y: usize, z: usize, channels: &[usize]) {
+    pub(super) fn check(&self, lanes: usize, y: usize, z: usize, channels: &[usize]) {
         let Self { convolved, output, pool } = *self;
         assert!(convolved.channels == output.channels && convolved.channels % lanes == 0);
         if pool {

@@ -8,8 +8,8 @@ use safetensors::SafeTensors;
 
 use super::simd::Isa;
 use super::{Fused, naive};
-use crate::nn::network::Passes;
-use crate::nn::{Architecture, Norm, Pooling};
+use crate::nn::network::{Passes, SecondOrder};
+use crate::nn::{Architecture, Loss, Norm, Pooling};
 use crate::params::{Params, Role};
 
 /// A file of reference values computed by someone else, in double precision.
@@ -68,24 +68,12 @@ fn distance(a: &[f32], b: &[f64]) -> f64 {
     squares(&mut a.iter().zip(b).map(|(&a, b)| f64::from(a) - b)) / norm.max(1e-30)
 }
 
-/// Mean cross-entropy's gradient in the logits.
-fn cross_entropy_gradient(logits: &Array2<f32>, labels: &[f64]) -> Array2<f32> {
-    let mut d = logits.clone();
-    for (mut row, &label) in d.rows_mut().into_iter().zip(labels) {
-        let max = row.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-        row.mapv_inplace(|v| (v - max).exp());
-        let sum = row.sum();
-        row.mapv_inplace(|v| v / sum);
-        row[label as usize] -= 1.0;
-    }
-    d / logits.nrows() as f32
-}
-
 fn conv4_agrees_with_oracle(name: &str, pooling: Pooling) {
     let oracle = Oracle::open(name);
     let x = oracle.images();
     let input = [x.dim().1, x.dim().2, x.dim().3];
-    let labels = oracle.get("y").1;
+    let labels = oracle.get("y").1.iter().map(|&label| label as usize).collect();
+    let loss = Loss::CrossEntropy { labels };
     for isa in Isa::available() {
         let body = Architecture::conv(input, 4, 64, pooling, Norm::Batch, None).unwrap();
         let embedding = Fused::with(body.clone(), isa)
@@ -103,17 +91,27 @@ fn conv4_agrees_with_oracle(name: &str, pooling: Pooling) {
         let error = distance(logits.as_slice().unwrap(), &oracle.get("logits").1);
         println!("{isa:?} logits: {error:.1e}");
         assert!(error < 1e-5);
-        let gradient = network.backward(&theta, saved, cross_entropy_gradient(&logits, &labels)).unwrap();
+        let value = f64::from(loss.value(logits.view()).unwrap());
+        assert!((value / oracle.get("loss").1[0] - 1.0).abs() < 1e-5);
+        let d_logits = loss.gradient(logits.view()).unwrap();
+        let gradient = network.backward(&theta, saved, d_logits).unwrap();
+        let direction = oracle.params("v", &architecture);
+        let product = network.hessian_vector_product(&theta, x.view(), &loss, &direction).unwrap();
         for entry in architecture.layout.entries() {
             let ours = &gradient.values()[entry.range.clone()];
             let theirs = oracle.get(&format!("grad/{}", entry.name)).1;
             if entry.name.ends_with("conv.bias") {
                 assert!(ours.iter().all(|g| g.abs() < 1e-6));
+                assert!(product.values()[entry.range.clone()].iter().all(|g| g.abs() < 1e-6));
                 continue;
             }
             let error = distance(ours, &theirs);
-            println!("{isa:?} {}: {error:.1e}", entry.name);
-            assert!(error < 1e-4, "{}: {error}", entry.name);
+            let second = distance(
+                &product.values()[entry.range.clone()],
+                &oracle.get(&format!("hvp/{}", entry.name)).1,
+            );
+            println!("{isa:?} {}: gradient {error:.1e}, second order {second:.1e}", entry.name);
+            assert!(error < 1e-4 && second < 1e-3, "{}: {error} {second}", entry.name);
         }
     }
 }
@@ -209,6 +207,56 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn hessian_agrees_with_differences_in_double_precision((architecture, n, seed) in networks()) {
+        let [c, h, w] = architecture.input;
+        let x = random_images(seed, [n, c, h, w]);
+        let theta = random_params(seed, &architecture);
+        let [u, v] = [1, 2].map(|k| {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed ^ k);
+            let mut direction = Params::zeros(&architecture.layout);
+            for range in architecture.layout.ranges(Role::Weight) {
+                direction.values_mut()[range].fill_with(|| rng.random_range(-0.1..0.1));
+            }
+            direction
+        });
+        let mut rng = ChaCha8Rng::seed_from_u64(!seed);
+        let targets = Array2::from_shape_fn((n, architecture.features), |_| rng.random_range(-1.0..1.0));
+        let difference = {
+            let step = 1e-6;
+            let gradient = |step: f64| {
+                let theta: Vec<f64> = theta.values().iter().zip(v.values())
+                    .map(|(&theta, &v)| f64::from(theta) + step * f64::from(v)).collect();
+                let cotangent = |y: &[f64]| {
+                    y.iter().zip(&targets).map(|(y, &t)| (y - f64::from(t)) * 2.0 / y_len(&targets)).collect()
+                };
+                naive::value_and_gradient(&architecture, &theta, n, &double(x.as_slice().unwrap()), cotangent).1
+            };
+            gradient(step).iter().zip(gradient(-step)).map(|(a, b)| (a - b) / (2.0 * step)).collect::<Vec<f64>>()
+        };
+        let loss = Loss::Mse { targets };
+        for isa in Isa::available() {
+            let network = Fused::with(architecture.clone(), isa).unwrap();
+            let hv = network.hessian_vector_product(&theta, x.view(), &loss, &v).unwrap();
+            let error = distance(hv.values(), &difference);
+            prop_assert!(error < 2e-3, "{isa:?}: {error:.1e}");
+            let hu = network.hessian_vector_product(&theta, x.view(), &loss, &u).unwrap();
+            let dot = |a: &Params, b: &Params| {
+                a.values().iter().zip(b.values()).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
+            };
+            let size = dot(&hv, &hv).sqrt() * dot(&u, &u).sqrt() + dot(&hu, &hu).sqrt() * dot(&v, &v).sqrt();
+            prop_assert!((dot(&u, &hv) - dot(&v, &hu)).abs() < 1e-4 * size);
+        }
+    }
+}
+
+fn y_len(targets: &Array2<f32>) -> f64 {
+    targets.len() as f64
+}
+
 /// Running statistics: an image's embedding does not depend on the rest of the batch, and statistics equal to the
 /// batch's give the batch's outputs.
 #[test]
@@ -264,6 +312,23 @@ fn multi_layer_perceptron_agrees_with_double_precision() {
     );
     assert!(distance(output.as_slice().unwrap(), &expected) < 1e-5);
     assert!(distance(gradient.values(), &expected_gradient) < 1e-5);
+    // The Hessian of a piecewise linear network, against differences of gradients.
+    let (loss, direction) = (Loss::Mse { targets: Array2::zeros((10, 2)) }, random_params(5, &architecture));
+    let step = 1e-6;
+    let gradient = |step: f64| {
+        let theta: Vec<f64> = theta
+            .values()
+            .iter()
+            .zip(direction.values())
+            .map(|(&theta, &v)| f64::from(theta) + step * f64::from(v))
+            .collect();
+        let cotangent = |y: &[f64]| y.iter().map(|y| y * 0.1).collect();
+        naive::value_and_gradient(&architecture, &theta, 10, &double(x.as_slice().unwrap()), cotangent).1
+    };
+    let difference: Vec<f64> =
+        gradient(step).iter().zip(gradient(-step)).map(|(a, b)| (a - b) / (2.0 * step)).collect();
+    let product = network.hessian_vector_product(&theta, x.view(), &loss, &direction).unwrap();
+    assert!(distance(product.values(), &difference) < 1e-5);
 }
 
 #[test]
@@ -278,7 +343,9 @@ fn results_do_not_depend_on_the_number_of_threads() {
             pool.install(|| {
                 let (output, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
                 let gradient = network.backward(&theta, saved, output.clone()).unwrap();
-                (output, gradient)
+                let loss = Loss::Mse { targets: Array2::zeros(output.dim()) };
+                let product = network.hessian_vector_product(&theta, x.view(), &loss, &gradient).unwrap();
+                (output, gradient, product)
             })
         };
         let one = run(1);
@@ -322,7 +389,87 @@ fn fused_times() {
                 let (output, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
                 network.backward(&theta, saved, output).unwrap();
             });
-            println!("{pooling:?} {n} images: evaluate {evaluate:.2} ms, forward + backward {train:.2} ms");
+            let loss = Loss::CrossEntropy { labels: vec![0; n] };
+            let hvp = best(reps, &mut || drop(network.hessian_vector_product(&theta, x.view(), &loss, &theta).unwrap()));
+            println!("Hessian-vector product {hvp:.2} ms; {pooling:?} {n} images: evaluate {evaluate:.2} ms, forward + backward {train:.2} ms");
         }
     });
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn fused_kernel_times() {
+    use super::gemm::*;
+    use std::time::Instant;
+    let isa = Isa::detect();
+    let arena = std::sync::Arc::new(super::arena::Arena::default());
+    #[target_feature(enable = "avx2,fma")]
+    fn peak(n: usize) -> f32 {
+        use std::arch::x86_64::*;
+        let mut s = [_mm256_set1_ps(1.0); 12];
+        let a = _mm256_set1_ps(0.999);
+        for _ in 0..n {
+            for s in &mut s {
+                *s = _mm256_fmadd_ps(*s, a, a);
+            }
+        }
+        let mut t = s[0];
+        for x in &s[1..] {
+            t = _mm256_add_ps(t, *x);
+        }
+        let mut o = [0.0; 8];
+        unsafe { _mm256_storeu_ps(o.as_mut_ptr(), t) };
+        o.iter().sum()
+    }
+    let mut best_of = |name: &str, flops: f64, work: &mut dyn FnMut()| {
+        let mut best = f64::INFINITY;
+        for _ in 0..30 {
+            let t = Instant::now();
+            work();
+            best = best.min(t.elapsed().as_secs_f64());
+        }
+        println!("{name}: {:.1} GFLOP/s ({:.1} us)", flops / best / 1e9, best * 1e6);
+    };
+    best_of("peak", 12.0 * 16.0 * 1e6, &mut || {
+        std::hint::black_box(unsafe { peak(1_000_000) });
+    });
+    for (planes, rows, columns, depth) in [
+        (1, 64, 64, 64),
+        (1, 60, 64, 64),
+        (1, 6, 64, 64),
+        (1, 6, 16, 64),
+        (36, 64, 64, 64),
+        (36, 32, 64, 64),
+        (36, 128, 64, 64),
+        (1, 64, 64, 576),
+    ] {
+        let a = arena.zeros(planes * (rows * depth + 16));
+        let b = arena.zeros(planes * columns * depth);
+        let mut c = arena.zeros(planes * (rows * columns + 16));
+        let flops = 2.0 * (planes * rows * columns * depth) as f64;
+        best_of(&format!("AB {planes} {rows}x{columns}x{depth}"), flops * 10.0, &mut || {
+            for _ in 0..10 {
+                multiply(
+                    isa,
+                    Sizes { planes, rows, columns, depth },
+                    Strided { values: &a, plane: rows * depth + 16, row: depth, column: 1 },
+                    Panels { values: &b, plane: columns * depth, panel: depth * 16, depth: 16 },
+                    Target { values: &mut c, plane: rows * columns + 16, row: columns, accumulate: false },
+                );
+            }
+        });
+        let a = arena.zeros(planes * (rows * depth + 16));
+        let b = arena.zeros(planes * (columns * depth + 16));
+        best_of(&format!("AtB {planes} {rows}x{columns}x{depth}"), flops * 10.0, &mut || {
+            for _ in 0..10 {
+                multiply(
+                    isa,
+                    Sizes { planes, rows, columns, depth },
+                    Strided { values: &a, plane: rows * depth + 16, row: 1, column: rows },
+                    Panels { values: &b, plane: columns * depth + 16, panel: 16, depth: columns },
+                    Target { values: &mut c, plane: rows * columns, row: columns, accumulate: true },
+                );
+            }
+        });
+    }
 }
