@@ -10,17 +10,27 @@ struct Kept {
     inverse: Vec<f64>,
     /// Index of each output's source in the convolution outputs, if it is positive.
     source: Vec<Option<usize>>,
+    /// How far the nearest value is from changing a mask.
+    margin: f64,
 }
 
-/// Outputs, and the gradient in θ of Σ outputs·`cotangent(outputs)`, always on the batch's statistics. Statistics' slots
-/// stay 0.
-pub(super) fn value_and_gradient(
+/// What the network and its gradient come to.
+pub(super) struct Reference {
+    pub(super) output: Vec<f64>,
+    /// Statistics' slots stay 0.
+    pub(super) gradient: Vec<f64>,
+    /// How far the nearest value is from changing a mask of ReLU or pooling: rounding beyond it changes gradients.
+    pub(super) margin: f64,
+}
+
+/// Outputs, and the gradient in θ of a loss with gradient `cotangent(outputs)`, always on the batch's statistics.
+pub(super) fn reference(
     architecture: &Architecture,
     theta: &[f64],
     count: usize,
     x: &[f64],
     cotangent: impl Fn(&[f64]) -> Vec<f64>,
-) -> (Vec<f64>, Vec<f64>) {
+) -> Reference {
     let mut kept = Vec::new();
     let mut value = x.to_vec();
     for layer in &architecture.layers {
@@ -33,7 +43,8 @@ pub(super) fn value_and_gradient(
     for (layer, kept) in architecture.layers.iter().zip(&kept).rev() {
         d = backward(layer, theta, count, kept, &d, &mut gradient);
     }
-    (value, gradient)
+    let margin = kept.iter().map(|kept| kept.margin).fold(f64::INFINITY, f64::min);
+    Reference { output: value, gradient, margin }
 }
 
 /// Calls `visit(output index, input index, tap)` for every product of a convolution of one channel pair.
@@ -53,7 +64,7 @@ fn taps(block: &ConvBlock, mut visit: impl FnMut(usize, usize, usize)) {
 }
 
 fn forward(layer: &Layer, theta: &[f64], count: usize, x: Vec<f64>) -> (Vec<f64>, Kept) {
-    let mut kept = Kept { x, normalised: vec![], inverse: vec![], source: vec![] };
+    let mut kept = Kept { x, normalised: vec![], inverse: vec![], source: vec![], margin: f64::INFINITY };
     let x = &kept.x;
     let value = match layer {
         Layer::ConvBlock(block) => {
@@ -97,14 +108,20 @@ fn forward(layer: &Layer, theta: &[f64], count: usize, x: Vec<f64>) -> (Vec<f64>
                         for column in 0..out_columns {
                             let window = if block.pool { 2 } else { 1 };
                             let mut best = (f64::NEG_INFINITY, 0);
+                            let mut second = f64::NEG_INFINITY;
                             for k in 0..window * window {
                                 let (r, c) = (row * window + k / window, column * window + k % window);
                                 let at = (n * outputs + o) * size + r * columns + c;
                                 let value = gamma * kept.normalised[at] + beta;
                                 if value > best.0 {
+                                    second = best.0;
                                     best = (value, at);
+                                } else {
+                                    second = second.max(value);
                                 }
                             }
+                            let gap = if best.0 > 0.0 { best.0 - second } else { f64::INFINITY };
+                            kept.margin = kept.margin.min(best.0.abs()).min(gap);
                             z.push(best.0.max(0.0));
                             kept.source.push((best.0 > 0.0).then_some(best.1));
                         }
@@ -129,7 +146,10 @@ fn forward(layer: &Layer, theta: &[f64], count: usize, x: Vec<f64>) -> (Vec<f64>
             }
             y
         }
-        Layer::Relu => x.iter().map(|x| x.max(0.0)).collect(),
+        Layer::Relu => {
+            kept.margin = x.iter().fold(f64::INFINITY, |least, x| least.min(x.abs()));
+            x.iter().map(|x| x.max(0.0)).collect()
+        }
     };
     (value, kept)
 }
