@@ -71,6 +71,7 @@ pub(super) struct Convolution {
     pub(super) output: Image,
     /// Channels without padding.
     inputs: usize,
+    outputs: usize,
     form: Form,
 }
 
@@ -108,7 +109,7 @@ impl Convolution {
             };
             Form::Patches(pixels.map(patch).collect())
         };
-        Self { input, output, inputs: block.input[0], form }
+        Self { input, output, inputs: block.input[0], outputs: block.output[0], form }
     }
 
     fn planes(&self) -> usize {
@@ -168,11 +169,14 @@ impl Convolution {
     /// The right factor of [`Self::multiply`] for `weight`, `[outputs, inputs, 3, 3]`.
     pub(super) fn filters(&self, isa: Isa, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
-        let mut plain = arena.zeros(self.plain_len());
-        for (output, weight) in weight.chunks_exact(9 * self.inputs).enumerate() {
-            for (input, weight) in weight.chunks_exact(9).enumerate() {
-                for (tap, &w) in weight.iter().enumerate() {
-                    plain[(tap * inputs + input) * outputs + output] = w;
+        let mut plain = self.plain(arena);
+        // A line of outputs at a time: as many rows of `weight` stay in the L1 cache while they are transposed.
+        for (line, weight) in weight.chunks(LINE * 9 * self.inputs).enumerate() {
+            for (at, to) in plain.chunks_exact_mut(outputs).enumerate() {
+                let (tap, input) = (at / inputs, at % inputs);
+                if input < self.inputs {
+                    let column = weight[input * 9 + tap..].iter().step_by(9 * self.inputs);
+                    to[line * LINE..].iter_mut().zip(column).for_each(|(to, w)| *to = *w);
                 }
             }
         }
@@ -187,12 +191,11 @@ impl Convolution {
     /// The right factor of [`Self::multiply_transposed`] for `weight`, `[outputs, inputs, 3, 3]`.
     pub(super) fn transposed_filters(&self, isa: Isa, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
-        let mut plain = arena.zeros(self.plain_len());
+        let mut plain = self.plain(arena);
         for (output, weight) in weight.chunks_exact(9 * self.inputs).enumerate() {
-            for (input, weight) in weight.chunks_exact(9).enumerate() {
-                for (tap, &w) in weight.iter().enumerate() {
-                    plain[(tap * outputs + output) * inputs + input] = w;
-                }
+            for tap in 0..9 {
+                let to = &mut plain[(tap * outputs + output) * inputs..][..self.inputs];
+                to.iter_mut().zip(weight[tap..].iter().step_by(9)).for_each(|(to, w)| *to = *w);
             }
         }
         let mut filters = arena.take(self.filters_len());
@@ -201,6 +204,12 @@ impl Convolution {
             Form::Patches(_) => patches::transposed_filters(inputs, outputs, &plain, &mut filters),
         }
         filters
+    }
+
+    /// Room for filters by tap, zero where there is padding.
+    fn plain(&self, arena: &Arc<Arena>) -> Buffer {
+        let full = self.inputs == self.input.channels && self.outputs == self.output.channels;
+        if full { arena.take(self.plain_len()) } else { arena.zeros(self.plain_len()) }
     }
 
     fn shape<'a>(
@@ -354,10 +363,12 @@ impl Convolution {
                 *sum += partial;
             }
         }
-        for (output, weight) in weight.chunks_exact_mut(9 * self.inputs).enumerate() {
-            for (input, weight) in weight.chunks_exact_mut(9).enumerate() {
-                for (tap, w) in weight.iter_mut().enumerate() {
-                    *w = sum[(tap * inputs + input) * outputs + output];
+        for (line, weight) in weight.chunks_mut(LINE * 9 * self.inputs).enumerate() {
+            for (at, from) in sum.chunks_exact(outputs).enumerate() {
+                let (tap, input) = (at / inputs, at % inputs);
+                if input < self.inputs {
+                    let column = weight[input * 9 + tap..].iter_mut().step_by(9 * self.inputs);
+                    from[line * LINE..].iter().zip(column).for_each(|(from, w)| *w = *from);
                 }
             }
         }

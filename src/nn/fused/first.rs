@@ -14,7 +14,7 @@
 use super::conv::{Image, padded};
 use super::first_kernels::{self as kernels, Patches, Window};
 use super::norm::Affine;
-use super::simd::{Isa, Simd, dispatch};
+use super::simd::Isa;
 use crate::nn::ConvBlock;
 
 /// Most input channels that this form is used for; the covariance of patches has (9·channels)² elements.
@@ -94,6 +94,17 @@ impl First {
         self.input.iter().product()
     }
 
+    /// Per input channel, the mean of an image.
+    pub(super) fn centre(&self, x: &[f32]) -> Vec<f32> {
+        let pixels = self.input[1] * self.input[2];
+        x.chunks_exact(pixels).map(|x| x.iter().sum::<f32>() / pixels as f32).collect()
+    }
+
+    /// Floats of the elements of all patches of an image, and 1.
+    pub(super) fn elements_len(&self) -> usize {
+        (self.taps() + 1) * padded(self.positions())
+    }
+
     /// Copies an image into a border of zeros.
     pub(super) fn pad(&self, x: &[f32], bordered: &mut [f32]) {
         let [_, height, width] = self.input;
@@ -127,20 +138,43 @@ impl First {
         (self.taps() + 1) * (self.taps() + 2) / 2
     }
 
-    /// Adds the products of all pairs of (patch, 1) over an image's positions.
-    pub(super) fn add_moments(&self, isa: Isa, bordered: &[f32], sums: &mut [f64]) {
-        add_moments(isa, self, bordered, sums);
+    /// Adds the products of all pairs of (patch − centre, 1) over the positions of a bordered image.
+    pub(super) fn add_moments(
+        &self,
+        isa: Isa,
+        centre: &[f32],
+        bordered: &[f32],
+        elements: &mut [f32],
+        sums: &mut [f64],
+    ) {
+        let length = padded(self.positions());
+        let [height, width] = self.convolved;
+        for (at, (&tap, element)) in self.taps.iter().zip(elements.chunks_exact_mut(length)).enumerate() {
+            for (y, element) in element.chunks_exact_mut(width).take(height).enumerate() {
+                let from = &bordered[tap as usize + y * self.stride * (self.input[2] + 2)..];
+                for (to, from) in element.iter_mut().zip(from.iter().step_by(self.stride)) {
+                    *to = from - centre[at / 9];
+                }
+            }
+            element[self.positions()..].fill(0.0);
+        }
+        let ones = &mut elements[self.taps() * length..][..length];
+        ones[..self.positions()].fill(1.0);
+        ones[self.positions()..].fill(0.0);
+        kernels::products(isa, length, elements, sums);
     }
 
     /// Mean and covariance of patches from the sums of `count` images.
-    pub(super) fn moments(&self, sums: &[f64], count: usize) -> Moments {
+    pub(super) fn moments(&self, centre: &[f32], sums: &[f64], count: usize) -> Moments {
         let taps = self.taps();
         let positions = (count * self.positions()) as f64;
         let at = |i: usize, j: usize| sums[i.max(j) * (i.max(j) + 1) / 2 + i.min(j)] / positions;
-        let mean: Vec<f64> = (0..taps).map(|i| at(taps, i)).collect();
-        let element = |k: usize| at(k / taps, k % taps) - mean[k / taps] * mean[k % taps];
+        let element = |k: usize| {
+            let (i, j) = (k / taps, k % taps);
+            at(i, j) - at(taps, i) * at(taps, j)
+        };
         let covariance = (0..taps * taps).map(element).collect();
-        Moments { mean, covariance }
+        Moments { mean: (0..taps).map(|i| at(taps, i) + f64::from(centre[i / 9])).collect(), covariance }
     }
 
     /// The outputs of the block for one bordered image.
@@ -203,45 +237,6 @@ impl First {
         };
         assert!(start + last(&self.taps) < bordered.len() && filters.len() >= self.filters_len());
         Patches { taps: &self.taps, filters, bordered, output: self.output }
-    }
-}
-
-dispatch! { fn add_moments(first: &First, bordered: &[f32], sums: &mut [f64]) = add_moments_kernel }
-
-#[inline(always)]
-fn add_moments_kernel<S: Simd>(_: S, first: &First, bordered: &[f32], sums: &mut [f64]) {
-    const LANES: usize = 4;
-    let taps = first.taps();
-    let [height, width] = first.convolved;
-    let length = width.next_multiple_of(LANES);
-    // One row of positions at a time, element by element of (patch, 1), in double precision: the products are exact.
-    let mut elements = vec![0.0_f64; (taps + 1) * length];
-    elements[taps * length..][..width].fill(1.0);
-    let mut lanes = vec![[0.0_f64; LANES]; sums.len()];
-    for y in 0..height {
-        for (&tap, element) in first.taps.iter().zip(elements.chunks_exact_mut(length)) {
-            let from = &bordered[tap as usize + y * first.stride * (first.input[2] + 2)..];
-            for (to, &from) in element[..width].iter_mut().zip(from.iter().step_by(first.stride)) {
-                *to = f64::from(from);
-            }
-        }
-        let mut lanes = lanes.iter_mut();
-        for i in 0..=taps {
-            let left = &elements[i * length..][..length];
-            for (j, lanes) in (0..=i).zip(&mut lanes) {
-                let right = &elements[j * length..][..length];
-                let mut sum = *lanes;
-                for (a, b) in left.chunks_exact(LANES).zip(right.chunks_exact(LANES)) {
-                    for k in 0..LANES {
-                        sum[k] += a[k] * b[k];
-                    }
-                }
-                *lanes = sum;
-            }
-        }
-    }
-    for (sum, lanes) in sums.iter_mut().zip(lanes) {
-        *sum += (lanes[0] + lanes[1]) + (lanes[2] + lanes[3]);
     }
 }
 

@@ -10,6 +10,40 @@ pub(super) struct Window<const P: usize> {
     pub(super) output: u32,
 }
 
+dispatch! {
+    /// Adds to `sums` the inner products of all pairs of rows of `length` floats, (0, 0), (1, 0), (1, 1), (2, 0) ….
+    pub(super) fn products(length: usize, rows: &[f32], sums: &mut [f64]) = products_kernel
+}
+
+#[inline(always)]
+fn products_kernel<S: Simd>(simd: S, length: usize, rows: &[f32], sums: &mut [f64]) {
+    assert!(length.is_multiple_of(S::LANES));
+    let mut sums = sums.iter_mut();
+    for (i, left) in rows.chunks_exact(length).enumerate() {
+        // Four products at a time share the loads of `left`.
+        for first in (0..=i).step_by(4) {
+            let count = (i + 1 - first).min(4);
+            let mut totals = [simd.zero(); 4];
+            let places: [usize; 4] = std::array::from_fn(|k| (first + k.min(count - 1)) * length);
+            for at in (0..length).step_by(S::LANES) {
+                // SAFETY: `at` is inside the rows `i` and `first..first + count`.
+                unsafe {
+                    let left = simd.load(left.as_ptr().add(at));
+                    for (total, place) in totals.iter_mut().zip(places) {
+                        *total = simd.fma(left, simd.load(rows.as_ptr().add(place + at)), *total);
+                    }
+                }
+            }
+            for (total, sum) in totals.into_iter().take(count).zip(&mut sums) {
+                let mut lanes = [0.0; 16];
+                // SAFETY: vectors have at most 16 floats.
+                unsafe { simd.store(lanes.as_mut_ptr(), total) };
+                *sum += lanes.into_iter().map(f64::from).sum::<f64>();
+            }
+        }
+    }
+}
+
 /// What a convolution of patches needs; made by [`First::with`], which checks that all patches are inside.
 #[derive(Clone, Copy)]
 pub(super) struct Patches<'a> {

@@ -282,12 +282,15 @@ impl Fused {
     /// The moments of all patches of a batch, summed in order of the groups.
     fn moments(&self, first: &First, x: &[f32], count: usize) -> Moments {
         let group = group_size(count);
+        // Sums of deviations from about the mean lose nothing when they are squared.
+        let centre = first.centre(&x[..first.input_len()]);
         let partial = |x: &[f32]| {
             let mut sums = vec![0.0; first.moments_len()];
             let mut bordered = self.arena.take(first.padded_len());
+            let mut elements = self.arena.take(first.elements_len());
             for x in x.chunks_exact(first.input_len()) {
                 first.pad(x, &mut bordered);
-                first.add_moments(self.isa, &bordered, &mut sums);
+                first.add_moments(self.isa, &centre, &bordered, &mut elements, &mut sums);
             }
             sums
         };
@@ -296,7 +299,7 @@ impl Fused {
         for partial in partials {
             sums.iter_mut().zip(partial).for_each(|(sum, partial)| *sum += partial);
         }
-        first.moments(&sums, count)
+        first.moments(&centre, &sums, count)
     }
 
     /// Training: the statistics are the batch's.

@@ -129,10 +129,11 @@ impl Block {
     }
 }
 
-/// Images in each of the groups that a batch is split into: at least eight, and at most sixteen groups. A function of
-/// the batch alone, so that sums over groups do not depend on the number of threads.
+/// Images in each of the groups that a batch is split into: at least eight, in a power of two of groups, at most
+/// sixteen. A function of the batch alone, so that sums over groups do not depend on the number of threads.
 fn group_size(count: usize) -> usize {
-    count.div_ceil((count / 8).clamp(1, 16))
+    let groups = (count / 8).clamp(1, 16);
+    count.div_ceil(1 << groups.ilog2())
 }
 
 /// Images to transform at once, of a group of `group`: about 64 rows, the most whose planes stay in the L2 cache while
