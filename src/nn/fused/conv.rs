@@ -15,6 +15,9 @@ use super::simd::Isa;
 use super::{patches, winograd};
 use crate::nn::ConvBlock;
 
+/// Outputs whose filters are transposed at once: as many rows of 64 inputs stay in the L1 cache.
+const ROWS: usize = 8;
+
 /// Channels rounded up to whole cache lines; those added are zero everywhere.
 pub(super) fn padded(channels: usize) -> usize {
     channels.next_multiple_of(LINE)
@@ -156,9 +159,14 @@ impl Convolution {
         self.planes() * self.raised_plane(count)
     }
 
+    /// Length of a plane of transformed filters.
+    fn filters_plane(&self) -> usize {
+        self.depth() * self.output.channels + LINE
+    }
+
     /// Floats of transformed filters.
     pub(super) fn filters_len(&self) -> usize {
-        self.planes() * self.depth() * self.output.channels
+        self.planes() * self.filters_plane()
     }
 
     /// Floats of filters `[9, inputs, outputs]`.
@@ -170,19 +178,18 @@ impl Convolution {
     pub(super) fn filters(&self, isa: Isa, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
         let (inputs, outputs) = (self.input.channels, self.output.channels);
         let mut plain = self.plain(arena);
-        // A line of outputs at a time: as many rows of `weight` stay in the L1 cache while they are transposed.
-        for (line, weight) in weight.chunks(LINE * 9 * self.inputs).enumerate() {
-            for (at, to) in plain.chunks_exact_mut(outputs).enumerate() {
-                let (tap, input) = (at / inputs, at % inputs);
-                if input < self.inputs {
+        for (part, weight) in weight.chunks(ROWS * 9 * self.inputs).enumerate() {
+            for tap in 0..9 {
+                for input in 0..self.inputs {
                     let column = weight[input * 9 + tap..].iter().step_by(9 * self.inputs);
-                    to[line * LINE..].iter_mut().zip(column).for_each(|(to, w)| *to = *w);
+                    let to = &mut plain[(tap * inputs + input) * outputs + part * ROWS..][..ROWS];
+                    to.iter_mut().zip(column).for_each(|(to, w)| *to = *w);
                 }
             }
         }
         let mut filters = arena.take(self.filters_len());
         match self.form {
-            Form::Winograd(_) => winograd::filters(isa, inputs, outputs, &plain, &mut filters),
+            Form::Winograd(_) => winograd::filters(isa, [inputs, outputs], self.filters_plane(), &plain, &mut filters),
             Form::Patches(_) => patches::filters(inputs, outputs, &plain, &mut filters),
         }
         filters
@@ -200,7 +207,7 @@ impl Convolution {
         }
         let mut filters = arena.take(self.filters_len());
         match self.form {
-            Form::Winograd(_) => winograd::filters(isa, outputs, inputs, &plain, &mut filters),
+            Form::Winograd(_) => winograd::filters(isa, [outputs, inputs], self.filters_plane(), &plain, &mut filters),
             Form::Patches(_) => patches::transposed_filters(inputs, outputs, &plain, &mut filters),
         }
         filters
@@ -299,7 +306,7 @@ impl Convolution {
         let (depth, columns) = (self.depth(), self.output.channels);
         let sizes = Sizes { planes: self.planes(), rows: count * self.rows(), columns, depth };
         let a = Strided { values: lowered, plane: self.lowered_plane(count), row: depth, column: 1 };
-        let b = Panels { values: filters, plane: depth * columns, panel: depth * LINE, depth: LINE };
+        let b = Panels { values: filters, plane: self.filters_plane(), panel: depth * LINE, depth: LINE };
         let plane = self.raised_plane(count);
         multiply(isa, sizes, a, b, Target { values: products, plane, row: columns, accumulate });
     }
@@ -317,7 +324,7 @@ impl Convolution {
         let (depth, columns) = (self.output.channels, self.depth());
         let sizes = Sizes { planes: self.planes(), rows: count * self.rows(), columns, depth };
         let a = Strided { values: spread, plane: self.raised_plane(count), row: depth, column: 1 };
-        let b = Panels { values: filters, plane: depth * columns, panel: depth * LINE, depth: LINE };
+        let b = Panels { values: filters, plane: self.filters_plane(), panel: depth * LINE, depth: LINE };
         let plane = self.lowered_plane(count);
         multiply(isa, sizes, a, b, Target { values: rows, plane, row: columns, accumulate });
     }
@@ -341,7 +348,7 @@ impl Convolution {
             sizes,
             a,
             b,
-            Target { values: gradient, plane: rows * columns, row: columns, accumulate },
+            Target { values: gradient, plane: self.filters_plane(), row: columns, accumulate },
         );
     }
 
@@ -349,7 +356,7 @@ impl Convolution {
     pub(super) fn plain_gradient(&self, isa: Isa, transformed: &[f32], plain: &mut [f32]) {
         let size = self.input.channels * self.output.channels;
         match self.form {
-            Form::Winograd(_) => winograd::filter_gradient(isa, size, transformed, plain),
+            Form::Winograd(_) => winograd::filter_gradient(isa, size, self.filters_plane(), transformed, plain),
             Form::Patches(_) => plain[..9 * size].copy_from_slice(&transformed[..9 * size]),
         }
     }
@@ -363,12 +370,12 @@ impl Convolution {
                 *sum += partial;
             }
         }
-        for (line, weight) in weight.chunks_mut(LINE * 9 * self.inputs).enumerate() {
-            for (at, from) in sum.chunks_exact(outputs).enumerate() {
-                let (tap, input) = (at / inputs, at % inputs);
-                if input < self.inputs {
+        for (part, weight) in weight.chunks_mut(ROWS * 9 * self.inputs).enumerate() {
+            for tap in 0..9 {
+                for input in 0..self.inputs {
                     let column = weight[input * 9 + tap..].iter_mut().step_by(9 * self.inputs);
-                    from[line * LINE..].iter().zip(column).for_each(|(from, w)| *w = *from);
+                    let from = &sum[(tap * inputs + input) * outputs + part * ROWS..][..ROWS];
+                    from.iter().zip(column).for_each(|(from, w)| *w = *from);
                 }
             }
         }

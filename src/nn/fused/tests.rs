@@ -383,7 +383,7 @@ fn fused_times() {
             (Pooling::Strided, 75, 40),
             (Pooling::Strided, 5, 60),
         ] {
-            if std::env::var("ONLY").is_ok_and(|only| only != n.to_string()) {
+            if std::env::var("ONLY").is_ok_and(|only| only != format!("{pooling:?}{n}")) {
                 continue;
             }
             let architecture = Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch, None).unwrap();

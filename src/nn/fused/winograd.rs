@@ -305,29 +305,46 @@ fn gather_kernel<S: Simd>(simd: S, shape: Shape<'_>, planes: &[f32], images: &mu
 }
 
 dispatch! {
-    /// U = G w Gᵀ. `filters` is `[9, rows, columns]`; `transformed` is 36 planes of panels of 16 columns,
-    /// `[36, columns / 16, rows, 16]`.
-    pub(super) fn filters(rows: usize, columns: usize, filters: &[f32], transformed: &mut [f32]) = filters_kernel
+    /// U = G w Gᵀ. `filters` is `[9, rows, columns]`; `transformed` is 36 planes, `plane` floats long each, of panels of
+    /// 16 columns, `[columns / 16, rows, 16]`.
+    pub(super) fn filters(size: [usize; 2], plane: usize, filters: &[f32], transformed: &mut [f32]) = filters_kernel
 }
 dispatch! {
-    /// dw = Gᵀ dU G, the transpose of [`filters`], but `transformed` is `[36, rows, columns]`.
-    pub(super) fn filter_gradient(size: usize, transformed: &[f32], gradient: &mut [f32]) = filter_gradient_kernel
+    /// dw = Gᵀ dU G, the transpose of [`filters`], but rows and columns of a plane lie in the order of `gradient`.
+    pub(super) fn filter_gradient(
+        size: usize,
+        plane: usize,
+        transformed: &[f32],
+        gradient: &mut [f32],
+    ) = filter_gradient_kernel
 }
 
 #[inline(always)]
-fn filters_kernel<S: Simd>(simd: S, rows: usize, columns: usize, filters: &[f32], transformed: &mut [f32]) {
+fn filters_kernel<S: Simd>(
+    simd: S,
+    [rows, columns]: [usize; 2],
+    plane: usize,
+    filters: &[f32],
+    transformed: &mut [f32],
+) {
     let size = rows * columns;
-    assert!(columns % LINE == 0 && filters.len() >= 9 * size && transformed.len() >= PLANES * size);
-    for row in 0..rows {
-        for column in (0..columns).step_by(S::LANES) {
-            // SAFETY: `row` and `column` lie in every plane of both, by the assertion above.
+    assert!(columns.is_multiple_of(LINE) && plane >= size);
+    assert!(filters.len() >= 9 * size && transformed.len() >= PLANES * plane);
+    // In the order of `transformed`, a line at a time.
+    for line in 0..size / LINE {
+        let (panel, row) = (line / rows, line % rows);
+        for lane in (0..LINE).step_by(S::LANES) {
+            // SAFETY: line and lane lie in every plane of both, by the assertions above.
             unsafe {
-                let from = filters.as_ptr().add(row * columns + column);
-                let to = transformed.as_mut_ptr().add((column / LINE * rows + row) * LINE + column % LINE);
+                let from = filters.as_ptr().add(row * columns + panel * LINE + lane);
+                let to = transformed.as_mut_ptr().add(line * LINE + lane);
                 let mut t = [[simd.zero(); 3]; 6];
                 for j in 0..3 {
-                    let load = |i: usize| simd.load(from.add((i * 3 + j) * size));
-                    let column = g(simd, [load(0), load(1), load(2)]);
+                    let mut column = [simd.zero(); 3];
+                    for (i, value) in column.iter_mut().enumerate() {
+                        *value = simd.load(from.add((i * 3 + j) * size));
+                    }
+                    let column = g(simd, column);
                     for i in 0..6 {
                         t[i][j] = column[i];
                     }
@@ -335,7 +352,7 @@ fn filters_kernel<S: Simd>(simd: S, rows: usize, columns: usize, filters: &[f32]
                 for (i, row) in t.into_iter().enumerate() {
                     let row = g(simd, row);
                     for (j, value) in row.into_iter().enumerate() {
-                        simd.store(to.add((i * 6 + j) * size), value);
+                        simd.store(to.add((i * 6 + j) * plane), value);
                     }
                 }
             }
@@ -344,10 +361,17 @@ fn filters_kernel<S: Simd>(simd: S, rows: usize, columns: usize, filters: &[f32]
 }
 
 #[inline(always)]
-fn filter_gradient_kernel<S: Simd>(simd: S, size: usize, transformed: &[f32], gradient: &mut [f32]) {
-    assert!(size % LINE == 0 && gradient.len() >= 9 * size && transformed.len() >= PLANES * size);
+fn filter_gradient_kernel<S: Simd>(
+    simd: S,
+    size: usize,
+    plane: usize,
+    transformed: &[f32],
+    gradient: &mut [f32],
+) {
+    assert!(size.is_multiple_of(LINE) && plane >= size);
+    assert!(gradient.len() >= 9 * size && transformed.len() >= PLANES * plane);
     for at in (0..size).step_by(S::LANES) {
-        // SAFETY: `at` lies in every plane of both, by the assertion above.
+        // SAFETY: `at` lies in every plane of both, by the assertions above.
         unsafe {
             let from = transformed.as_ptr().add(at);
             let to = gradient.as_mut_ptr().add(at);
@@ -355,7 +379,7 @@ fn filter_gradient_kernel<S: Simd>(simd: S, size: usize, transformed: &[f32], gr
             for (i, t) in t.iter_mut().enumerate() {
                 let mut m = [simd.zero(); 6];
                 for (j, value) in m.iter_mut().enumerate() {
-                    *value = simd.load(from.add((i * 6 + j) * size));
+                    *value = simd.load(from.add((i * 6 + j) * plane));
                 }
                 *t = g_transposed(simd, m);
             }
