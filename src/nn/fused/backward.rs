@@ -8,7 +8,7 @@ use super::conv::Convolution;
 use super::first::First;
 use super::forward::{Saved, SavedBlock};
 use super::norm::{self, Affine};
-use super::{Block, Form, Fused, Joint, Tail, chunk_size, group_size, linear};
+use super::{Block, Form, Fused, Joint, chunk_size, group_size};
 use crate::Result;
 use crate::params::Params;
 
@@ -51,14 +51,15 @@ impl Fused {
         let mut gradient = Params::zeros(theta.layout());
         let values = gradient.values_mut();
         let theta = theta.values();
-        let d_matrix = self.tail_backward(theta, saved, &d_output, values);
-        let Some(last) = self.blocks.last() else { return Ok(gradient) };
+        let images = !self.blocks.is_empty();
+        let d_matrix = self.tail.backward(theta, &saved.tail, &d_output, images, values);
+        let (Some(last), Some(d_matrix)) = (self.blocks.last(), d_matrix) else { return Ok(gradient) };
 
         let count = saved.count;
         let group = group_size(count);
         let mut dz = self.arena.take(count * last.shape.output.len());
         let mut sums = self.arena.take(last.sums_len(group) * count.div_ceil(group));
-        let features = self.joint_features();
+        let features = self.features;
         dz.par_chunks_mut(group * last.shape.output.len())
             .zip(sums.par_chunks_mut(last.sums_len(group)))
             .zip(d_matrix.par_chunks(group * features))
@@ -83,42 +84,11 @@ impl Fused {
         Ok(gradient)
     }
 
-    /// The gradient in the matrix that images became, and those of the layers after it.
-    fn tail_backward(
-        &self,
-        theta: &[f32],
-        saved: &Saved,
-        d_output: &Array2<f32>,
-        gradient: &mut [f32],
-    ) -> Buffer {
-        let mut d = self.arena.take(d_output.len());
-        d.iter_mut().zip(d_output.iter()).for_each(|(to, d)| *to = *d);
-        for (layer, x) in self.tail.iter().zip(&saved.tail).rev() {
-            match layer {
-                Tail::Linear(layer) => {
-                    let mut dx = self.arena.take(saved.count * layer.input);
-                    // The bias lies right behind the weight in every layout, but need not.
-                    let mut db = vec![0.0; layer.output];
-                    linear::weight_gradient(self.isa, x, &d, &mut gradient[layer.weight.clone()], &mut db);
-                    gradient[layer.bias.clone()].copy_from_slice(&db);
-                    linear::input_gradient(self.isa, &theta[layer.weight.clone()], layer.output, &d, &mut dx);
-                    d = dx;
-                }
-                Tail::Relu => {
-                    for (d, x) in d.iter_mut().zip(x.iter()) {
-                        *d = if *x > 0.0 { *d } else { 0.0 };
-                    }
-                }
-            }
-        }
-        d
-    }
-
     /// Gradients of images from those of the rows that they became.
     pub(super) fn part(&self, rows: &[f32], dz: &mut [f32]) {
         let (Joint::Flatten(image) | Joint::Mean(image)) = self.joint;
-        let channels = self.joint_channels();
-        for (row, dz) in rows.chunks_exact(self.joint_features()).zip(dz.chunks_exact_mut(image.len())) {
+        let channels = self.channels;
+        for (row, dz) in rows.chunks_exact(self.features).zip(dz.chunks_exact_mut(image.len())) {
             dz.fill(0.0);
             for (at, pixel) in dz.chunks_exact_mut(image.channels).take(image.pixels()).enumerate() {
                 for (channel, d) in pixel[..channels].iter_mut().enumerate() {

@@ -189,7 +189,9 @@ impl Convolution {
         }
         let mut filters = arena.take(self.filters_len());
         match self.form {
-            Form::Winograd(_) => winograd::filters(isa, [inputs, outputs], self.filters_plane(), &plain, &mut filters),
+            Form::Winograd(_) => {
+                winograd::filters(isa, [inputs, outputs], self.filters_plane(), &plain, &mut filters)
+            }
             Form::Patches(_) => patches::filters(inputs, outputs, &plain, &mut filters),
         }
         filters
@@ -207,7 +209,9 @@ impl Convolution {
         }
         let mut filters = arena.take(self.filters_len());
         match self.form {
-            Form::Winograd(_) => winograd::filters(isa, [outputs, inputs], self.filters_plane(), &plain, &mut filters),
+            Form::Winograd(_) => {
+                winograd::filters(isa, [outputs, inputs], self.filters_plane(), &plain, &mut filters)
+            }
             Form::Patches(_) => patches::transposed_filters(inputs, outputs, &plain, &mut filters),
         }
         filters
@@ -356,7 +360,9 @@ impl Convolution {
     pub(super) fn plain_gradient(&self, isa: Isa, transformed: &[f32], plain: &mut [f32]) {
         let size = self.input.channels * self.output.channels;
         match self.form {
-            Form::Winograd(_) => winograd::filter_gradient(isa, size, self.filters_plane(), transformed, plain),
+            Form::Winograd(_) => {
+                winograd::filter_gradient(isa, size, self.filters_plane(), transformed, plain)
+            }
             Form::Patches(_) => plain[..9 * size].copy_from_slice(&transformed[..9 * size]),
         }
     }

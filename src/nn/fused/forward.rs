@@ -8,10 +8,11 @@ use super::conv::{Convolution, Image};
 use super::first::{First, Moments, statistics};
 use super::norm::{self, Affine};
 use super::simd::Isa;
-use super::{Block, Form, Fused, Joint, Tail, chunk_size, group_size, linear};
+use super::tail::Values;
+use super::{Block, Form, Fused, Joint, chunk_size, group_size};
+use crate::Result;
 use crate::nn::architecture::{NORM_EPSILON, NormSlots};
 use crate::params::Params;
-use crate::{Error, Result};
 
 /// What the training forward pass keeps: each block's input and convolution output, none for the first block.
 pub(crate) struct Saved {
@@ -19,8 +20,7 @@ pub(crate) struct Saved {
     /// The batch, `[n, c, h, w]`.
     pub(super) x: Buffer,
     pub(super) blocks: Vec<SavedBlock>,
-    /// The inputs of the layers on matrices.
-    pub(super) tail: Vec<Buffer>,
+    pub(super) tail: Values,
 }
 
 /// What is kept of one block.
@@ -187,9 +187,9 @@ impl Fused {
     /// Rows of the matrix that images become; `image` computes one.
     pub(super) fn join(&self, rows: &mut [f32], mut image: impl FnMut(usize, Image, &mut [f32])) {
         let (Joint::Flatten(shape) | Joint::Mean(shape)) = self.joint;
-        let channels = self.joint_channels();
+        let channels = self.channels;
         let mut z = self.arena.take(shape.len());
-        for (i, row) in rows.chunks_exact_mut(self.joint_features()).enumerate() {
+        for (i, row) in rows.chunks_exact_mut(self.features).enumerate() {
             image(i, shape, &mut z);
             let pixels = z.chunks_exact(shape.channels).take(shape.pixels());
             match self.joint {
@@ -214,49 +214,6 @@ impl Fused {
     fn join_images(&self, source: &Source<'_>, start: usize, rows: &mut [f32]) {
         let mut scratch = self.arena.take(source.scratch_len());
         self.join(rows, |i, shape, z| source.image(self.isa, start + i, &mut scratch, shape, z));
-    }
-
-    /// Channels, without padding, of the images that become a matrix.
-    pub(super) fn joint_channels(&self) -> usize {
-        self.blocks.last().map_or(self.architecture.input[0], |block| block.layer.output[0])
-    }
-
-    /// Width of the matrix that images become.
-    pub(super) fn joint_features(&self) -> usize {
-        match self.joint {
-            Joint::Flatten(image) => self.joint_channels() * image.pixels(),
-            Joint::Mean(_) => self.joint_channels(),
-        }
-    }
-
-    /// The layers on matrices; keeps their inputs in `saved`.
-    fn run_tail(
-        &self,
-        theta: &[f32],
-        count: usize,
-        mut matrix: Buffer,
-        saved: &mut Vec<Buffer>,
-    ) -> Result<Array2<f32>> {
-        for layer in &self.tail {
-            let mut next;
-            match layer {
-                Tail::Linear(layer) => {
-                    next = self.arena.take(count * layer.output);
-                    let mut transposed = self.arena.take(layer.weight.len());
-                    linear::transpose(&theta[layer.weight.clone()], layer.input, &mut transposed);
-                    linear::forward(self.isa, &matrix, &transposed, &theta[layer.bias.clone()], &mut next);
-                }
-                Tail::Relu => {
-                    next = self.arena.take(matrix.len());
-                    for (next, x) in next.iter_mut().zip(matrix.iter()) {
-                        *next = x.max(0.0);
-                    }
-                }
-            }
-            saved.push(std::mem::replace(&mut matrix, next));
-        }
-        Array2::from_shape_vec((count, matrix.len() / count), matrix.to_vec())
-            .map_err(|error| Error::invalid(format!("the network's output: {error}")))
     }
 
     /// Mean and variance of each channel from the means and squared deviations of `count` images.
@@ -340,7 +297,7 @@ impl Fused {
             };
             blocks.push(saved);
         }
-        let features = self.joint_features();
+        let features = self.features;
         let mut matrix = self.arena.take(count * features);
         let source = self.source_of(theta, self.blocks.len(), &x, &blocks);
         matrix
@@ -348,9 +305,8 @@ impl Fused {
             .enumerate()
             .for_each(|(index, rows)| self.join_images(&source, index * group, rows));
         drop(source);
-        let mut tail = Vec::with_capacity(self.tail.len());
-        let output = self.run_tail(theta, count, matrix, &mut tail)?;
-        Ok((output, Saved { count, x, blocks, tail }))
+        let tail = self.tail.forward(theta, count, &matrix);
+        Ok((self.tail.output(&tail), Saved { count, x, blocks, tail }))
     }
 
     /// The images that block `index` reads.
@@ -384,7 +340,7 @@ impl Fused {
             }
         };
         let filters: Vec<Buffer> = self.blocks.iter().map(filters).collect();
-        let features = self.joint_features();
+        let features = self.features;
         let input_len: usize = self.architecture.input.iter().product();
         let mut matrix = self.arena.take(count * features);
         matrix.par_chunks_mut(group * features).enumerate().for_each(|(index, rows)| {
@@ -409,7 +365,7 @@ impl Fused {
             };
             self.join_images(&source, 0, rows);
         });
-        self.run_tail(theta, count, matrix, &mut Vec::new())
+        Ok(self.tail.output(&self.tail.forward(theta, count, &matrix)))
     }
 }
 

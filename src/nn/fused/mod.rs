@@ -17,11 +17,11 @@ mod first;
 mod first_kernels;
 mod forward;
 mod gemm;
-mod linear;
 mod norm;
 mod norm_tangent;
 mod patches;
 mod simd;
+mod tail;
 mod tangent_backward;
 mod tangent_forward;
 mod winograd;
@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView4};
 
-use super::architecture::{Architecture, ConvBlock, Layer, Linear, Norm};
+use super::architecture::{Architecture, ConvBlock, Layer, Norm};
 use super::network::{Passes, SecondOrder};
 use crate::params::Params;
 use crate::{Error, Result};
@@ -44,6 +44,7 @@ use conv::{Convolution, Image};
 use first::First;
 pub(crate) use forward::Saved;
 use simd::Isa;
+use tail::Tail;
 pub(crate) use tangent_forward::Tangent;
 
 /// A network computed by SIMD kernels on the CPU.
@@ -51,7 +52,10 @@ pub struct Fused {
     architecture: Architecture,
     blocks: Vec<Block>,
     joint: Joint,
-    tail: Vec<Tail>,
+    /// Channels, without padding, of the images that become a matrix, and the matrix's width.
+    channels: usize,
+    features: usize,
+    tail: Tail,
     isa: Isa,
     arena: Arc<Arena>,
 }
@@ -77,12 +81,6 @@ enum Joint {
     Mean(Image),
 }
 
-/// A layer on matrices.
-enum Tail {
-    Linear(Linear),
-    Relu,
-}
-
 impl Fused {
     /// Computes `architecture`.
     ///
@@ -100,13 +98,20 @@ impl Fused {
                 (Layer::ConvBlock(layer), None) => blocks.push(Block::new(layer, blocks.is_empty())),
                 (&Layer::Flatten(shape), None) => joint = Some(Joint::Flatten(Image::new(shape))),
                 (&Layer::SpatialMean(shape), None) => joint = Some(Joint::Mean(Image::new(shape))),
-                (Layer::Linear(layer), Some(_)) => tail.push(Tail::Linear(layer.clone())),
-                (Layer::Relu, Some(_)) => tail.push(Tail::Relu),
+                (Layer::Linear(layer), Some(_)) => tail.push(tail::Layer::Linear(layer.clone())),
+                (Layer::Relu, Some(_)) => tail.push(tail::Layer::Relu),
                 _ => return Err(Error::invalid(format!("a network cannot have {layer:?} in this place"))),
             }
         }
         let joint = joint.ok_or_else(|| Error::invalid("a network needs a flatten or spatial mean layer"))?;
-        Ok(Self { architecture, blocks, joint, tail, isa, arena: Arc::default() })
+        let channels = blocks.last().map_or(architecture.input[0], |block: &Block| block.layer.output[0]);
+        let features = match joint {
+            Joint::Flatten(image) => channels * image.pixels(),
+            Joint::Mean(_) => channels,
+        };
+        let arena = Arc::default();
+        let tail = Tail::new(isa, &arena, features, tail);
+        Ok(Self { architecture, blocks, joint, channels, features, tail, isa, arena })
     }
 }
 

@@ -12,7 +12,7 @@ use super::forward::Saved;
 use super::norm::Affine;
 use super::norm_tangent::{self as norm, Change, Images};
 use super::tangent_forward::Tangent;
-use super::{Block, Form, Fused, Tail, chunk_size, group_size, linear};
+use super::{Block, Form, Fused, chunk_size, group_size};
 
 /// The pass, and what it reads.
 pub(super) struct Passes<'a> {
@@ -48,11 +48,17 @@ impl Passes<'_> {
     /// Fills `product` with the change of the gradient in θ.
     pub(super) fn run(&self, d_output: &Array2<f32>, dd_output: &Array2<f32>, product: &mut [f32]) {
         let network = self.network;
-        let rows = self.tail(d_output, dd_output, product);
-        let Some(last) = network.blocks.last() else { return };
+        let rows = network.tail.tangent_backward(
+            [self.theta, self.direction],
+            [&self.saved.tail, &self.tangent.tail],
+            [d_output, dd_output],
+            !network.blocks.is_empty(),
+            product,
+        );
+        let (Some(last), Some(rows)) = (network.blocks.last(), rows) else { return };
         let count = self.saved.count;
         let group = group_size(count);
-        let (length, features) = (last.shape.output.len(), network.joint_features());
+        let (length, features) = (last.shape.output.len(), network.features);
         let sums_len = last.tangent_sums_len(group);
         let mut dz = rows.each_ref().map(|_| network.arena.take(count * length));
         let mut sums = network.arena.take(sums_len * count.div_ceil(group));
@@ -82,49 +88,6 @@ impl Passes<'_> {
                 }
             }
         }
-    }
-
-    /// The gradient in the matrix that images became and its change; changes of gradients of the layers after it.
-    fn tail(&self, d_output: &Array2<f32>, dd_output: &Array2<f32>, product: &mut [f32]) -> Pair {
-        let (network, count) = (self.network, self.saved.count);
-        let take = |from: &Array2<f32>| {
-            let mut to = network.arena.take(from.len());
-            to.iter_mut().zip(from.iter()).for_each(|(to, from)| *to = *from);
-            to
-        };
-        let [mut d, mut d_tangent] = [take(d_output), take(dd_output)];
-        let inputs = self.saved.tail.iter().zip(&self.tangent.tail);
-        for (layer, (x, x_tangent)) in network.tail.iter().zip(inputs).rev() {
-            match layer {
-                Tail::Linear(layer) => {
-                    let isa = network.isa;
-                    let mut bias = vec![0.0; layer.output];
-                    let weight = &mut product[layer.weight.clone()];
-                    linear::weight_gradient(isa, x_tangent, &d, weight, &mut bias);
-                    bias.fill(0.0);
-                    linear::weight_gradient(isa, x, &d_tangent, weight, &mut bias);
-                    product[layer.bias.clone()].copy_from_slice(&bias);
-                    let weights = [self.theta, self.direction].map(|values| &values[layer.weight.clone()]);
-                    let through = |weight: &[f32], d: &[f32]| {
-                        let mut dx = network.arena.take(count * layer.input);
-                        linear::input_gradient(isa, weight, layer.output, d, &mut dx);
-                        dx
-                    };
-                    let mut dx_tangent = through(weights[0], &d_tangent);
-                    let change = through(weights[1], &d);
-                    dx_tangent.iter_mut().zip(change.iter()).for_each(|(sum, value)| *sum += value);
-                    (d, d_tangent) = (through(weights[0], &d), dx_tangent);
-                }
-                Tail::Relu => {
-                    for ((d, d_tangent), x) in d.iter_mut().zip(d_tangent.iter_mut()).zip(x.iter()) {
-                        if *x <= 0.0 {
-                            (*d, *d_tangent) = (0.0, 0.0);
-                        }
-                    }
-                }
-            }
-        }
-        [d, d_tangent]
     }
 
     /// Sums of the first block are added to, others written.

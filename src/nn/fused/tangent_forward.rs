@@ -8,15 +8,15 @@ use super::conv::Convolution;
 use super::first::{First, Moments};
 use super::forward::{Normed, Saved};
 use super::norm::{self, Affine};
-use super::{Block, Form, Fused, Tail, chunk_size, group_size, linear, norm_tangent};
+use super::tail::Values;
+use super::{Block, Form, Fused, chunk_size, group_size, norm_tangent};
 use crate::nn::architecture::NormSlots;
 use crate::{Error, Result};
 
 /// What the tangent forward pass keeps: the changes of what the forward pass keeps.
 pub(crate) struct Tangent {
     pub(super) blocks: Vec<TangentBlock>,
-    /// Changes of the inputs of the layers on matrices.
-    pub(super) tail: Vec<Buffer>,
+    pub(super) tail: Values,
 }
 
 /// The changes of one block.
@@ -149,17 +149,20 @@ impl Fused {
             };
             blocks.push(tangent);
         }
-        let features = self.joint_features();
+        let features = self.features;
         let mut matrix = self.arena.take(count * features);
         let source = self.tangent_source(theta, direction, self.blocks.len(), saved, &blocks);
-        matrix.par_chunks_mut(group * features).enumerate().for_each(|(part, rows)| {
-            let mut scratch = self.arena.take(scratch_len(&source));
-            self.join(rows, |i, _, z| self.tangent_image(&source, part * group + i, &mut scratch, z));
-        });
+        let changes = !matches!(source, Source::Constant);
+        if changes {
+            matrix.par_chunks_mut(group * features).enumerate().for_each(|(part, rows)| {
+                let mut scratch = self.arena.take(scratch_len(&source));
+                self.join(rows, |i, _, z| self.tangent_image(&source, part * group + i, &mut scratch, z));
+            });
+        }
         drop(source);
-        let mut tail = Vec::with_capacity(self.tail.len());
-        let output = self.tangent_tail(theta, direction, saved, matrix, &mut tail)?;
-        Ok((output, Tangent { blocks, tail }))
+        let matrix = changes.then_some(&matrix[..]);
+        let tail = self.tail.tangent_forward([theta, direction], &saved.tail, matrix);
+        Ok((self.tail.output(&tail), Tangent { blocks, tail }))
     }
 
     fn tangent_source<'a>(
@@ -250,43 +253,6 @@ impl Fused {
                 norm_tangent::statistics(self.isa, output, &kept.norm.mean, y, y_tangent, sums);
             }
         }
-    }
-
-    /// The layers on matrices; keeps the changes of their inputs in `kept`.
-    fn tangent_tail(
-        &self,
-        theta: &[f32],
-        direction: &[f32],
-        saved: &Saved,
-        mut matrix: Buffer,
-        kept: &mut Vec<Buffer>,
-    ) -> Result<Array2<f32>> {
-        let count = saved.count;
-        for (layer, x) in self.tail.iter().zip(&saved.tail) {
-            let mut next;
-            match layer {
-                Tail::Linear(layer) => {
-                    next = self.arena.take(count * layer.output);
-                    let mut through = self.arena.take(count * layer.output);
-                    let mut transposed = self.arena.take(layer.weight.len());
-                    let zeros = self.arena.zeros(layer.output);
-                    linear::transpose(&direction[layer.weight.clone()], layer.input, &mut transposed);
-                    linear::forward(self.isa, x, &transposed, &direction[layer.bias.clone()], &mut next);
-                    linear::transpose(&theta[layer.weight.clone()], layer.input, &mut transposed);
-                    linear::forward(self.isa, &matrix, &transposed, &zeros, &mut through);
-                    next.iter_mut().zip(through.iter()).for_each(|(sum, value)| *sum += value);
-                }
-                Tail::Relu => {
-                    next = self.arena.take(matrix.len());
-                    for ((next, change), x) in next.iter_mut().zip(matrix.iter()).zip(x.iter()) {
-                        *next = if *x > 0.0 { *change } else { 0.0 };
-                    }
-                }
-            }
-            kept.push(std::mem::replace(&mut matrix, next));
-        }
-        Array2::from_shape_vec((count, matrix.len() / count), matrix.to_vec())
-            .map_err(|error| Error::invalid(format!("the network's output: {error}")))
     }
 }
 

@@ -376,6 +376,16 @@ fn fused_times() {
     let threads: usize = std::env::var("THREADS").map_or(2, |t| t.parse().unwrap());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
+        let architecture = Architecture::mlp([1, 1, 1], &[40, 40], Some(1)).unwrap();
+        let network = Fused::new(architecture.clone()).unwrap();
+        let (theta, x) = (random_params(5, &architecture), random_images(6, [10, 1, 1, 1]));
+        let loss = Loss::Mse { targets: Array2::zeros((10, 1)) };
+        let train = best(200, &mut || {
+            let (output, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
+            network.backward(&theta, saved, output).unwrap();
+        });
+        let hvp = best(200, &mut || drop(network.hessian_vector_product(&theta, x.view(), &loss, &theta).unwrap()));
+        println!("perceptron: forward + backward {:.1} us, Hessian-vector product {:.1} us", train * 1e3, hvp * 1e3);
         for (pooling, n, reps) in [
             (Pooling::Maxpool, 80, 40),
             (Pooling::Maxpool, 400, 12),
