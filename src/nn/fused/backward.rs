@@ -110,10 +110,11 @@ impl Fused {
                 let mut filters = self.arena.take(first.filters_len());
                 first.filters(&theta[block.layer.weight.clone()], &mut filters);
                 let mut bordered = self.arena.take(first.padded_len());
+                let mut routed = self.arena.take(first.routed_len());
                 for (i, dz) in images {
                     first
                         .pad(&saved.x[(start + i) * first.input_len()..][..first.input_len()], &mut bordered);
-                    first.backward(self.isa, &filters, kept.norm.affine(), &bordered, dz, sums);
+                    first.backward(self.isa, &filters, kept.norm.affine(), &bordered, dz, &mut routed, sums);
                 }
             }
             Form::General(_) => {

@@ -11,20 +11,15 @@
 //!
 //! so one pass over windows for G is all; the convolution is computed again there, which costs less than keeping it.
 
+use super::arena::LINE;
 use super::conv::{Image, padded};
-use super::first_kernels::{self as kernels, Patches, Window};
+use super::first_kernels::{self as kernels, Windows};
 use super::norm::Affine;
 use super::simd::Isa;
 use crate::nn::ConvBlock;
 
 /// Most input channels that this form is used for; the covariance of patches has (9·channels)² elements.
 const MOST_CHANNELS: usize = 4;
-
-/// All windows: of four convolution outputs with pooling, else of one.
-enum Windows {
-    Pooled(Vec<Window<4>>),
-    Single(Vec<Window<1>>),
-}
 
 /// The first block of a network on images of few channels.
 pub(super) struct First {
@@ -33,7 +28,10 @@ pub(super) struct First {
     /// Height and width of the convolution's output.
     convolved: [usize; 2],
     pub(super) output: Image,
-    windows: Windows,
+    pool: bool,
+    /// For each pooling window, or output of the convolution, where its pixels start in a bordered input, and where
+    /// its output lies.
+    windows: Vec<[u32; 2]>,
     /// Offsets of a patch's elements from its start, channel by channel.
     taps: Vec<u32>,
 }
@@ -50,28 +48,23 @@ impl First {
     /// The first block in this form, if its input has few enough channels.
     pub(super) fn new(block: &ConvBlock) -> Option<Self> {
         let [channels, height, width] = block.input;
-        if channels > MOST_CHANNELS {
+        // Pixels of a pooling window are expected side by side.
+        if channels > MOST_CHANNELS || (block.pool && block.stride > 1) {
             return None;
         }
         let output = Image::new(block.output);
         let convolved = block.convolved();
-        let start = |y: usize, x: usize| (y * block.stride * (width + 2) + x * block.stride) as u32;
+        let step = if block.pool { 2 } else { block.stride };
         let pixels = (0..output.height).flat_map(|y| (0..output.width).map(move |x| (y, x)));
-        let at = |y: usize, x: usize| ((y * output.width + x) * output.channels) as u32;
-        let windows = if block.pool {
-            let window = |(y, x): (usize, usize)| Window {
-                patches: std::array::from_fn(|k| start(2 * y + k / 2, 2 * x + k % 2)),
-                output: at(y, x),
-            };
-            Windows::Pooled(pixels.map(window).collect())
-        } else {
-            Windows::Single(
-                pixels.map(|(y, x)| Window { patches: [start(y, x)], output: at(y, x) }).collect(),
-            )
+        let window = |(y, x): (usize, usize)| {
+            let (start, at) = (y * step * (width + 2) + x * step, (y * output.width + x) * output.channels);
+            [start as u32, at as u32]
         };
+        let windows = pixels.map(window).collect();
         let tap = |i: usize| i / 9 * (height + 2) * (width + 2) + i % 9 / 3 * (width + 2) + i % 3;
         let taps = (0..9 * channels).map(|i| tap(i) as u32).collect();
-        Some(Self { input: block.input, stride: block.stride, convolved, output, windows, taps })
+        let (input, stride, pool) = (block.input, block.stride, block.pool);
+        Some(Self { input, stride, convolved, output, pool, windows, taps })
     }
 
     /// Elements of a patch.
@@ -177,6 +170,12 @@ impl First {
         Moments { mean: (0..taps).map(|i| at(taps, i) + f64::from(centre[i / 9])).collect(), covariance }
     }
 
+    fn windows(&self) -> Windows<'_> {
+        let [inputs, height, width] = self.input;
+        let (pitch, plane) = (width + 2, (height + 2) * (width + 2));
+        Windows { places: &self.windows, pitch, plane, inputs, output: self.output }
+    }
+
     /// The outputs of the block for one bordered image.
     pub(super) fn activate(
         &self,
@@ -186,15 +185,32 @@ impl First {
         bordered: &[f32],
         z: &mut [f32],
     ) {
-        let convolution = self.with(filters, bordered);
-        match &self.windows {
-            Windows::Pooled(windows) => kernels::activate_pooled(isa, windows, convolution, affine, z),
-            Windows::Single(windows) => kernels::activate_single(isa, windows, convolution, affine, z),
-        }
+        let kernel = if self.pool { kernels::activate_pooled } else { kernels::activate_single };
+        kernel(isa, self.windows(), filters, affine, bordered, z);
         z[self.output.pixels() * self.output.channels..].fill(0.0);
     }
 
+    /// The changes of the block's outputs for one bordered image, given filters and affine maps with their changes.
+    pub(super) fn activate_tangent(
+        &self,
+        isa: Isa,
+        filters: [&[f32]; 2],
+        affines: [Affine<'_>; 2],
+        bordered: &[f32],
+        z: &mut [f32],
+    ) {
+        let kernel = if self.pool { kernels::tangent_pooled } else { kernels::tangent_single };
+        kernel(isa, self.windows(), filters, affines, bordered, z);
+        z[self.output.pixels() * self.output.channels..].fill(0.0);
+    }
+
+    /// Floats that `backward` wants as scratch.
+    pub(super) fn routed_len(&self) -> usize {
+        self.windows.len() * 4 * LINE
+    }
+
     /// Adds G (`[taps, channels]`) and Σ g (`[channels]`) of one bordered image to `sums`.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn backward(
         &self,
         isa: Isa,
@@ -202,41 +218,11 @@ impl First {
         affine: Affine<'_>,
         bordered: &[f32],
         dz: &[f32],
+        routed: &mut [f32],
         sums: &mut [f32],
     ) {
-        let convolution = self.with(filters, bordered);
-        match &self.windows {
-            Windows::Pooled(windows) => kernels::backward_pooled(isa, windows, convolution, affine, dz, sums),
-            Windows::Single(windows) => kernels::backward_single(isa, windows, convolution, affine, dz, sums),
-        }
-    }
-
-    /// The changes of the block's outputs for one bordered image.
-    pub(super) fn activate_tangent(
-        &self,
-        isa: Isa,
-        [filters, filters_tangent]: [&[f32]; 2],
-        [affine, affine_tangent]: [Affine<'_>; 2],
-        bordered: &[f32],
-        z: &mut [f32],
-    ) {
-        let convolutions = [self.with(filters, bordered), self.with(filters_tangent, bordered)];
-        let affines = [affine, affine_tangent];
-        match &self.windows {
-            Windows::Pooled(windows) => kernels::tangent_pooled(isa, windows, convolutions, affines, z),
-            Windows::Single(windows) => kernels::tangent_single(isa, windows, convolutions, affines, z),
-        }
-        z[self.output.pixels() * self.output.channels..].fill(0.0);
-    }
-
-    fn with<'a>(&'a self, filters: &'a [f32], bordered: &'a [f32]) -> Patches<'a> {
-        let last = |patches: &[u32]| patches.iter().max().map_or(0, |&at| at as usize);
-        let start = match &self.windows {
-            Windows::Pooled(windows) => windows.last().map_or(0, |w| last(&w.patches)),
-            Windows::Single(windows) => windows.last().map_or(0, |w| last(&w.patches)),
-        };
-        assert!(start + last(&self.taps) < bordered.len() && filters.len() >= self.filters_len());
-        Patches { taps: &self.taps, filters, bordered, output: self.output }
+        let kernel = if self.pool { kernels::backward_pooled } else { kernels::backward_single };
+        kernel(isa, self.windows(), filters, affine, bordered, dz, routed, sums);
     }
 }
 

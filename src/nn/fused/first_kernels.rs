@@ -1,13 +1,314 @@
 //! Kernels of the first block: convolution, norm, ReLU and pooling window by window, forward and backward.
+//!
+//! A window is `SIDE × SIDE` outputs of the convolution, 2 with pooling and 1 without, and sees `(SIDE + 2)²` pixels of
+//! each input channel. Each pixel is broadcast once and multiplied by all filter elements that meet it; with one input
+//! channel the filters of eight output channels stay in registers over the whole image.
 
 use super::conv::Image;
 use super::norm::{Affine, route};
 use super::simd::{Simd, dispatch};
 
-/// A pooling window: where the patches of its convolution outputs start in a padded input, and its output.
-pub(super) struct Window<const P: usize> {
-    pub(super) patches: [u32; P],
-    pub(super) output: u32,
+/// The windows of an image, and where they read and write.
+#[derive(Clone, Copy)]
+pub(super) struct Windows<'a> {
+    /// For each window, where its pixels start in a bordered input, and its output pixel's offset.
+    pub(super) places: &'a [[u32; 2]],
+    /// Rows of a bordered input are this long, and channels so many floats apart.
+    pub(super) pitch: usize,
+    pub(super) plane: usize,
+    pub(super) inputs: usize,
+    pub(super) output: Image,
+}
+
+impl Windows<'_> {
+    /// That every access below stays inside.
+    fn check(
+        &self,
+        side: usize,
+        lanes: usize,
+        bordered: usize,
+        filters: usize,
+        output: usize,
+        channels: &[usize],
+    ) {
+        let reach = (self.inputs - 1) * self.plane + (side + 1) * self.pitch + side + 1;
+        let start = self.places.iter().map(|place| place[0] as usize).max().unwrap_or(0);
+        debug_assert!(self.places.iter().all(|place| place[1] as usize + self.output.channels <= output));
+        assert!(start + reach < bordered && self.inputs * 9 * self.output.channels <= filters);
+        assert!(self.output.channels.is_multiple_of(lanes) && self.output.len() <= output);
+        assert!(channels.iter().all(|&len| len >= self.output.channels));
+    }
+}
+
+/// Nine filter elements of one input channel, from `filters` on.
+///
+/// # Safety
+/// Nine vectors `channels` floats apart can be read.
+#[inline(always)]
+unsafe fn nine<S: Simd>(simd: S, filters: *const f32, channels: usize) -> [S::V; 9] {
+    let mut w = [simd.zero(); 9];
+    for (tap, w) in w.iter_mut().enumerate() {
+        // SAFETY: the caller's promise.
+        *w = unsafe { simd.load(filters.add(tap * channels)) };
+    }
+    w
+}
+
+/// Adds one input channel's part of a window's convolution outputs.
+///
+/// # Safety
+/// `SIDE + 2` rows of as many pixels, `pitch` apart, can be read.
+#[inline(always)]
+unsafe fn convolve<S: Simd, const SIDE: usize>(
+    simd: S,
+    w: &[S::V; 9],
+    pixels: *const f32,
+    pitch: usize,
+    sums: &mut [[S::V; SIDE]; SIDE],
+) {
+    for row in 0..SIDE + 2 {
+        for column in 0..SIDE + 2 {
+            // SAFETY: the caller's promise.
+            let pixel = simd.splat(unsafe { *pixels.add(row * pitch + column) });
+            for (y, sums) in sums.iter_mut().enumerate() {
+                for (x, sum) in sums.iter_mut().enumerate() {
+                    if (y..y + 3).contains(&row) && (x..x + 3).contains(&column) {
+                        *sum = simd.fma(pixel, w[(row - y) * 3 + column - x], *sum);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A window's convolution outputs in the channels at `filters`; `first` are the filters of input channel 0.
+///
+/// # Safety
+/// `place` is one of `windows`, and `check` has passed.
+#[inline(always)]
+unsafe fn outputs<S: Simd, const SIDE: usize>(
+    simd: S,
+    windows: Windows<'_>,
+    first: &[S::V; 9],
+    filters: *const f32,
+    pixels: *const f32,
+) -> [[S::V; SIDE]; SIDE] {
+    let mut sums = [[simd.zero(); SIDE]; SIDE];
+    // SAFETY: by `check` all pixels of the window and all filters are inside.
+    unsafe {
+        convolve(simd, first, pixels, windows.pitch, &mut sums);
+        for input in 1..windows.inputs {
+            let w = nine(simd, filters.add(input * 9 * windows.output.channels), windows.output.channels);
+            convolve(simd, &w, pixels.add(input * windows.plane), windows.pitch, &mut sums);
+        }
+    }
+    sums
+}
+
+dispatch! {
+    /// Outputs `z` of windows of four.
+    pub(super) fn activate_pooled(
+        windows: Windows<'_>, filters: &[f32], affine: Affine<'_>, bordered: &[f32], z: &mut [f32],
+    ) = activate_kernel::<_, 2>
+}
+dispatch! {
+    /// Outputs `z` of windows of one.
+    pub(super) fn activate_single(
+        windows: Windows<'_>, filters: &[f32], affine: Affine<'_>, bordered: &[f32], z: &mut [f32],
+    ) = activate_kernel::<_, 1>
+}
+dispatch! {
+    /// Adds G (`[inputs·9, channels]`) and then Σg (`[channels]`) to `sums`; windows of four.
+    pub(super) fn backward_pooled(
+        windows: Windows<'_>, filters: &[f32], affine: Affine<'_>, bordered: &[f32], dz: &[f32], routed: &mut [f32],
+        sums: &mut [f32],
+    ) = backward_kernel::<_, 2>
+}
+dispatch! {
+    /// Adds G (`[inputs·9, channels]`) and then Σg (`[channels]`) to `sums`; windows of one.
+    pub(super) fn backward_single(
+        windows: Windows<'_>, filters: &[f32], affine: Affine<'_>, bordered: &[f32], dz: &[f32], routed: &mut [f32],
+        sums: &mut [f32],
+    ) = backward_kernel::<_, 1>
+}
+dispatch! {
+    /// The change of outputs, given filters and affine maps with their changes; windows of four.
+    pub(super) fn tangent_pooled(
+        windows: Windows<'_>, filters: [&[f32]; 2], affines: [Affine<'_>; 2], bordered: &[f32], z: &mut [f32],
+    ) = tangent_kernel::<_, 2>
+}
+dispatch! {
+    /// The change of outputs, given filters and affine maps with their changes; windows of one.
+    pub(super) fn tangent_single(
+        windows: Windows<'_>, filters: [&[f32]; 2], affines: [Affine<'_>; 2], bordered: &[f32], z: &mut [f32],
+    ) = tangent_kernel::<_, 1>
+}
+
+#[inline(always)]
+fn activate_kernel<S: Simd, const SIDE: usize>(
+    simd: S,
+    windows: Windows<'_>,
+    filters: &[f32],
+    affine: Affine<'_>,
+    bordered: &[f32],
+    z: &mut [f32],
+) {
+    let lengths = [affine.scale.len(), affine.shift.len()];
+    windows.check(SIDE, S::LANES, bordered.len(), filters.len(), z.len(), &lengths);
+    for channel in (0..windows.output.channels).step_by(S::LANES) {
+        // SAFETY: windows, filters, coefficients and outputs are inside by `check`.
+        unsafe {
+            let scale = simd.load(affine.scale.as_ptr().add(channel));
+            let shift = simd.load(affine.shift.as_ptr().add(channel));
+            let filters = filters.as_ptr().add(channel);
+            let first = nine(simd, filters, windows.output.channels);
+            for &[start, output] in windows.places {
+                let pixels = bordered.as_ptr().add(start as usize);
+                let mut max = simd.zero();
+                for y in outputs::<S, SIDE>(simd, windows, &first, filters, pixels).as_flattened() {
+                    max = simd.max(max, simd.fma(*y, scale, shift));
+                }
+                simd.store(z.as_mut_ptr().add(output as usize + channel), max);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn backward_kernel<S: Simd, const SIDE: usize>(
+    simd: S,
+    windows: Windows<'_>,
+    filters: &[f32],
+    affine: Affine<'_>,
+    bordered: &[f32],
+    dz: &[f32],
+    routed: &mut [f32],
+    sums: &mut [f32],
+) {
+    let channels = windows.output.channels;
+    let lengths = [affine.scale.len(), affine.shift.len()];
+    windows.check(SIDE, S::LANES, bordered.len(), filters.len(), dz.len(), &lengths);
+    let size = SIDE * SIDE * S::LANES;
+    assert!(routed.len() >= windows.places.len() * size && sums.len() >= (9 * windows.inputs + 1) * channels);
+    for channel in (0..channels).step_by(S::LANES) {
+        // SAFETY: windows, filters, coefficients and gradients are inside by `check`, the rest by the assertion.
+        unsafe {
+            // First g of all windows, with the filters in registers, …
+            let scale = simd.load(affine.scale.as_ptr().add(channel));
+            let shift = simd.load(affine.shift.as_ptr().add(channel));
+            let filters = filters.as_ptr().add(channel);
+            let first = nine(simd, filters, channels);
+            let mut total = simd.zero();
+            for (index, &[start, output]) in windows.places.iter().enumerate() {
+                let pixels = bordered.as_ptr().add(start as usize);
+                let mut v = outputs::<S, SIDE>(simd, windows, &first, filters, pixels);
+                for v in v.as_flattened_mut() {
+                    *v = simd.fma(*v, scale, shift);
+                }
+                let d = simd.load(dz.as_ptr().add(output as usize + channel));
+                let mut g = [[simd.zero(); SIDE]; SIDE];
+                if SIDE == 2 {
+                    let v = v.as_flattened();
+                    g.as_flattened_mut().copy_from_slice(&route(simd, [v[0], v[1], v[2], v[3]], d));
+                } else {
+                    g[0][0] = simd.select_gt(v[0][0], simd.zero(), d, simd.zero());
+                }
+                for (k, g) in g.as_flattened().iter().enumerate() {
+                    total = simd.add(total, *g);
+                    simd.store(routed.as_mut_ptr().add(index * size + k * S::LANES), *g);
+                }
+            }
+            // … then their products with the pixels, with the sums in registers.
+            let sums = sums.as_mut_ptr().add(channel);
+            for input in 0..windows.inputs {
+                let sums = sums.add(input * 9 * channels);
+                let mut products = nine(simd, sums, channels);
+                for (index, &[start, _]) in windows.places.iter().enumerate() {
+                    let pixels = bordered.as_ptr().add(start as usize + input * windows.plane);
+                    let mut g = [[simd.zero(); SIDE]; SIDE];
+                    for (k, g) in g.as_flattened_mut().iter_mut().enumerate() {
+                        *g = simd.load(routed.as_ptr().add(index * size + k * S::LANES));
+                    }
+                    correlate(simd, &g, pixels, windows.pitch, &mut products);
+                }
+                for (tap, product) in products.into_iter().enumerate() {
+                    simd.store(sums.add(tap * channels), product);
+                }
+            }
+            let at = sums.add(9 * windows.inputs * channels);
+            simd.store(at, simd.add(simd.load(at), total));
+        }
+    }
+}
+
+/// Adds the products of a window's g with the pixels that each of nine filter elements met.
+///
+/// # Safety
+/// As for [`convolve`].
+#[inline(always)]
+unsafe fn correlate<S: Simd, const SIDE: usize>(
+    simd: S,
+    g: &[[S::V; SIDE]; SIDE],
+    pixels: *const f32,
+    pitch: usize,
+    products: &mut [S::V; 9],
+) {
+    for row in 0..SIDE + 2 {
+        for column in 0..SIDE + 2 {
+            // SAFETY: the caller's promise.
+            let pixel = simd.splat(unsafe { *pixels.add(row * pitch + column) });
+            for (y, g) in g.iter().enumerate() {
+                for (x, g) in g.iter().enumerate() {
+                    if (y..y + 3).contains(&row) && (x..x + 3).contains(&column) {
+                        let product = &mut products[(row - y) * 3 + column - x];
+                        *product = simd.fma(pixel, *g, *product);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The change of each window's first maximum.
+#[inline(always)]
+fn tangent_kernel<S: Simd, const SIDE: usize>(
+    simd: S,
+    windows: Windows<'_>,
+    [filters, filters_tangent]: [&[f32]; 2],
+    [affine, affine_tangent]: [Affine<'_>; 2],
+    bordered: &[f32],
+    z: &mut [f32],
+) {
+    let lengths =
+        [affine.scale.len(), affine.shift.len(), affine_tangent.scale.len(), affine_tangent.shift.len()];
+    let least = filters.len().min(filters_tangent.len());
+    windows.check(SIDE, S::LANES, bordered.len(), least, z.len(), &lengths);
+    for channel in (0..windows.output.channels).step_by(S::LANES) {
+        // SAFETY: windows, filters, coefficients and outputs are inside by `check`.
+        unsafe {
+            let scale = simd.load(affine.scale.as_ptr().add(channel));
+            let shift = simd.load(affine.shift.as_ptr().add(channel));
+            let scale_tangent = simd.load(affine_tangent.scale.as_ptr().add(channel));
+            let shift_tangent = simd.load(affine_tangent.shift.as_ptr().add(channel));
+            let filters = filters.as_ptr().add(channel);
+            let filters_tangent = filters_tangent.as_ptr().add(channel);
+            let first = nine(simd, filters, windows.output.channels);
+            let first_tangent = nine(simd, filters_tangent, windows.output.channels);
+            for &[start, output] in windows.places {
+                let pixels = bordered.as_ptr().add(start as usize);
+                let y = outputs::<S, SIDE>(simd, windows, &first, filters, pixels);
+                let y_tangent = outputs::<S, SIDE>(simd, windows, &first_tangent, filters_tangent, pixels);
+                let (mut max, mut change) = (simd.zero(), simd.zero());
+                for (y, y_tangent) in y.as_flattened().iter().zip(y_tangent.as_flattened()) {
+                    let v = simd.fma(*y, scale, shift);
+                    let tangent = simd.fma(scale, *y_tangent, simd.fma(*y, scale_tangent, shift_tangent));
+                    change = simd.select_gt(v, max, tangent, change);
+                    max = simd.max(max, v);
+                }
+                simd.store(z.as_mut_ptr().add(output as usize + channel), change);
+            }
+        }
+    }
 }
 
 dispatch! {
@@ -39,194 +340,6 @@ fn products_kernel<S: Simd>(simd: S, length: usize, rows: &[f32], sums: &mut [f6
                 // SAFETY: vectors have at most 16 floats.
                 unsafe { simd.store(lanes.as_mut_ptr(), total) };
                 *sum += lanes.into_iter().map(f64::from).sum::<f64>();
-            }
-        }
-    }
-}
-
-/// What a convolution of patches needs; made by [`First::with`], which checks that all patches are inside.
-#[derive(Clone, Copy)]
-pub(super) struct Patches<'a> {
-    pub(super) taps: &'a [u32],
-    pub(super) filters: &'a [f32],
-    pub(super) bordered: &'a [f32],
-    pub(super) output: Image,
-}
-
-impl Patches<'_> {
-    /// Convolution outputs of one window in the channels from `channel` on.
-    ///
-    /// # Safety
-    /// `LANES` channels from `channel` exist.
-    #[inline(always)]
-    unsafe fn convolve<S: Simd, const P: usize>(
-        &self,
-        simd: S,
-        patches: [u32; P],
-        channel: usize,
-    ) -> [S::V; P] {
-        let mut sums = [simd.zero(); P];
-        let channels = self.output.channels;
-        // SAFETY: all patches and filters are inside (checked in `with`), and so is `channel`.
-        unsafe {
-            let pixels = self.bordered.as_ptr();
-            let filters = self.filters.as_ptr().add(channel);
-            let mut tap = 0;
-            while tap < self.taps.len() {
-                // Nine at a time, so that the loop unrolls.
-                for k in tap..tap + 9 {
-                    let offset = *self.taps.get_unchecked(k) as usize;
-                    let filter = simd.load(filters.add(k * channels));
-                    for (sum, patch) in sums.iter_mut().zip(patches) {
-                        *sum = simd.fma(simd.splat(*pixels.add(patch as usize + offset)), filter, *sum);
-                    }
-                }
-                tap += 9;
-            }
-        }
-        sums
-    }
-}
-
-dispatch! { pub(super) fn activate_pooled(windows: &[Window<4>], patches: Patches<'_>, affine: Affine<'_>, z: &mut [f32]) = activate_kernel }
-dispatch! { pub(super) fn activate_single(windows: &[Window<1>], patches: Patches<'_>, affine: Affine<'_>, z: &mut [f32]) = activate_kernel }
-dispatch! {
-    pub(super) fn backward_pooled(
-        windows: &[Window<4>], patches: Patches<'_>, affine: Affine<'_>, dz: &[f32], sums: &mut [f32],
-    ) = backward_kernel
-}
-dispatch! {
-    pub(super) fn backward_single(
-        windows: &[Window<1>], patches: Patches<'_>, affine: Affine<'_>, dz: &[f32], sums: &mut [f32],
-    ) = backward_kernel
-}
-#[inline(always)]
-fn activate_kernel<S: Simd, const P: usize>(
-    simd: S,
-    windows: &[Window<P>],
-    patches: Patches<'_>,
-    affine: Affine<'_>,
-    z: &mut [f32],
-) {
-    let channels = patches.output.channels;
-    assert!(channels % S::LANES == 0 && z.len() >= patches.output.len());
-    assert!(affine.scale.len() >= channels && affine.shift.len() >= channels);
-    for window in windows {
-        for channel in (0..channels).step_by(S::LANES) {
-            // SAFETY: `channel` is inside everywhere and the window's output inside `z`, as asserted.
-            unsafe {
-                let scale = simd.load(affine.scale.as_ptr().add(channel));
-                let shift = simd.load(affine.shift.as_ptr().add(channel));
-                let mut max = simd.zero();
-                for y in patches.convolve(simd, window.patches, channel) {
-                    max = simd.max(max, simd.fma(y, scale, shift));
-                }
-                simd.store(z.as_mut_ptr().add(window.output as usize + channel), max);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn backward_kernel<S: Simd, const P: usize>(
-    simd: S,
-    windows: &[Window<P>],
-    patches: Patches<'_>,
-    affine: Affine<'_>,
-    dz: &[f32],
-    sums: &mut [f32],
-) {
-    let channels = patches.output.channels;
-    let taps = patches.taps;
-    assert!(channels % S::LANES == 0 && dz.len() >= patches.output.len());
-    assert!(affine.scale.len() >= channels && affine.shift.len() >= channels);
-    assert!(sums.len() >= (taps.len() + 1) * channels);
-    for window in windows {
-        for channel in (0..channels).step_by(S::LANES) {
-            // SAFETY: `channel` is inside everywhere and the window's output inside `dz`, as asserted; patches are
-            // inside the bordered image as checked in `First::with`.
-            unsafe {
-                let scale = simd.load(affine.scale.as_ptr().add(channel));
-                let shift = simd.load(affine.shift.as_ptr().add(channel));
-                let d = simd.load(dz.as_ptr().add(window.output as usize + channel));
-                let mut v = patches.convolve(simd, window.patches, channel);
-                for v in &mut v {
-                    *v = simd.fma(*v, scale, shift);
-                }
-                let mut g = [simd.zero(); P];
-                let total = if P == 4 {
-                    let routed = route(simd, [v[0], v[1], v[2], v[3]], d);
-                    g.copy_from_slice(&routed);
-                    simd.add(simd.add(routed[0], routed[1]), simd.add(routed[2], routed[3]))
-                } else {
-                    g[0] = simd.select_gt(v[0], simd.zero(), d, simd.zero());
-                    g[0]
-                };
-                let pixels = patches.bordered.as_ptr();
-                let sums = sums.as_mut_ptr().add(channel);
-                let mut tap = 0;
-                while tap < taps.len() {
-                    for k in tap..tap + 9 {
-                        let offset = *taps.get_unchecked(k) as usize;
-                        let at = sums.add(k * channels);
-                        let mut sum = simd.load(at);
-                        for (g, patch) in g.into_iter().zip(window.patches) {
-                            sum = simd.fma(simd.splat(*pixels.add(patch as usize + offset)), g, sum);
-                        }
-                        simd.store(at, sum);
-                    }
-                    tap += 9;
-                }
-                let at = sums.add(taps.len() * channels);
-                simd.store(at, simd.add(simd.load(at), total));
-            }
-        }
-    }
-}
-
-dispatch! {
-    pub(super) fn tangent_pooled(
-        windows: &[Window<4>], patches: [Patches<'_>; 2], affines: [Affine<'_>; 2], z: &mut [f32],
-    ) = tangent_kernel
-}
-dispatch! {
-    pub(super) fn tangent_single(
-        windows: &[Window<1>], patches: [Patches<'_>; 2], affines: [Affine<'_>; 2], z: &mut [f32],
-    ) = tangent_kernel
-}
-
-/// The change of each window's first maximum. Filters and affine maps come with their changes.
-#[inline(always)]
-fn tangent_kernel<S: Simd, const P: usize>(
-    simd: S,
-    windows: &[Window<P>],
-    [patches, patches_tangent]: [Patches<'_>; 2],
-    [affine, affine_tangent]: [Affine<'_>; 2],
-    z: &mut [f32],
-) {
-    let channels = patches.output.channels;
-    assert!(channels.is_multiple_of(S::LANES) && z.len() >= patches.output.len());
-    for affine in [affine, affine_tangent] {
-        assert!(affine.scale.len() >= channels && affine.shift.len() >= channels);
-    }
-    for window in windows {
-        for channel in (0..channels).step_by(S::LANES) {
-            // SAFETY: `channel` is inside everywhere and the window's output inside `z`, as asserted.
-            unsafe {
-                let scale = simd.load(affine.scale.as_ptr().add(channel));
-                let shift = simd.load(affine.shift.as_ptr().add(channel));
-                let scale_tangent = simd.load(affine_tangent.scale.as_ptr().add(channel));
-                let shift_tangent = simd.load(affine_tangent.shift.as_ptr().add(channel));
-                let y = patches.convolve(simd, window.patches, channel);
-                let y_tangent = patches_tangent.convolve(simd, window.patches, channel);
-                let (mut max, mut change) = (simd.zero(), simd.zero());
-                for (y, y_tangent) in y.into_iter().zip(y_tangent) {
-                    let v = simd.fma(y, scale, shift);
-                    let tangent = simd.fma(scale, y_tangent, simd.fma(y, scale_tangent, shift_tangent));
-                    change = simd.select_gt(v, max, tangent, change);
-                    max = simd.max(max, v);
-                }
-                simd.store(z.as_mut_ptr().add(window.output as usize + channel), change);
             }
         }
     }

@@ -233,7 +233,7 @@ pub(super) use arm::Neon;
 /// Compiles a kernel for every instruction set and calls the one it is given:
 /// `dispatch! { /// doc  pub(super) fn name(argument: Type) = kernel }`, where `kernel` is `fn<S: Simd>(S, Type)`.
 macro_rules! dispatch {
-    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $kernel:ident) => {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $kernel:expr) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         $vis fn $name(isa: $crate::nn::fused::simd::Isa, $($arg: $ty),*) {
@@ -242,19 +242,19 @@ macro_rules! dispatch {
             #[target_feature(enable = "avx512f,avx2,fma")]
             fn avx512($($arg: $ty),*) {
                 // SAFETY: inside a function with the instruction set.
-                $kernel(unsafe { simd::Avx512::assume() }, $($arg),*)
+                ($kernel)(unsafe { simd::Avx512::assume() }, $($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             fn avx2($($arg: $ty),*) {
                 // SAFETY: inside a function with the instruction set.
-                $kernel(unsafe { simd::Avx2::assume() }, $($arg),*)
+                ($kernel)(unsafe { simd::Avx2::assume() }, $($arg),*)
             }
             #[cfg(target_arch = "aarch64")]
             #[target_feature(enable = "neon")]
             fn neon($($arg: $ty),*) {
                 // SAFETY: inside a function with the instruction set.
-                $kernel(unsafe { simd::Neon::assume() }, $($arg),*)
+                ($kernel)(unsafe { simd::Neon::assume() }, $($arg),*)
             }
             match isa {
                 // SAFETY: an `Isa` is one that the CPU has; so below.
@@ -266,7 +266,7 @@ macro_rules! dispatch {
                 // SAFETY: as above.
                 #[cfg(target_arch = "aarch64")]
                 Isa::Neon => unsafe { neon($($arg),*) },
-                Isa::Portable => $kernel(simd::Portable, $($arg),*),
+                Isa::Portable => ($kernel)(simd::Portable, $($arg),*),
             }
         }
     };

@@ -108,13 +108,22 @@ impl Passes<'_> {
                 let mut filters = network.arena.take(first.filters_len());
                 first.filters(&self.theta[block.layer.weight.clone()], &mut filters);
                 let mut bordered = network.arena.take(first.padded_len());
+                let mut routed = network.arena.take(first.routed_len());
                 let (sums, changes) = sums.split_at_mut((first.taps() + 1) * block.channels());
                 for (i, (dz, dz_tangent)) in images {
                     let x = &self.saved.x[(start + i) * first.input_len()..][..first.input_len()];
                     first.pad(x, &mut bordered);
                     let affine = kept.norm.affine();
-                    first.backward(network.isa, &filters, affine, &bordered, dz, sums);
-                    first.backward(network.isa, &filters, affine, &bordered, dz_tangent, changes);
+                    first.backward(network.isa, &filters, affine, &bordered, dz, &mut routed, sums);
+                    first.backward(
+                        network.isa,
+                        &filters,
+                        affine,
+                        &bordered,
+                        dz_tangent,
+                        &mut routed,
+                        changes,
+                    );
                 }
             }
             Form::General(_) => {

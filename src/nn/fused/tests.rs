@@ -449,6 +449,72 @@ fn fused_kernel_times() {
     best_of("peak", 12.0 * 16.0 * 1e6, &mut || {
         std::hint::black_box(unsafe { peak(1_000_000) });
     });
+    for (count, size) in [(4, 14), (1, 14), (10, 7)] {
+        let architecture =
+            Architecture::conv([64, size, size], 1, 64, Pooling::Maxpool, Norm::Batch, None).unwrap();
+        let crate::nn::Layer::ConvBlock(block) = &architecture.layers[0] else { unreachable!() };
+        let convolution = super::conv::Convolution::new(block);
+        let mut images = arena.zeros(count * convolution.input.len());
+        let mut rows = arena.zeros(convolution.lowered_len(count));
+        let each = count as f64 * 1e3;
+        best_of(&format!("lower {count} {size}"), each, &mut || {
+            convolution.lower(isa, count, &images, &mut rows)
+        });
+        best_of(&format!("spread {count} {size}"), each, &mut || {
+            convolution.spread(isa, count, &images, &mut rows)
+        });
+        best_of(&format!("raise {count} {size}"), each, &mut || {
+            convolution.raise(isa, count, &rows, &mut images)
+        });
+        best_of(&format!("gather {count} {size}"), each, &mut || {
+            convolution.gather(isa, count, &rows, &mut images)
+        });
+        let weight = arena.zeros(64 * 64 * 9);
+        best_of("filters", 1e3, &mut || drop(convolution.filters(isa, &arena, &weight)));
+        best_of("transposed filters", 1e3, &mut || {
+            drop(convolution.transposed_filters(isa, &arena, &weight))
+        });
+        let shape = super::norm::Shape {
+            convolved: convolution.output,
+            output: super::conv::Image::new([64, size / 2, size / 2]),
+            pool: true,
+        };
+        let ones = arena.zeros(64);
+        let affine = super::norm::Affine { scale: &ones, shift: &ones };
+        let y = arena.zeros(convolution.output.len());
+        let mut z = arena.zeros(shape.output.len());
+        best_of("activate", 1e3, &mut || super::norm::activate(isa, shape, affine, &y, &mut z));
+        let (mut a, mut b) = (arena.zeros(64), arena.zeros(64));
+        best_of("statistics", 1e3, &mut || {
+            super::norm::statistics(isa, convolution.output, &y, &mut a, &mut b)
+        });
+        best_of("sums", 1e3, &mut || {
+            super::norm::gradient_sums(isa, shape, affine, &ones, &y, &z, &mut a, &mut b)
+        });
+        let mut dy = arena.zeros(convolution.output.len());
+        best_of("gradient", 1e3, &mut || {
+            super::norm::convolved_gradient(isa, shape, affine, affine, &y, &z, &mut dy)
+        });
+    }
+    {
+        let architecture =
+            Architecture::conv([1, 28, 28], 1, 64, Pooling::Maxpool, Norm::Batch, None).unwrap();
+        let crate::nn::Layer::ConvBlock(block) = &architecture.layers[0] else { unreachable!() };
+        let first = super::first::First::new(block).unwrap();
+        let (x, filters, scale) =
+            (arena.zeros(first.padded_len()), arena.zeros(first.filters_len()), arena.zeros(64));
+        let affine = super::norm::Affine { scale: &scale, shift: &scale };
+        let mut z = arena.zeros(first.output.len());
+        best_of("first activate", 1e3, &mut || first.activate(isa, &filters, affine, &x, &mut z));
+        let (mut sums, mut routed) = (arena.zeros(10 * 64), arena.zeros(first.routed_len()));
+        best_of("first backward", 1e3, &mut || {
+            first.backward(isa, &filters, affine, &x, &z, &mut routed, &mut sums)
+        });
+        let (mut elements, mut moments) = (arena.zeros(first.elements_len()), vec![0.0; first.moments_len()]);
+        best_of("first moments", 1e3, &mut || {
+            first.add_moments(isa, &[0.0], &x, &mut elements, &mut moments)
+        });
+    }
     for (planes, rows, columns, depth) in [
         (1, 64, 64, 64),
         (1, 60, 64, 64),
