@@ -169,20 +169,30 @@ impl Convolution {
         self.planes() * self.filters_plane()
     }
 
+    /// Length of a tap's part of filters `[9, inputs, outputs]`, with a line added for the same reason.
+    fn plain_plane(&self) -> usize {
+        let size = self.input.channels * self.output.channels;
+        match self.form {
+            Form::Winograd(_) => size + LINE,
+            Form::Patches(_) => size,
+        }
+    }
+
     /// Floats of filters `[9, inputs, outputs]`.
     pub(super) fn plain_len(&self) -> usize {
-        9 * self.input.channels * self.output.channels
+        9 * self.plain_plane()
     }
 
     /// The right factor of [`Self::multiply`] for `weight`, `[outputs, inputs, 3, 3]`.
     pub(super) fn filters(&self, isa: Isa, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
-        let (inputs, outputs) = (self.input.channels, self.output.channels);
+        let (inputs, outputs, plane) = (self.input.channels, self.output.channels, self.plain_plane());
         let mut plain = self.plain(arena);
         for (part, weight) in weight.chunks(ROWS * 9 * self.inputs).enumerate() {
             for tap in 0..9 {
                 for input in 0..self.inputs {
                     let column = weight[input * 9 + tap..].iter().step_by(9 * self.inputs);
-                    let to = &mut plain[(tap * inputs + input) * outputs + part * ROWS..][..ROWS];
+                    let at = tap * plane + input * outputs + part * ROWS;
+                    let to = &mut plain[at..][..ROWS];
                     to.iter_mut().zip(column).for_each(|(to, w)| *to = *w);
                 }
             }
@@ -190,7 +200,7 @@ impl Convolution {
         let mut filters = arena.take(self.filters_len());
         match self.form {
             Form::Winograd(_) => {
-                winograd::filters(isa, [inputs, outputs], self.filters_plane(), &plain, &mut filters)
+                winograd::filters(isa, [inputs, outputs], [plane, self.filters_plane()], &plain, &mut filters)
             }
             Form::Patches(_) => patches::filters(inputs, outputs, &plain, &mut filters),
         }
@@ -199,18 +209,18 @@ impl Convolution {
 
     /// The right factor of [`Self::multiply_transposed`] for `weight`, `[outputs, inputs, 3, 3]`.
     pub(super) fn transposed_filters(&self, isa: Isa, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
-        let (inputs, outputs) = (self.input.channels, self.output.channels);
+        let (inputs, outputs, plane) = (self.input.channels, self.output.channels, self.plain_plane());
         let mut plain = self.plain(arena);
         for (output, weight) in weight.chunks_exact(9 * self.inputs).enumerate() {
             for tap in 0..9 {
-                let to = &mut plain[(tap * outputs + output) * inputs..][..self.inputs];
+                let to = &mut plain[tap * plane + output * inputs..][..self.inputs];
                 to.iter_mut().zip(weight[tap..].iter().step_by(9)).for_each(|(to, w)| *to = *w);
             }
         }
         let mut filters = arena.take(self.filters_len());
         match self.form {
             Form::Winograd(_) => {
-                winograd::filters(isa, [outputs, inputs], self.filters_plane(), &plain, &mut filters)
+                winograd::filters(isa, [outputs, inputs], [plane, self.filters_plane()], &plain, &mut filters)
             }
             Form::Patches(_) => patches::transposed_filters(inputs, outputs, &plain, &mut filters),
         }
@@ -361,7 +371,8 @@ impl Convolution {
         let size = self.input.channels * self.output.channels;
         match self.form {
             Form::Winograd(_) => {
-                winograd::filter_gradient(isa, size, self.filters_plane(), transformed, plain)
+                let planes = [self.filters_plane(), self.plain_plane()];
+                winograd::filter_gradient(isa, size, planes, transformed, plain);
             }
             Form::Patches(_) => plain[..9 * size].copy_from_slice(&transformed[..9 * size]),
         }
@@ -369,7 +380,7 @@ impl Convolution {
 
     /// Sums partial gradients `[9, inputs, outputs]` in order into `[outputs, inputs, 3, 3]`.
     pub(super) fn sum_gradients(&self, partials: &mut [f32], weight: &mut [f32]) {
-        let (inputs, outputs) = (self.input.channels, self.output.channels);
+        let (outputs, plane) = (self.output.channels, self.plain_plane());
         let (sum, rest) = partials.split_at_mut(self.plain_len());
         for partial in rest.chunks_exact(self.plain_len()) {
             for (sum, partial) in sum.iter_mut().zip(partial) {
@@ -380,7 +391,7 @@ impl Convolution {
             for tap in 0..9 {
                 for input in 0..self.inputs {
                     let column = weight[input * 9 + tap..].iter_mut().step_by(9 * self.inputs);
-                    let from = &sum[(tap * inputs + input) * outputs + part * ROWS..][..ROWS];
+                    let from = &sum[tap * plane + input * outputs + part * ROWS..][..ROWS];
                     from.iter().zip(column).for_each(|(from, w)| *w = *from);
                 }
             }

@@ -36,101 +36,168 @@ pub(super) struct Tile {
     pub(super) outputs: [u32; TILE * TILE],
 }
 
-/// One-dimensional Bᵀ: inputs to points.
-#[inline(always)]
-fn b_transposed<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
-    let k = |x: f32| simd.splat(x);
-    let even_p = simd.fma(k(-Q2), d[2], d[4]);
-    let odd_p = simd.fma(k(-Q2), d[1], d[3]);
-    let even_q = simd.fma(k(-P2), d[2], d[4]);
-    let odd_q = simd.fma(k(-P2), d[1], d[3]);
-    [
-        simd.fma(k(P2 * Q2), d[0], simd.fma(k(-P2 - Q2), d[2], d[4])),
-        simd.fma(k(P), odd_p, even_p),
-        simd.fma(k(-P), odd_p, even_p),
-        simd.fma(k(Q), odd_q, even_q),
-        simd.fma(k(-Q), odd_q, even_q),
-        simd.fma(k(P2 * Q2), d[1], simd.fma(k(-P2 - Q2), d[3], d[5])),
-    ]
+/// A transform in one dimension. A trait, since a function passed as an argument would not be inlined into a function
+/// of the instruction set.
+trait Transform<const I: usize, const O: usize> {
+    fn apply<S: Simd>(simd: S, x: [S::V; I]) -> [S::V; O];
 }
 
-/// One-dimensional B, the transpose of [`b_transposed`].
-#[inline(always)]
-fn b<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 6] {
-    let k = |x: f32| simd.splat(x);
-    let (sum_p, difference_p) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-    let (sum_q, difference_q) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-    let odd_p = simd.mul(k(P), difference_p);
-    let odd_q = simd.mul(k(Q), difference_q);
-    [
-        simd.mul(k(P2 * Q2), m[0]),
-        simd.fma(k(P2 * Q2), m[5], simd.fma(k(-Q2), odd_p, simd.mul(k(-P2), odd_q))),
-        simd.fma(k(-P2 - Q2), m[0], simd.fma(k(-Q2), sum_p, simd.mul(k(-P2), sum_q))),
-        simd.fma(k(-P2 - Q2), m[5], simd.add(odd_p, odd_q)),
-        simd.add(m[0], simd.add(sum_p, sum_q)),
-        m[5],
-    ]
+/// One-dimensional Bᵀ: inputs to points.
+struct BTransposed;
+
+impl Transform<6, 6> for BTransposed {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
+        let k = |x: f32| simd.splat(x);
+        let even_p = simd.fma(k(-Q2), d[2], d[4]);
+        let odd_p = simd.fma(k(-Q2), d[1], d[3]);
+        let even_q = simd.fma(k(-P2), d[2], d[4]);
+        let odd_q = simd.fma(k(-P2), d[1], d[3]);
+        [
+            simd.fma(k(P2 * Q2), d[0], simd.fma(k(-P2 - Q2), d[2], d[4])),
+            simd.fma(k(P), odd_p, even_p),
+            simd.fma(k(-P), odd_p, even_p),
+            simd.fma(k(Q), odd_q, even_q),
+            simd.fma(k(-Q), odd_q, even_q),
+            simd.fma(k(P2 * Q2), d[1], simd.fma(k(-P2 - Q2), d[3], d[5])),
+        ]
+    }
+}
+
+/// One-dimensional B, the transpose of [`BTransposed`].
+struct B;
+
+impl Transform<6, 6> for B {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 6] {
+        let k = |x: f32| simd.splat(x);
+        let (sum_p, difference_p) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (sum_q, difference_q) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        let odd_p = simd.mul(k(P), difference_p);
+        let odd_q = simd.mul(k(Q), difference_q);
+        [
+            simd.mul(k(P2 * Q2), m[0]),
+            simd.fma(k(P2 * Q2), m[5], simd.fma(k(-Q2), odd_p, simd.mul(k(-P2), odd_q))),
+            simd.fma(k(-P2 - Q2), m[0], simd.fma(k(-Q2), sum_p, simd.mul(k(-P2), sum_q))),
+            simd.fma(k(-P2 - Q2), m[5], simd.add(odd_p, odd_q)),
+            simd.add(m[0], simd.add(sum_p, sum_q)),
+            m[5],
+        ]
+    }
 }
 
 /// One-dimensional Aᵀ: points to outputs.
-#[inline(always)]
-fn a_transposed<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 4] {
-    let k = |x: f32| simd.splat(x);
-    let (sum_p, difference_p) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-    let (sum_q, difference_q) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-    [
-        simd.add(m[0], simd.add(sum_p, sum_q)),
-        simd.fma(k(P), difference_p, simd.mul(k(Q), difference_q)),
-        simd.fma(k(P2), sum_p, simd.mul(k(Q2), sum_q)),
-        simd.fma(k(P2 * P), difference_p, simd.fma(k(Q2 * Q), difference_q, m[5])),
-    ]
+struct ATransposed;
+
+impl Transform<6, 4> for ATransposed {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 4] {
+        let k = |x: f32| simd.splat(x);
+        let (sum_p, difference_p) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (sum_q, difference_q) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        [
+            simd.add(m[0], simd.add(sum_p, sum_q)),
+            simd.fma(k(P), difference_p, simd.mul(k(Q), difference_q)),
+            simd.fma(k(P2), sum_p, simd.mul(k(Q2), sum_q)),
+            simd.fma(k(P2 * P), difference_p, simd.fma(k(Q2 * Q), difference_q, m[5])),
+        ]
+    }
 }
 
-/// One-dimensional A, the transpose of [`a_transposed`].
-#[inline(always)]
-fn a<S: Simd>(simd: S, d: [S::V; 4]) -> [S::V; 6] {
-    let k = |x: f32| simd.splat(x);
-    let even_p = simd.fma(k(P2), d[2], d[0]);
-    let odd_p = simd.fma(k(P2), d[3], d[1]);
-    let even_q = simd.fma(k(Q2), d[2], d[0]);
-    let odd_q = simd.fma(k(Q2), d[3], d[1]);
-    [
-        d[0],
-        simd.fma(k(P), odd_p, even_p),
-        simd.fma(k(-P), odd_p, even_p),
-        simd.fma(k(Q), odd_q, even_q),
-        simd.fma(k(-Q), odd_q, even_q),
-        d[3],
-    ]
+/// One-dimensional A, the transpose of [`ATransposed`].
+struct A;
+
+impl Transform<4, 6> for A {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, d: [S::V; 4]) -> [S::V; 6] {
+        let k = |x: f32| simd.splat(x);
+        let even_p = simd.fma(k(P2), d[2], d[0]);
+        let odd_p = simd.fma(k(P2), d[3], d[1]);
+        let even_q = simd.fma(k(Q2), d[2], d[0]);
+        let odd_q = simd.fma(k(Q2), d[3], d[1]);
+        [
+            d[0],
+            simd.fma(k(P), odd_p, even_p),
+            simd.fma(k(-P), odd_p, even_p),
+            simd.fma(k(Q), odd_q, even_q),
+            simd.fma(k(-Q), odd_q, even_q),
+            d[3],
+        ]
+    }
 }
 
 /// One-dimensional G: filter to points.
-#[inline(always)]
-fn g<S: Simd>(simd: S, w: [S::V; 3]) -> [S::V; 6] {
-    let k = |x: f32| simd.splat(x);
-    let even_p = simd.mul(k(1.0 / AT_P), simd.fma(k(P2), w[2], w[0]));
-    let even_q = simd.mul(k(1.0 / AT_Q), simd.fma(k(Q2), w[2], w[0]));
-    [
-        simd.mul(k(1.0 / AT_0), w[0]),
-        simd.fma(k(P / AT_P), w[1], even_p),
-        simd.fma(k(-P / AT_P), w[1], even_p),
-        simd.fma(k(Q / AT_Q), w[1], even_q),
-        simd.fma(k(-Q / AT_Q), w[1], even_q),
-        w[2],
-    ]
+struct G;
+
+impl Transform<3, 6> for G {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, w: [S::V; 3]) -> [S::V; 6] {
+        let k = |x: f32| simd.splat(x);
+        let even_p = simd.mul(k(1.0 / AT_P), simd.fma(k(P2), w[2], w[0]));
+        let even_q = simd.mul(k(1.0 / AT_Q), simd.fma(k(Q2), w[2], w[0]));
+        [
+            simd.mul(k(1.0 / AT_0), w[0]),
+            simd.fma(k(P / AT_P), w[1], even_p),
+            simd.fma(k(-P / AT_P), w[1], even_p),
+            simd.fma(k(Q / AT_Q), w[1], even_q),
+            simd.fma(k(-Q / AT_Q), w[1], even_q),
+            w[2],
+        ]
+    }
 }
 
-/// One-dimensional Gᵀ, the transpose of [`g`].
+/// One-dimensional Gᵀ, the transpose of [`G`].
+struct GTransposed;
+
+impl Transform<6, 3> for GTransposed {
+    #[inline(always)]
+    fn apply<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 3] {
+        let k = |x: f32| simd.splat(x);
+        let (sum_p, difference_p) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+        let (sum_q, difference_q) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+        [
+            simd.fma(k(1.0 / AT_P), sum_p, simd.fma(k(1.0 / AT_Q), sum_q, simd.mul(k(1.0 / AT_0), m[0]))),
+            simd.fma(k(P / AT_P), difference_p, simd.mul(k(Q / AT_Q), difference_q)),
+            simd.fma(k(P2 / AT_P), sum_p, simd.fma(k(Q2 / AT_Q), sum_q, m[5])),
+        ]
+    }
+}
+
+/// A transform in both dimensions, of `I × I` vectors at offsets `places` from `from` to `O × O` at offsets `to_places`
+/// from `to`, in row-major order; added to what is there if `ADD`.
+///
+/// # Safety
+/// All of them can be read, and written.
 #[inline(always)]
-fn g_transposed<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 3] {
-    let k = |x: f32| simd.splat(x);
-    let (sum_p, difference_p) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
-    let (sum_q, difference_q) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
-    [
-        simd.fma(k(1.0 / AT_P), sum_p, simd.fma(k(1.0 / AT_Q), sum_q, simd.mul(k(1.0 / AT_0), m[0]))),
-        simd.fma(k(P / AT_P), difference_p, simd.mul(k(Q / AT_Q), difference_q)),
-        simd.fma(k(P2 / AT_P), sum_p, simd.fma(k(Q2 / AT_Q), sum_q, m[5])),
-    ]
+#[allow(clippy::needless_range_loop)] // columns of one array become columns of another
+unsafe fn both<S: Simd, T: Transform<I, O>, const I: usize, const O: usize, const ADD: bool>(
+    simd: S,
+    from: *const f32,
+    places: impl Fn(usize) -> usize,
+    to: *mut f32,
+    to_places: impl Fn(usize) -> usize,
+) {
+    let mut columns = [[simd.zero(); I]; O];
+    for j in 0..I {
+        let mut column = [simd.zero(); I];
+        for i in 0..I {
+            // SAFETY: the caller's promise.
+            column[i] = unsafe { simd.load(from.add(places(i * I + j))) };
+        }
+        let column = T::apply(simd, column);
+        for i in 0..O {
+            columns[i][j] = column[i];
+        }
+    }
+    for (i, row) in columns.into_iter().enumerate() {
+        for (j, value) in T::apply(simd, row).into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let at = to.add(to_places(i * O + j));
+                simd.store(at, if ADD { simd.add(simd.load(at), value) } else { value });
+            }
+        }
+    }
 }
 
 /// Images and their transforms: `count` images `image` floats apart in one, a plane `plane` floats long for each of
@@ -149,8 +216,17 @@ impl Shape<'_> {
     fn check(&self, lanes: usize, images: usize, planes: usize) {
         let pixel = |offset: &u32| *offset as usize + self.channels <= self.image;
         debug_assert!(self.tiles.iter().all(|t| t.inputs.iter().all(pixel) || t.outputs.iter().all(pixel)));
-        assert!(self.channels % lanes == 0 && self.count * self.image <= images);
-        assert!(self.count * self.tiles.len() * self.channels <= self.plane && PLANES * self.plane <= planes);
+        assert!(self.channels.is_multiple_of(lanes) && self.count * self.image <= images);
+        assert!(self.count * self.tiles.len() * self.channels <= self.plane);
+        assert!(PLANES * self.plane <= planes);
+    }
+
+    /// Each tile with the offsets of its image and of its row in a plane.
+    fn tiles(&self) -> impl Iterator<Item = (&Tile, usize, usize)> {
+        (0..self.count * self.tiles.len()).map(|row| {
+            let (image, tile) = (row / self.tiles.len(), row % self.tiles.len());
+            (&self.tiles[tile], image * self.image, row * self.channels)
+        })
     }
 }
 
@@ -174,32 +250,14 @@ dispatch! {
 #[inline(always)]
 fn lower_kernel<S: Simd>(simd: S, shape: Shape<'_>, images: &[f32], planes: &mut [f32]) {
     shape.check(S::LANES, images.len(), planes.len());
-    for image in 0..shape.count {
-        for (index, tile) in shape.tiles.iter().enumerate() {
-            let row = (image * shape.tiles.len() + index) * shape.channels;
-            for channel in (0..shape.channels).step_by(S::LANES) {
-                // SAFETY: tiles lie in their images, and the row in every plane, by `check`.
-                unsafe {
-                    let from = images.as_ptr().add(image * shape.image + channel);
-                    let to = planes.as_mut_ptr().add(row + channel);
-                    let mut t = [[simd.zero(); 6]; 6];
-                    for j in 0..6 {
-                        let mut column = [simd.zero(); 6];
-                        for (i, value) in column.iter_mut().enumerate() {
-                            *value = simd.load(from.add(tile.inputs[i * 6 + j] as usize));
-                        }
-                        let column = b_transposed(simd, column);
-                        for i in 0..6 {
-                            t[i][j] = column[i];
-                        }
-                    }
-                    for (i, row) in t.into_iter().enumerate() {
-                        let row = b_transposed(simd, row);
-                        for (j, value) in row.into_iter().enumerate() {
-                            simd.store(to.add((i * 6 + j) * shape.plane), value);
-                        }
-                    }
-                }
+    for (tile, image, row) in shape.tiles() {
+        for channel in (0..shape.channels).step_by(S::LANES) {
+            // SAFETY: tiles lie in their images, and the row in every plane, by `check`; so in the other kernels.
+            unsafe {
+                let from = images.as_ptr().add(image + channel);
+                let to = planes.as_mut_ptr().add(row + channel);
+                let places = |k: usize| tile.inputs[k] as usize;
+                both::<S, BTransposed, 6, 6, false>(simd, from, places, to, |k| k * shape.plane);
             }
         }
     }
@@ -208,30 +266,14 @@ fn lower_kernel<S: Simd>(simd: S, shape: Shape<'_>, images: &[f32], planes: &mut
 #[inline(always)]
 fn raise_kernel<S: Simd>(simd: S, shape: Shape<'_>, planes: &[f32], images: &mut [f32]) {
     shape.check(S::LANES, images.len(), planes.len());
-    for image in 0..shape.count {
-        for (index, tile) in shape.tiles.iter().enumerate() {
-            let row = (image * shape.tiles.len() + index) * shape.channels;
-            for channel in (0..shape.channels).step_by(S::LANES) {
-                // SAFETY: tiles lie in their images, and the row in every plane, by `check`.
-                unsafe {
-                    let from = planes.as_ptr().add(row + channel);
-                    let to = images.as_mut_ptr().add(image * shape.image + channel);
-                    let mut t = [[simd.zero(); 4]; 6];
-                    for (i, t) in t.iter_mut().enumerate() {
-                        let mut m = [simd.zero(); 6];
-                        for (j, value) in m.iter_mut().enumerate() {
-                            *value = simd.load(from.add((i * 6 + j) * shape.plane));
-                        }
-                        *t = a_transposed(simd, m);
-                    }
-                    for j in 0..4 {
-                        let column = [t[0][j], t[1][j], t[2][j], t[3][j], t[4][j], t[5][j]];
-                        let column = a_transposed(simd, column);
-                        for (i, value) in column.into_iter().enumerate() {
-                            simd.store(to.add(tile.outputs[i * 4 + j] as usize), value);
-                        }
-                    }
-                }
+    for (tile, image, row) in shape.tiles() {
+        for channel in (0..shape.channels).step_by(S::LANES) {
+            // SAFETY: as in `lower_kernel`.
+            unsafe {
+                let from = planes.as_ptr().add(row + channel);
+                let to = images.as_mut_ptr().add(image + channel);
+                let places = |k: usize| tile.outputs[k] as usize;
+                both::<S, ATransposed, 6, 4, false>(simd, from, |k| k * shape.plane, to, places);
             }
         }
     }
@@ -240,32 +282,14 @@ fn raise_kernel<S: Simd>(simd: S, shape: Shape<'_>, planes: &[f32], images: &mut
 #[inline(always)]
 fn spread_kernel<S: Simd>(simd: S, shape: Shape<'_>, images: &[f32], planes: &mut [f32]) {
     shape.check(S::LANES, images.len(), planes.len());
-    for image in 0..shape.count {
-        for (index, tile) in shape.tiles.iter().enumerate() {
-            let row = (image * shape.tiles.len() + index) * shape.channels;
-            for channel in (0..shape.channels).step_by(S::LANES) {
-                // SAFETY: tiles lie in their images, and the row in every plane, by `check`.
-                unsafe {
-                    let from = images.as_ptr().add(image * shape.image + channel);
-                    let to = planes.as_mut_ptr().add(row + channel);
-                    let mut t = [[simd.zero(); 4]; 6];
-                    for j in 0..4 {
-                        let mut column = [simd.zero(); 4];
-                        for (i, value) in column.iter_mut().enumerate() {
-                            *value = simd.load(from.add(tile.outputs[i * 4 + j] as usize));
-                        }
-                        let column = a(simd, column);
-                        for i in 0..6 {
-                            t[i][j] = column[i];
-                        }
-                    }
-                    for (i, row) in t.into_iter().enumerate() {
-                        let row = a(simd, row);
-                        for (j, value) in row.into_iter().enumerate() {
-                            simd.store(to.add((i * 6 + j) * shape.plane), value);
-                        }
-                    }
-                }
+    for (tile, image, row) in shape.tiles() {
+        for channel in (0..shape.channels).step_by(S::LANES) {
+            // SAFETY: as in `lower_kernel`.
+            unsafe {
+                let from = images.as_ptr().add(image + channel);
+                let to = planes.as_mut_ptr().add(row + channel);
+                let places = |k: usize| tile.outputs[k] as usize;
+                both::<S, A, 4, 6, false>(simd, from, places, to, |k| k * shape.plane);
             }
         }
     }
@@ -274,46 +298,34 @@ fn spread_kernel<S: Simd>(simd: S, shape: Shape<'_>, images: &[f32], planes: &mu
 #[inline(always)]
 fn gather_kernel<S: Simd>(simd: S, shape: Shape<'_>, planes: &[f32], images: &mut [f32]) {
     shape.check(S::LANES, images.len(), planes.len());
-    for image in 0..shape.count {
-        for (index, tile) in shape.tiles.iter().enumerate() {
-            let row = (image * shape.tiles.len() + index) * shape.channels;
-            for channel in (0..shape.channels).step_by(S::LANES) {
-                // SAFETY: tiles lie in their images, and the row in every plane, by `check`.
-                unsafe {
-                    let from = planes.as_ptr().add(row + channel);
-                    let to = images.as_mut_ptr().add(image * shape.image + channel);
-                    let mut t = [[simd.zero(); 6]; 6];
-                    for (i, t) in t.iter_mut().enumerate() {
-                        let mut m = [simd.zero(); 6];
-                        for (j, value) in m.iter_mut().enumerate() {
-                            *value = simd.load(from.add((i * 6 + j) * shape.plane));
-                        }
-                        *t = b(simd, m);
-                    }
-                    for j in 0..6 {
-                        let column = [t[0][j], t[1][j], t[2][j], t[3][j], t[4][j], t[5][j]];
-                        let column = b(simd, column);
-                        for (i, value) in column.into_iter().enumerate() {
-                            let at = to.add(tile.inputs[i * 6 + j] as usize);
-                            simd.store(at, simd.add(simd.load(at), value));
-                        }
-                    }
-                }
+    for (tile, image, row) in shape.tiles() {
+        for channel in (0..shape.channels).step_by(S::LANES) {
+            // SAFETY: as in `lower_kernel`.
+            unsafe {
+                let from = planes.as_ptr().add(row + channel);
+                let to = images.as_mut_ptr().add(image + channel);
+                let places = |k: usize| tile.inputs[k] as usize;
+                both::<S, B, 6, 6, true>(simd, from, |k| k * shape.plane, to, places);
             }
         }
     }
 }
 
 dispatch! {
-    /// U = G w Gᵀ. `filters` is `[9, rows, columns]`; `transformed` is 36 planes, `plane` floats long each, of panels of
-    /// 16 columns, `[columns / 16, rows, 16]`.
-    pub(super) fn filters(size: [usize; 2], plane: usize, filters: &[f32], transformed: &mut [f32]) = filters_kernel
+    /// U = G w Gᵀ. `filters` is `[9, rows, columns]`; `transformed` is 36 planes of panels of 16 columns,
+    /// `[columns / 16, rows, 16]`; `planes` are the lengths of a plane of each.
+    pub(super) fn filters(
+        size: [usize; 2],
+        planes: [usize; 2],
+        filters: &[f32],
+        transformed: &mut [f32],
+    ) = filters_kernel
 }
 dispatch! {
     /// dw = Gᵀ dU G, the transpose of [`filters`], but rows and columns of a plane lie in the order of `gradient`.
     pub(super) fn filter_gradient(
         size: usize,
-        plane: usize,
+        planes: [usize; 2],
         transformed: &[f32],
         gradient: &mut [f32],
     ) = filter_gradient_kernel
@@ -323,13 +335,13 @@ dispatch! {
 fn filters_kernel<S: Simd>(
     simd: S,
     [rows, columns]: [usize; 2],
-    plane: usize,
+    [from_plane, plane]: [usize; 2],
     filters: &[f32],
     transformed: &mut [f32],
 ) {
     let size = rows * columns;
-    assert!(columns.is_multiple_of(LINE) && plane >= size);
-    assert!(filters.len() >= 9 * size && transformed.len() >= PLANES * plane);
+    assert!(columns.is_multiple_of(LINE) && plane.min(from_plane) >= size);
+    assert!(filters.len() >= 9 * from_plane && transformed.len() >= PLANES * plane);
     // In the order of `transformed`, a line at a time.
     for line in 0..size / LINE {
         let (panel, row) = (line / rows, line % rows);
@@ -338,23 +350,7 @@ fn filters_kernel<S: Simd>(
             unsafe {
                 let from = filters.as_ptr().add(row * columns + panel * LINE + lane);
                 let to = transformed.as_mut_ptr().add(line * LINE + lane);
-                let mut t = [[simd.zero(); 3]; 6];
-                for j in 0..3 {
-                    let mut column = [simd.zero(); 3];
-                    for (i, value) in column.iter_mut().enumerate() {
-                        *value = simd.load(from.add((i * 3 + j) * size));
-                    }
-                    let column = g(simd, column);
-                    for i in 0..6 {
-                        t[i][j] = column[i];
-                    }
-                }
-                for (i, row) in t.into_iter().enumerate() {
-                    let row = g(simd, row);
-                    for (j, value) in row.into_iter().enumerate() {
-                        simd.store(to.add((i * 6 + j) * plane), value);
-                    }
-                }
+                both::<S, G, 3, 6, false>(simd, from, |k| k * from_plane, to, |k| k * plane);
             }
         }
     }
@@ -364,32 +360,17 @@ fn filters_kernel<S: Simd>(
 fn filter_gradient_kernel<S: Simd>(
     simd: S,
     size: usize,
-    plane: usize,
+    [plane, to_plane]: [usize; 2],
     transformed: &[f32],
     gradient: &mut [f32],
 ) {
-    assert!(size.is_multiple_of(LINE) && plane >= size);
-    assert!(gradient.len() >= 9 * size && transformed.len() >= PLANES * plane);
+    assert!(size.is_multiple_of(LINE) && plane.min(to_plane) >= size);
+    assert!(gradient.len() >= 9 * to_plane && transformed.len() >= PLANES * plane);
     for at in (0..size).step_by(S::LANES) {
-        // SAFETY: `at` lies in every plane of both, by the assertions above.
+        // SAFETY: `at` lies in every plane of both, by the assertion above.
         unsafe {
-            let from = transformed.as_ptr().add(at);
-            let to = gradient.as_mut_ptr().add(at);
-            let mut t = [[simd.zero(); 3]; 6];
-            for (i, t) in t.iter_mut().enumerate() {
-                let mut m = [simd.zero(); 6];
-                for (j, value) in m.iter_mut().enumerate() {
-                    *value = simd.load(from.add((i * 6 + j) * plane));
-                }
-                *t = g_transposed(simd, m);
-            }
-            for j in 0..3 {
-                let column = [t[0][j], t[1][j], t[2][j], t[3][j], t[4][j], t[5][j]];
-                let column = g_transposed(simd, column);
-                for (i, value) in column.into_iter().enumerate() {
-                    simd.store(to.add((i * 3 + j) * size), value);
-                }
-            }
+            let (from, to) = (transformed.as_ptr().add(at), gradient.as_mut_ptr().add(at));
+            both::<S, GTransposed, 6, 3, false>(simd, from, |k| k * plane, to, |k| k * to_plane);
         }
     }
 }
