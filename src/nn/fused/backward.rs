@@ -121,18 +121,8 @@ impl Fused {
                 let length = block.shape.convolved.len();
                 for ((i, dz), sums) in images.zip(sums.chunks_exact_mut(2 * block.channels())) {
                     let y = &kept.y[(start + i) * length..][..length];
-                    let (sums, products) = sums.split_at_mut(block.channels());
                     let norm = &kept.norm;
-                    norm::gradient_sums(
-                        self.isa,
-                        block.shape,
-                        norm.affine(),
-                        &norm.mean,
-                        y,
-                        dz,
-                        sums,
-                        products,
-                    );
+                    norm::gradient_sums(self.isa, block.shape, norm.affine(), &norm.mean, y, dz, sums);
                 }
             }
         }

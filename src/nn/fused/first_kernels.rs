@@ -175,6 +175,7 @@ fn activate_kernel<S: Simd, const SIDE: usize>(
 }
 
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn backward_kernel<S: Simd, const SIDE: usize>(
     simd: S,
     windows: Windows<'_>,

@@ -22,7 +22,7 @@ impl Shape {
     /// That every access below stays inside.
     pub(super) fn check(&self, lanes: usize, y: usize, z: usize, channels: &[usize]) {
         let Self { convolved, output, pool } = *self;
-        assert!(convolved.channels == output.channels && convolved.channels % lanes == 0);
+        assert!(convolved.channels == output.channels && convolved.channels.is_multiple_of(lanes));
         if pool {
             assert!(2 * output.height <= convolved.height && 2 * output.width <= convolved.width);
         } else {
@@ -62,7 +62,7 @@ dispatch! {
     pub(super) fn statistics(image: Image, y: &[f32], means: &mut [f32], squares: &mut [f32]) = statistics_kernel
 }
 dispatch! {
-    /// Per channel, the sums of g and of g·(y − mean) over an image.
+    /// Two sums per channel over an image: of g, and of g·(y − mean).
     pub(super) fn gradient_sums(
         shape: Shape,
         affine: Affine<'_>,
@@ -70,7 +70,6 @@ dispatch! {
         y: &[f32],
         dz: &[f32],
         sums: &mut [f32],
-        products: &mut [f32],
     ) = gradient_sums_kernel
 }
 dispatch! {
@@ -121,7 +120,12 @@ fn activate_kernel<S: Simd>(simd: S, shape: Shape, affine: Affine<'_>, y: &[f32]
 #[inline(always)]
 fn statistics_kernel<S: Simd>(simd: S, image: Image, y: &[f32], means: &mut [f32], squares: &mut [f32]) {
     let step = image.channels;
-    assert!(step % S::LANES == 0 && y.len() >= image.len() && means.len() >= step && squares.len() >= step);
+    assert!(
+        step.is_multiple_of(S::LANES)
+            && y.len() >= image.len()
+            && means.len() >= step
+            && squares.len() >= step
+    );
     let pixels = image.pixels();
     for channel in (0..step).step_by(S::LANES) {
         // SAFETY: `channel` is inside each of them, and pixels inside the image.
@@ -166,9 +170,8 @@ fn gradient_sums_kernel<S: Simd>(
     y: &[f32],
     dz: &[f32],
     sums: &mut [f32],
-    products: &mut [f32],
 ) {
-    let lengths = [affine.scale.len(), affine.shift.len(), mean.len(), sums.len(), products.len()];
+    let lengths = [affine.scale.len(), affine.shift.len(), mean.len(), sums.len() / 2];
     shape.check(S::LANES, y.len(), dz.len(), &lengths);
     let Shape { convolved, output, pool } = shape;
     let (step, line) = (convolved.channels, convolved.width * convolved.channels);
@@ -211,7 +214,7 @@ fn gradient_sums_kernel<S: Simd>(
                 }
             }
             simd.store(sums.as_mut_ptr().add(channel), sum);
-            simd.store(products.as_mut_ptr().add(channel), product);
+            simd.store(sums.as_mut_ptr().add(step + channel), product);
         }
     }
 }

@@ -238,7 +238,7 @@ fn convolved_gradient_kernel<S: Simd>(
     let inner = [y.len(), y_tangent.len(), dy.len(), dy_tangent.len()];
     check(shape, S::LANES, &inner, &[dz.len(), dz_tangent.len()], &lengths);
     let Shape { convolved, output, pool } = shape;
-    let (step, line) = (convolved.channels, convolved.width * convolved.channels);
+    let step = convolved.channels;
     for channel in (0..step).step_by(S::LANES) {
         // SAFETY: pixels of the images and the channel's coefficients are inside by `check`.
         unsafe {
@@ -278,7 +278,6 @@ fn convolved_gradient_kernel<S: Simd>(
                     }
                 }
             }
-            debug_assert!(line > 0);
             simd.store(dy.add(convolved.pixels() * step), simd.zero());
             simd.store(dy_tangent.add(convolved.pixels() * step), simd.zero());
         }
