@@ -11,10 +11,13 @@ pub(super) const LINE: usize = 16;
 #[repr(C, align(64))]
 struct Line([f32; LINE]);
 
+/// Lists of free buffers: each thread mostly uses its own, so that threads do not wait for each other.
+const LISTS: usize = 16;
+
 /// The buffers that nobody uses at the moment.
 #[derive(Default)]
 pub(super) struct Arena {
-    free: Mutex<Vec<Vec<Line>>>,
+    free: [Mutex<Vec<Vec<Line>>>; LISTS],
 }
 
 /// `len` floats, aligned to cache lines, given back to the arena when dropped.
@@ -24,17 +27,27 @@ pub(super) struct Buffer {
     home: Arc<Arena>,
 }
 
+/// The list of this thread.
+fn own_list() -> usize {
+    rayon::current_thread_index().map_or(0, |index| (index + 1) % LISTS)
+}
+
 impl Arena {
     /// A buffer with unspecified (but initialised) content.
     pub(super) fn take(self: &Arc<Self>, len: usize) -> Buffer {
         let need = len.div_ceil(LINE);
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        // The smallest that fits, unless it is so large that it is better kept for larger needs.
-        let best = (0..free.len())
-            .filter(|&i| (need..=2 * need + 64).contains(&free[i].len()))
-            .min_by_key(|&i| free[i].len());
-        let lines = best.map(|i| free.swap_remove(i));
-        drop(free);
+        if need == 0 {
+            return Buffer { lines: Vec::new(), len, home: self.clone() };
+        }
+        let own = own_list();
+        let lines = (0..LISTS).find_map(|k| {
+            let mut free = self.free[(own + k) % LISTS].lock().unwrap_or_else(PoisonError::into_inner);
+            // The smallest that fits, unless it is so large that it is better kept for larger needs.
+            let best = (0..free.len())
+                .filter(|&i| (need..=2 * need + 64).contains(&free[i].len()))
+                .min_by_key(|&i| free[i].len());
+            best.map(|i| free.swap_remove(i))
+        });
         let lines = lines.unwrap_or_else(|| vec![Line([0.0; LINE]); need]);
         Buffer { lines, len, home: self.clone() }
     }
@@ -50,7 +63,10 @@ impl Arena {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
-        self.home.free.lock().unwrap_or_else(PoisonError::into_inner).push(lines);
+        if lines.is_empty() {
+            return;
+        }
+        self.home.free[own_list()].lock().unwrap_or_else(PoisonError::into_inner).push(lines);
     }
 }
 

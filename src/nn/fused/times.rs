@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use ndarray::Array2;
+use rayon::prelude::*;
 
 use super::Fused;
 use super::arena::Arena;
@@ -33,6 +34,33 @@ fn fused_times() {
     let threads: usize = std::env::var("THREADS").map_or(2, |t| t.parse().unwrap());
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
     pool.install(|| {
+        // The network's part of a second-order MAML step: gradients on support and query, one Hessian-vector product.
+        let tasks = |architecture: &Architecture, count: usize, support: usize, query: usize, loss: &(dyn Fn(usize) -> Loss + Sync)| {
+            let network = Fused::new(architecture.clone()).unwrap();
+            let theta = random_params(5, architecture);
+            let [c, h, w] = architecture.input;
+            let images = [support, query].map(|n| random_images(6, [n, c, h, w]));
+            best(20, &mut || {
+                (0..count).into_par_iter().for_each(|_| {
+                    for x in &images {
+                        let (output, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
+                        network.backward(&theta, saved, output).unwrap();
+                    }
+                    network.hvp(&theta, images[0].view(), &loss(support), &theta).unwrap();
+                });
+            })
+        };
+        for pooling in [Pooling::Maxpool, Pooling::Strided] {
+            if std::env::var("ONLY").is_ok_and(|only| only != "maml") {
+                continue;
+            }
+            let architecture = Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch, Some(5)).unwrap();
+            let ms = tasks(&architecture, 4, 5, 75, &|n| Loss::CrossEntropy { labels: vec![0; n] });
+            println!("{pooling:?}, four tasks of 5 + 75 images: {ms:.2} ms");
+        }
+        let sinusoid = Architecture::mlp([1, 1, 1], &[40, 40], Some(1)).unwrap();
+        let ms = tasks(&sinusoid, 25, 10, 10, &|n| Loss::Mse { targets: Array2::zeros((n, 1)) });
+        println!("sinusoid, 25 tasks of 10 + 10: {ms:.3} ms");
         let architecture = Architecture::mlp([1, 1, 1], &[40, 40], Some(1)).unwrap();
         let network = Fused::new(architecture.clone()).unwrap();
         let (theta, x) = (random_params(5, &architecture), random_images(6, [10, 1, 1, 1]));
