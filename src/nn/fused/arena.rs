@@ -14,17 +14,32 @@ struct Line([f32; LINE]);
 /// Lists of free buffers: each thread mostly uses its own, so that threads do not wait for each other.
 const LISTS: usize = 16;
 
+/// A list, on cache lines of its own.
+#[derive(Default)]
+#[repr(align(128))]
+struct List(Mutex<Vec<Vec<Line>>>);
+
+impl List {
+    /// The smallest buffer of at least `need` lines, unless it is so large that it is better kept for larger needs.
+    fn find(&self, need: usize) -> Option<Vec<Line>> {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fit = (0..free.len()).filter(|&i| (need..=2 * need + 64).contains(&free[i].len()));
+        let best = fit.min_by_key(|&i| free[i].len());
+        best.map(|i| free.swap_remove(i))
+    }
+}
+
 /// The buffers that nobody uses at the moment.
 #[derive(Default)]
 pub(super) struct Arena {
-    free: [Mutex<Vec<Vec<Line>>>; LISTS],
+    free: [Arc<List>; LISTS],
 }
 
 /// `len` floats, aligned to cache lines, given back to the arena when dropped.
 pub(super) struct Buffer {
     lines: Vec<Line>,
     len: usize,
-    home: Arc<Arena>,
+    home: Arc<List>,
 }
 
 /// The list of this thread.
@@ -34,26 +49,20 @@ fn own_list() -> usize {
 
 impl Arena {
     /// A buffer with unspecified (but initialised) content.
-    pub(super) fn take(self: &Arc<Self>, len: usize) -> Buffer {
-        let need = len.div_ceil(LINE);
-        if need == 0 {
-            return Buffer { lines: Vec::new(), len, home: self.clone() };
-        }
-        let own = own_list();
-        let lines = (0..LISTS).find_map(|k| {
-            let mut free = self.free[(own + k) % LISTS].lock().unwrap_or_else(PoisonError::into_inner);
-            // The smallest that fits, unless it is so large that it is better kept for larger needs.
-            let best = (0..free.len())
-                .filter(|&i| (need..=2 * need + 64).contains(&free[i].len()))
-                .min_by_key(|&i| free[i].len());
-            best.map(|i| free.swap_remove(i))
-        });
-        let lines = lines.unwrap_or_else(|| vec![Line([0.0; LINE]); need]);
-        Buffer { lines, len, home: self.clone() }
+    pub(super) fn take(&self, len: usize) -> Buffer {
+        let (need, own) = (len.div_ceil(LINE), own_list());
+        let found = if need == 0 {
+            Some((Vec::new(), own))
+        } else {
+            let lists = (0..LISTS).map(|k| (own + k) % LISTS);
+            lists.into_iter().find_map(|list| self.free[list].find(need).map(|lines| (lines, list)))
+        };
+        let (lines, list) = found.unwrap_or_else(|| (vec![Line([0.0; LINE]); need], own));
+        Buffer { lines, len, home: self.free[list].clone() }
     }
 
     /// A buffer of zeros.
-    pub(super) fn zeros(self: &Arc<Self>, len: usize) -> Buffer {
+    pub(super) fn zeros(&self, len: usize) -> Buffer {
         let mut buffer = self.take(len);
         buffer.fill(0.0);
         buffer
@@ -63,10 +72,9 @@ impl Arena {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let lines = std::mem::take(&mut self.lines);
-        if lines.is_empty() {
-            return;
+        if !lines.is_empty() {
+            self.home.0.lock().unwrap_or_else(PoisonError::into_inner).push(lines);
         }
-        self.home.free[own_list()].lock().unwrap_or_else(PoisonError::into_inner).push(lines);
     }
 }
 
