@@ -15,7 +15,9 @@ pub fn cross_entropy(logits: TapedMatrix, labels: &[usize]) -> Result<TapedScala
         return Err(Error::invalid(format!("cross-entropy: {} labels for {n} examples", labels.len())));
     }
     if let Some(label) = labels.iter().find(|&&label| label >= classes) {
-        return Err(Error::invalid(format!("cross-entropy: a label is {label}, but there are {classes} classes")));
+        return Err(Error::invalid(format!(
+            "cross-entropy: a label is {label}, but there are {classes} classes"
+        )));
     }
     let mut one_hot = vec![0.0; n * classes];
     for (row, &label) in labels.iter().enumerate() {
@@ -38,7 +40,9 @@ pub fn class_means(labels: &[usize]) -> Result<Matrix> {
     let mut counts = vec![0usize; classes];
     labels.iter().for_each(|&label| counts[label] += 1);
     if let Some(class) = counts.iter().position(|&count| count == 0) {
-        return Err(Error::invalid(format!("class {class} has no example in the support set: its mean is undefined")));
+        return Err(Error::invalid(format!(
+            "class {class} has no example in the support set: its mean is undefined"
+        )));
     }
     let mut weights = vec![0.0; classes * labels.len()];
     for (example, &label) in labels.iter().enumerate() {

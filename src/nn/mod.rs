@@ -5,7 +5,9 @@
 
 mod architecture;
 mod backbone;
+mod fused;
 pub mod head;
+mod loss;
 mod network;
 mod portable;
 
@@ -14,7 +16,9 @@ use dfdx::tensor::{OwnedTape, Tensor};
 pub use architecture::NORM_MOMENTUM;
 pub use architecture::{Architecture, ConvBlock, Layer, Linear, Norm, NormSlots, Pooling};
 pub use backbone::{Backbone, BackboneConfig};
+pub use fused::Fused;
 pub use head::cross_entropy;
+pub use loss::Loss;
 pub use network::{Network, value_and_grad_of_head};
 pub use portable::Portable;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use dfdx::prelude::*;
 use ndarray::{Array2, ArrayView4};
 
-use super::{Architecture, Dev, Head, Norm};
+use super::{Architecture, Dev, Head, Loss, Norm};
 use crate::params::{Layout, Params};
 use crate::rng::Rng;
 use crate::{Error, Result};
@@ -60,6 +60,51 @@ pub(crate) trait Passes: Send + Sync {
     /// Gradient of a loss in θ, from its gradient `[n, features]` in the outputs. Slots of running statistics are
     /// filled with the batch's.
     fn backward(&self, theta: &Params, saved: Self::Saved, d_output: Array2<f32>) -> Result<Params>;
+}
+
+/// Passes that carry a change of θ along: forward-over-reverse differentiation (Pearlmutter 1994, "Fast Exact
+/// Multiplication by the Hessian"). Inputs are constant.
+pub(crate) trait SecondOrder: Passes {
+    /// What the tangent forward pass keeps for the tangent backward pass.
+    type Tangent;
+
+    /// Change `[n, features]` of the training outputs per change `direction` of θ.
+    fn tangent_forward(
+        &self,
+        theta: &Params,
+        direction: &Params,
+        saved: &Self::Saved,
+    ) -> Result<(Array2<f32>, Self::Tangent)>;
+
+    /// Change of the gradient in θ per change `direction` of θ, from the gradient `d_output` of a loss in the outputs
+    /// and its change `dd_output`, `[n, features]` both. Slots of running statistics are 0.
+    #[allow(clippy::too_many_arguments)]
+    fn tangent_backward(
+        &self,
+        theta: &Params,
+        direction: &Params,
+        saved: &Self::Saved,
+        tangent: &Self::Tangent,
+        d_output: Array2<f32>,
+        dd_output: Array2<f32>,
+    ) -> Result<Params>;
+
+    /// The Hessian of `loss(network(θ, x))` in θ, times `direction`.
+    fn hessian_vector_product(
+        &self,
+        theta: &Params,
+        x: ArrayView4<'_, f32>,
+        loss: &Loss,
+        direction: &Params,
+    ) -> Result<Params> {
+        self.architecture().check(theta, &x)?;
+        self.architecture().check(direction, &x)?;
+        let (output, saved) = Passes::forward(self, theta, x)?;
+        let (change, tangent) = self.tangent_forward(theta, direction, &saved)?;
+        let d_output = loss.gradient(output.view())?;
+        let dd_output = loss.gradient_tangent(output.view(), change.view())?;
+        self.tangent_backward(theta, direction, &saved, &tangent, d_output, dd_output)
+    }
 }
 
 impl<P: Passes> Network for P {

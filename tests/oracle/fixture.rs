@@ -15,8 +15,10 @@ pub struct Fixture {
 impl Fixture {
     /// The fixture `NAME.safetensors`, or `None`, said aloud, where there are no fixtures.
     pub fn open(name: &str) -> Option<Self> {
-        let folder = std::env::var_os("KSHOT_FIXTURES")
-            .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures")), PathBuf::from);
+        let folder = std::env::var_os("KSHOT_FIXTURES").map_or_else(
+            || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures")),
+            PathBuf::from,
+        );
         let path = folder.join(format!("{name}.safetensors"));
         if !path.exists() {
             eprintln!("SKIPPED: no {}; set KSHOT_FIXTURES", path.display());
@@ -39,7 +41,9 @@ impl Fixture {
         let (_, dtype, data) = self.view(tensor);
         match dtype {
             Dtype::F64 => data.chunks_exact(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
-            Dtype::F32 => data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect(),
+            Dtype::F32 => {
+                data.chunks_exact(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+            }
             other => panic!("{tensor} is {other:?}"),
         }
     }
@@ -63,7 +67,8 @@ impl Fixture {
     pub fn params(&self, prefix: &str, layout: &Arc<Layout>) -> Params {
         let mut params = Params::zeros(layout);
         for entry in layout.entries() {
-            params.values_mut()[entry.range.clone()].copy_from_slice(&self.f32(&format!("{prefix}/{}", entry.name)));
+            params.values_mut()[entry.range.clone()]
+                .copy_from_slice(&self.f32(&format!("{prefix}/{}", entry.name)));
         }
         params
     }
@@ -77,13 +82,21 @@ impl Fixture {
         let size = norm(&mut expected.iter().copied());
         // The gradient of a convolution's bias under batch norm is zero but for rounding.
         let allowed = if size < 1e-9 { 1e-5 } else { tolerance * size };
-        assert!(error <= allowed, "{}: {tensor} is off by {error:e}, allowed {allowed:e} (norm {size:e})", self.name);
+        assert!(
+            error <= allowed,
+            "{}: {tensor} is off by {error:e}, allowed {allowed:e} (norm {size:e})",
+            self.name
+        );
     }
 
     /// [`Self::assert_close`] for each tensor of a gradient.
     pub fn assert_params_close(&self, prefix: &str, actual: &Params, tolerance: f64) {
         for entry in actual.layout().entries() {
-            self.assert_close(&format!("{prefix}/{}", entry.name), &actual.values()[entry.range.clone()], tolerance);
+            self.assert_close(
+                &format!("{prefix}/{}", entry.name),
+                &actual.values()[entry.range.clone()],
+                tolerance,
+            );
         }
     }
 }

@@ -85,7 +85,10 @@ impl<'a> Block<'a> {
             gradient[range.clone()].copy_from_slice(&vector.as_vec());
         };
         write(&self.block.norm.bias, norm::column_sums(self.device, &d)?);
-        write(&self.block.norm.weight, norm::column_sums(self.device, &d.clone().try_mul(normalised.x.clone())?)?);
+        write(
+            &self.block.norm.weight,
+            norm::column_sums(self.device, &d.clone().try_mul(normalised.x.clone())?)?,
+        );
         let d = norm::rows_of(&self.gamma, &d)?.try_mul(d)?;
         let d = norm::by_batch_backward(self.device, &normalised, d)?;
         write(&self.block.bias, norm::column_sums(self.device, &d)?);

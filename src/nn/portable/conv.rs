@@ -30,7 +30,8 @@ pub(super) fn views(x: &Images, stride: usize, [oh, ow]: [usize; 2]) -> DeviceRe
     for ky in 0..3 {
         for kx in 0..3 {
             let (y, py, x, px) = (ky / stride, ky % stride, kx / stride, kx % stride);
-            let view = phases.clone().try_slice((0..n, y..y + oh, py..py + 1, x..x + ow, px..px + 1, 0..c))?;
+            let view =
+                phases.clone().try_slice((0..n, y..y + oh, py..py + 1, x..x + ow, px..px + 1, 0..c))?;
             views.push(view.try_reshape_like(&(n * oh * ow, c))?);
         }
     }
@@ -41,14 +42,18 @@ pub(super) fn views(x: &Images, stride: usize, [oh, ow]: [usize; 2]) -> DeviceRe
 pub(super) fn taps(device: &Dev, weight: &[f32], input: usize, output: usize) -> DeviceResult<Vec<Matrix>> {
     (0..9)
         .map(|k| {
-            let tap = (0..input).flat_map(|i| (0..output).map(move |o| weight[(o * input + i) * 9 + k])).collect();
+            let tap =
+                (0..input).flat_map(|i| (0..output).map(move |o| weight[(o * input + i) * 9 + k])).collect();
             device.try_tensor_from_vec(tap, (input, output))
         })
         .collect()
 }
 
 /// `Σ_k view_k · W_k`, `[n·oh·ow, out]`.
-pub(super) fn sum_of_products(views: Vec<Matrix>, taps: impl Iterator<Item = Matrix>) -> DeviceResult<Matrix> {
+pub(super) fn sum_of_products(
+    views: Vec<Matrix>,
+    taps: impl Iterator<Item = Matrix>,
+) -> DeviceResult<Matrix> {
     let mut products = views.into_iter().zip(taps).map(|(view, tap)| view.try_matmul(tap));
     let first = products.next().unwrap_or_else(|| unreachable!("a filter has nine taps"))?;
     products.try_fold(first, |sum, product| sum.try_add(product?))

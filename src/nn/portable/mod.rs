@@ -62,7 +62,13 @@ impl Portable {
         Self { architecture }
     }
 
-    fn run(&self, device: &Dev, theta: &[f32], x: ArrayView4<'_, f32>, statistics: Statistics) -> DeviceResult<(Matrix, Vec<LayerSaved>)> {
+    fn run(
+        &self,
+        device: &Dev,
+        theta: &[f32],
+        x: ArrayView4<'_, f32>,
+        statistics: Statistics,
+    ) -> DeviceResult<(Matrix, Vec<LayerSaved>)> {
         let (n, c, h, w) = x.dim();
         let host: Vec<f32> = x.permuted_axes([0, 2, 3, 1]).iter().copied().collect();
         let mut flow = Activation::Images(device.try_tensor_from_vec(host, (n, h, w, c))?);
@@ -101,7 +107,9 @@ impl Passes for Portable {
             Norm::Running => Statistics::Running,
             Norm::Batch => Statistics::Batch,
         };
-        let (y, _) = self.run(&Dev::default(), theta.values(), x, statistics).map_err(device("running the network"))?;
+        let (y, _) = self
+            .run(&Dev::default(), theta.values(), x, statistics)
+            .map_err(device("running the network"))?;
         Ok(download_matrix(&y))
     }
 
@@ -173,9 +181,9 @@ fn backward_layer(
     wants_input: bool,
 ) -> DeviceResult<Activation> {
     Ok(match (layer, saved, d) {
-        (Layer::ConvBlock(block), LayerSaved::Block(saved), Activation::Images(d)) => {
-            Activation::Images(Block::upload(device, block, theta)?.backward(*saved, d, gradient, wants_input)?)
-        }
+        (Layer::ConvBlock(block), LayerSaved::Block(saved), Activation::Images(d)) => Activation::Images(
+            Block::upload(device, block, theta)?.backward(*saved, d, gradient, wants_input)?,
+        ),
         (Layer::SpatialMean([c, h, w]), _, Activation::Matrix(d)) => {
             let d = d.try_mul(1.0 / (h * w) as f32)?;
             Activation::Images(d.try_broadcast_like::<_, Axes2<1, 2>>(&(n, *h, *w, *c))?)
@@ -190,7 +198,9 @@ fn backward_layer(
             gradient[linear.bias.clone()].copy_from_slice(&norm::column_sums(device, &d)?.as_vec());
             Activation::Matrix(d.try_matmul(weight(device, linear, theta)?)?)
         }
-        (Layer::Relu, LayerSaved::Relu(y), Activation::Matrix(d)) => Activation::Matrix(relu_backward(&y, d)?),
+        (Layer::Relu, LayerSaved::Relu(y), Activation::Matrix(d)) => {
+            Activation::Matrix(relu_backward(&y, d)?)
+        }
         _ => unreachable!("the backward pass meets the layers of its forward pass"),
     })
 }
@@ -200,7 +210,10 @@ fn weight(device: &Dev, linear: &Linear, theta: &[f32]) -> DeviceResult<Matrix> 
 }
 
 /// The gradient through a ReLU whose output was `y`: `d` where that is positive.
-fn relu_backward<S: Shape>(y: &Tensor<S, f32, Dev>, d: Tensor<S, f32, Dev>) -> DeviceResult<Tensor<S, f32, Dev>> {
+fn relu_backward<S: Shape>(
+    y: &Tensor<S, f32, Dev>,
+    d: Tensor<S, f32, Dev>,
+) -> DeviceResult<Tensor<S, f32, Dev>> {
     let zeros = d.device().try_zeros_like(d.shape())?;
     y.try_gt(0.0)?.try_choose(d, zeros)
 }
@@ -218,12 +231,14 @@ fn into_matrix(flow: Activation) -> DeviceResult<Matrix> {
 
 fn upload_matrix(device: &Dev, x: Array2<f32>) -> DeviceResult<Matrix> {
     let shape = x.dim();
-    let host = if x.is_standard_layout() { x.into_raw_vec_and_offset().0 } else { x.iter().copied().collect() };
+    let host =
+        if x.is_standard_layout() { x.into_raw_vec_and_offset().0 } else { x.iter().copied().collect() };
     device.try_tensor_from_vec(host, shape)
 }
 
 fn download_matrix(x: &Matrix) -> Array2<f32> {
     let &shape = x.shape();
     // `as_vec` is row-major whatever the strides, so the length is the shape's.
-    Array2::from_shape_vec(shape, x.as_vec()).unwrap_or_else(|_| unreachable!("a tensor has as many values as its shape"))
+    Array2::from_shape_vec(shape, x.as_vec())
+        .unwrap_or_else(|_| unreachable!("a tensor has as many values as its shape"))
 }

@@ -1,0 +1,274 @@
+//! Vector arithmetic of one instruction set behind one trait, so that every kernel is written once.
+//!
+//! A kernel is an `#[inline(always)]` function generic over [`Simd`]; [`dispatch!`](dispatch) compiles it once per
+//! instruction set, inside a function with the set's target features, and picks one at run time.
+
+/// An instruction set that this CPU has: values other than `Portable` come from [`Isa::available`] only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Isa {
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    Portable,
+}
+
+impl Isa {
+    /// The instruction sets of this CPU, widest first.
+    pub(super) fn available() -> Vec<Self> {
+        let mut sets = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") {
+                sets.push(Self::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                sets.push(Self::Avx2);
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            sets.push(Self::Neon);
+        }
+        sets.push(Self::Portable);
+        sets
+    }
+
+    /// The widest instruction set of this CPU.
+    pub(super) fn detect() -> Self {
+        Self::available()[0]
+    }
+}
+
+/// Vectors of `LANES` floats. `LANES` divides 16, and all buffers of the backend hold whole lines of 16.
+pub(super) trait Simd: Copy {
+    type V: Copy;
+    const LANES: usize;
+
+    /// # Safety
+    /// `LANES` floats at `at` can be read.
+    unsafe fn load(self, at: *const f32) -> Self::V;
+    /// # Safety
+    /// `LANES` floats at `at` can be written.
+    unsafe fn store(self, at: *mut f32, v: Self::V);
+    fn splat(self, x: f32) -> Self::V;
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a · b + c`.
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// `yes` where `a > b`, else `no`.
+    fn select_gt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+
+    #[inline(always)]
+    fn zero(self) -> Self::V {
+        self.splat(0.0)
+    }
+}
+
+/// No instructions asked for: arrays that the compiler vectorises as the target allows.
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+impl Simd for Portable {
+    type V = [f32; 8];
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    unsafe fn load(self, at: *const f32) -> Self::V {
+        // SAFETY: the caller's promise; arrays of floats need no more alignment than a float.
+        unsafe { at.cast::<[f32; 8]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, at: *mut f32, v: Self::V) {
+        // SAFETY: the caller's promise.
+        unsafe { at.cast::<[f32; 8]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        [x; 8]
+    }
+    #[inline(always)]
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] * b[i])
+    }
+    #[inline(always)]
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // Not `mul_add`, which is a slow library call on a target without the instruction.
+        std::array::from_fn(|i| a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    fn select_gt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V {
+        std::array::from_fn(|i| if a[i] > b[i] { yes[i] } else { no[i] })
+    }
+}
+
+/// A token for an instruction set, and its [`Simd`] in terms of intrinsics.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+macro_rules! instruction_set {
+    ($(#[$doc:meta])* $name:ident, $vector:ty, $lanes:literal, $load:ident, $store:ident, $splat:ident, $add:ident,
+     $sub:ident, $mul:ident, $max:ident, fma: |$a:ident, $b:ident, $c:ident| $fma:expr,
+     select_gt: |$p:ident, $q:ident, $yes:ident, $no:ident| $select:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(in crate::nn::fused) struct $name(());
+
+        impl $name {
+            /// # Safety
+            /// The CPU has this instruction set.
+            #[inline(always)]
+            pub(in crate::nn::fused) unsafe fn assume() -> Self {
+                Self(())
+            }
+        }
+
+        impl Simd for $name {
+            type V = $vector;
+            const LANES: usize = $lanes;
+
+            #[inline(always)]
+            unsafe fn load(self, at: *const f32) -> Self::V {
+                // SAFETY: the token says that the CPU has the instruction, the caller that the floats are there.
+                unsafe { $load(at) }
+            }
+            #[inline(always)]
+            unsafe fn store(self, at: *mut f32, v: Self::V) {
+                // SAFETY: as for `load`.
+                unsafe { $store(at, v) }
+            }
+            #[inline(always)]
+            fn splat(self, x: f32) -> Self::V {
+                // SAFETY: the token says that the CPU has the instruction; so below.
+                unsafe { $splat(x) }
+            }
+            #[inline(always)]
+            fn add(self, a: Self::V, b: Self::V) -> Self::V {
+                // SAFETY: as for `splat`.
+                unsafe { $add(a, b) }
+            }
+            #[inline(always)]
+            fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+                // SAFETY: as for `splat`.
+                unsafe { $sub(a, b) }
+            }
+            #[inline(always)]
+            fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+                // SAFETY: as for `splat`.
+                unsafe { $mul(a, b) }
+            }
+            #[inline(always)]
+            fn max(self, a: Self::V, b: Self::V) -> Self::V {
+                // SAFETY: as for `splat`.
+                unsafe { $max(a, b) }
+            }
+            #[inline(always)]
+            fn fma(self, $a: Self::V, $b: Self::V, $c: Self::V) -> Self::V {
+                // SAFETY: as for `splat`.
+                unsafe { $fma }
+            }
+            #[inline(always)]
+            fn select_gt(self, $p: Self::V, $q: Self::V, $yes: Self::V, $no: Self::V) -> Self::V {
+                // SAFETY: as for `splat`.
+                unsafe { $select }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Simd;
+
+    instruction_set!(
+        /// AVX2 and FMA: Intel since 2013, AMD since 2015.
+        Avx2, __m256, 8, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps,
+        _mm256_mul_ps, _mm256_max_ps,
+        fma: |a, b, c| _mm256_fmadd_ps(a, b, c),
+        select_gt: |a, b, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
+    );
+    instruction_set!(
+        /// AVX-512 F.
+        Avx512, __m512, 16, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps,
+        _mm512_mul_ps, _mm512_max_ps,
+        fma: |a, b, c| _mm512_fmadd_ps(a, b, c),
+        select_gt: |a, b, yes, no| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes)
+    );
+}
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    use std::arch::aarch64::*;
+
+    use super::Simd;
+
+    instruction_set!(
+        /// NEON: every 64-bit ARM.
+        Neon, float32x4_t, 4, vld1q_f32, vst1q_f32, vdupq_n_f32, vaddq_f32, vsubq_f32, vmulq_f32, vmaxq_f32,
+        fma: |a, b, c| vfmaq_f32(c, a, b),
+        select_gt: |a, b, yes, no| vbslq_f32(vcgtq_f32(a, b), yes, no)
+    );
+}
+#[cfg(target_arch = "aarch64")]
+pub(super) use arm::Neon;
+
+/// Compiles a kernel for every instruction set and calls the one it is given:
+/// `dispatch! { /// doc  pub(super) fn name(argument: Type) = kernel }`, where `kernel` is `fn<S: Simd>(S, Type)`.
+macro_rules! dispatch {
+    ($(#[$doc:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $kernel:expr) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name(isa: $crate::nn::fused::simd::Isa, $($arg: $ty),*) {
+            use $crate::nn::fused::simd::{self, Isa};
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx2,fma")]
+            fn avx512($($arg: $ty),*) {
+                // SAFETY: inside a function with the instruction set.
+                ($kernel)(unsafe { simd::Avx512::assume() }, $($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            fn avx2($($arg: $ty),*) {
+                // SAFETY: inside a function with the instruction set.
+                ($kernel)(unsafe { simd::Avx2::assume() }, $($arg),*)
+            }
+            #[cfg(target_arch = "aarch64")]
+            #[target_feature(enable = "neon")]
+            fn neon($($arg: $ty),*) {
+                // SAFETY: inside a function with the instruction set.
+                ($kernel)(unsafe { simd::Neon::assume() }, $($arg),*)
+            }
+            match isa {
+                // SAFETY: an `Isa` is one that the CPU has; so below.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => unsafe { avx512($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => unsafe { avx2($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "aarch64")]
+                Isa::Neon => unsafe { neon($($arg),*) },
+                Isa::Portable => ($kernel)(simd::Portable, $($arg),*),
+            }
+        }
+    };
+}
+pub(super) use dispatch;
