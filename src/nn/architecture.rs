@@ -35,7 +35,7 @@ pub enum Pooling {
 /// Added to a batch's variance before the square root.
 pub(crate) const NORM_EPSILON: f32 = 1e-5;
 /// Weight of a batch's statistic when it is folded into the running one.
-pub(crate) const NORM_MOMENTUM: f32 = 0.1;
+pub const NORM_MOMENTUM: f32 = 0.1;
 
 /// Places of a batch norm's weights and statistics.
 #[derive(Clone, Debug, PartialEq, Eq)]
