@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Architecture, Network, Norm, Pooling, Portable};
+#[cfg(not(feature = "cuda"))]
+use super::Fused;
+#[cfg(feature = "cuda")]
+use super::Portable;
+use super::{Architecture, Network, Norm, Pooling};
 use crate::Result;
 
 /// Which kind of network.
@@ -61,6 +65,14 @@ impl BackboneConfig {
             Backbone::Conv4 => Architecture::conv(input, self.blocks, self.width, self.pooling, norm, head)?,
             Backbone::Mlp => Architecture::mlp(input, &self.hidden, head)?,
         };
-        Ok(Arc::new(Portable::new(architecture)))
+        network(architecture)
     }
+}
+
+/// `architecture` on the fastest backend there is for the device.
+fn network(architecture: Architecture) -> Result<Arc<dyn Network>> {
+    #[cfg(feature = "cuda")]
+    return Ok(Arc::new(Portable::new(architecture)));
+    #[cfg(not(feature = "cuda"))]
+    return Ok(Arc::new(Fused::new(architecture)?));
 }

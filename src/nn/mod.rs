@@ -1,7 +1,7 @@
 //! Networks: pure functions of (θ, inputs) with derivatives.
 //!
-//! An [`Architecture`] says what a network is made of; a backend computes it. `portable` is dfdx tensor
-//! operations, on CPU and CUDA.
+//! An [`Architecture`] says what a network is made of; a backend computes it: [`Fused`], SIMD kernels on the CPU, or
+//! [`Portable`], dfdx tensor operations on CPU and CUDA. Each is the other's test.
 
 mod architecture;
 mod backbone;
@@ -13,22 +13,23 @@ mod portable;
 
 use dfdx::tensor::{OwnedTape, Tensor};
 
-pub use architecture::NORM_MOMENTUM;
-pub use architecture::{Architecture, ConvBlock, Layer, Linear, Norm, NormSlots, Pooling};
+pub use architecture::{Architecture, ConvBlock, Layer, Linear, NORM_MOMENTUM, Norm, NormSlots, Pooling};
 pub use backbone::{Backbone, BackboneConfig};
 pub use fused::Fused;
 pub use head::cross_entropy;
 pub use loss::Loss;
-pub use network::{Network, value_and_grad_of_head};
+pub use network::{HeadWeights, Network, value_and_grad_of_head};
 pub use portable::Portable;
 
 /// The device of dfdx tensors: `Cpu`, or `Cuda` with feature `cuda`. One per thread.
 pub type Dev = dfdx::tensor::AutoDevice;
 /// A matrix, `[rows, columns]`, without a tape.
 pub type Matrix = Tensor<(usize, usize), f32, Dev>;
+/// A vector without a tape.
+pub type Vector = Tensor<(usize,), f32, Dev>;
 /// A matrix on the gradient tape.
 pub type TapedMatrix = Tensor<(usize, usize), f32, Dev, OwnedTape<f32, Dev>>;
 /// A scalar on the gradient tape: what a head returns as its loss.
 pub type TapedScalar = Tensor<(), f32, Dev, OwnedTape<f32, Dev>>;
-/// What turns embeddings `[n, features]` into a loss, in plain dfdx code.
-pub type Head<'a> = dyn FnMut(TapedMatrix) -> crate::Result<TapedScalar> + 'a;
+/// What turns embeddings `[n, features]`, and weights of its own, into a loss, in plain dfdx code.
+pub type Head<'a> = dyn FnMut(TapedMatrix, &HeadWeights<'_>) -> crate::Result<TapedScalar> + 'a;

@@ -1,6 +1,6 @@
 //! Conv4 with 64 channels: embedding, logits, loss and gradient.
 
-use kshot::nn::{Architecture, Network, Norm, Pooling, Portable, cross_entropy};
+use kshot::nn::{Architecture, Fused, Network, Norm, Pooling, Portable, cross_entropy};
 
 use super::fixture::Fixture;
 
@@ -25,7 +25,7 @@ fn check(name: &str, pooling: Pooling, network: fn(Architecture) -> Box<dyn Netw
     fixture.assert_close("logits", logits.as_slice().unwrap(), VALUE);
 
     let (loss, gradient) =
-        whole.value_and_grad(&theta, x.view(), &mut |logits| cross_entropy(logits, &labels)).unwrap();
+        whole.value_and_grad(&theta, x.view(), &mut |logits, _| cross_entropy(logits, &labels)).unwrap();
     fixture.assert_close("loss", &[loss], VALUE);
     fixture.assert_params_close("grad", &gradient, GRADIENT);
 }
@@ -38,4 +38,14 @@ fn oracle_conv4_maxpool_portable() {
 #[test]
 fn oracle_conv4_strided_portable() {
     check("conv4_strided", Pooling::Strided, |a| Box::new(Portable::new(a)));
+}
+
+#[test]
+fn oracle_conv4_maxpool_fused() {
+    check("conv4_maxpool", Pooling::Maxpool, |a| Box::new(Fused::new(a).unwrap()));
+}
+
+#[test]
+fn oracle_conv4_strided_fused() {
+    check("conv4_strided", Pooling::Strided, |a| Box::new(Fused::new(a).unwrap()));
 }

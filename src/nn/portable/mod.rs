@@ -12,13 +12,11 @@ use dfdx::prelude::*;
 use ndarray::{Array2, ArrayView4};
 
 use super::network::Passes;
-use super::{Architecture, ConvBlock, Dev, Layer, Linear, Matrix, Norm};
+use super::{Architecture, ConvBlock, Dev, Layer, Linear, Matrix, Norm, Vector};
 use crate::Result;
 use crate::params::Params;
 use block::{Block, BlockSaved};
 
-/// A vector over channels or features.
-type Vector = Tensor<(usize,), f32, Dev>;
 /// Images, `[n, height, width, channels]`.
 type Images = Tensor<(usize, usize, usize, usize), f32, Dev>;
 /// What dfdx operations return.
