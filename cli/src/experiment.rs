@@ -88,13 +88,13 @@ pub(crate) struct TrainKeys {
     #[arg(long, value_parser = ["adam", "adamw", "sgd"], help_heading = "Training")]
     optimizer: Option<String>,
     /// Learning rate [default: 0.001]
-    #[arg(long, value_name = "RATE", help_heading = "Training")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = "Training")]
     learning_rate: Option<f32>,
     /// Momentum of sgd [default: 0]
-    #[arg(long, value_name = "M", help_heading = "Training")]
+    #[arg(long, value_name = "M", allow_negative_numbers = true, help_heading = "Training")]
     momentum: Option<f32>,
     /// Weight decay [default: 0]
-    #[arg(long, value_name = "D", help_heading = "Training")]
+    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = "Training")]
     weight_decay: Option<f32>,
     /// Schedule of the learning rate [default: constant]
     #[arg(long, value_parser = ["constant", "step", "cosine"], help_heading = "Training")]
@@ -106,7 +106,7 @@ pub(crate) struct TrainKeys {
     #[arg(long, value_name = "N", help_heading = "Training")]
     warmup: Option<u64>,
     /// Largest norm of a gradient, 0 for any [default: 0]
-    #[arg(long, value_name = "NORM", help_heading = "Training")]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Training")]
     clip: Option<f32>,
     /// Steps between two validations [default: 200]
     #[arg(long, value_name = "N", help_heading = "Training")]

@@ -94,5 +94,11 @@ fn description(experiment: &Experiment, learner: &str, shape: Shape) -> Result<s
         set: experiment.set.clone(),
         ..Experiment::default()
     };
-    serde_json::to_value(kept).map_err(|error| Error::invalid(format!("describing the experiment: {error}")))
+    let mut value = serde_json::to_value(kept)
+        .map_err(|error| Error::invalid(format!("describing the experiment: {error}")))?;
+    if let Some(keys) = value.as_object_mut() {
+        keys.remove("train");
+        keys.retain(|_, value| !value.is_null());
+    }
+    Ok(value)
 }

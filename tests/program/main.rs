@@ -1,0 +1,8 @@
+//! End-to-end: the real program on small real jobs, what it prints and writes, and how it refuses.
+
+mod bad_input;
+mod bench;
+mod data_get;
+mod kshot;
+mod omniglot;
+mod runs;
