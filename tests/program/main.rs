@@ -1,5 +1,8 @@
 //! End-to-end: the real program on small real jobs, what it prints and writes, and how it refuses.
 
+// A test fails by panicking, its helpers too.
+#![allow(clippy::unwrap_used)]
+
 mod bad_input;
 mod bench;
 mod data_get;
