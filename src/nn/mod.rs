@@ -5,6 +5,7 @@
 
 mod architecture;
 mod backbone;
+mod difference;
 mod fused;
 pub mod head;
 mod loss;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use dfdx::prelude::*;
 use ndarray::{Array2, ArrayView4};
 
+use super::difference::central_difference;
 use super::{Architecture, Dev, Head, Loss, Matrix, Norm, Vector};
 use crate::params::{Layout, Params};
 use crate::rng::Rng;
@@ -34,7 +35,8 @@ pub trait Network: Send + Sync {
     /// When the inputs have another shape than the network, or the device fails.
     fn forward(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<Array2<f32>>;
 
-    /// Value and gradient of `head(network(θ, x))`. Slots of running statistics in the gradient hold the batch's.
+    /// Value and gradient of `head(network(θ, x))`, in plain dfdx code. Slots of running statistics in the gradient
+    /// hold the batch's.
     ///
     /// # Errors
     /// As `forward`, and whatever the head refuses.
@@ -44,6 +46,34 @@ pub trait Network: Send + Sync {
         x: ArrayView4<'_, f32>,
         head: &mut Head<'_>,
     ) -> Result<(f32, Params)>;
+
+    /// Value and gradient in θ of `loss(network(θ, x))`. Slots of running statistics in the gradient hold the batch's;
+    /// those of weights behind the network's are 0.
+    ///
+    /// # Errors
+    /// As `forward`, and when the loss's labels or targets do not match the outputs.
+    fn gradient(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss) -> Result<(f32, Params)> {
+        self.value_and_grad(theta, x, &mut |outputs, _| loss.on_tape(outputs))
+    }
+
+    /// The Hessian of `loss(network(θ, x))` in θ, times `direction`, on the batch's statistics. Slots of running
+    /// statistics, and of weights behind the network's, are 0.
+    ///
+    /// [`Fused`](super::Fused) and [`Portable`](super::Portable) compute it exactly, by forward-over-reverse
+    /// differentiation (Pearlmutter 1994).
+    ///
+    /// A network of your own inherits the central difference of two gradients, `(∇L(θ + εv) − ∇L(θ − εv)) / 2ε` with
+    /// `ε = ∛u · (1 + ‖θ‖) / ‖v‖` and `u = 2⁻²³`. Where the gradient is smooth within ε its error is
+    /// `ε²/6 · ‖∂³L[v, v]‖` of truncation and about `u · ‖∇L‖ / ε` of rounding: two to four correct digits. Where a
+    /// ReLU or max-pooling changes its mask between θ − εv and θ + εv, the difference also sees that jump, and is an
+    /// average of the Hessians on both sides: for a deep ReLU network expect an error of some ten percent. It costs
+    /// two gradients; the exact product costs about as much.
+    ///
+    /// # Errors
+    /// As `gradient`, and when `direction` does not match the network.
+    fn hvp(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss, direction: &Params) -> Result<Params> {
+        central_difference(self.layout(), theta, direction, |theta| Ok(self.gradient(theta, x, loss)?.1))
+    }
 }
 
 /// The passes of a backend over an [`Architecture`]; [`Network`] follows from them. Host arrays go in and out.
@@ -59,9 +89,9 @@ pub(crate) trait Passes: Send + Sync {
     /// Training: always the batch's statistics.
     fn forward(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<(Array2<f32>, Self::Saved)>;
 
-    /// Gradient of a loss in θ, from its gradient `[n, features]` in the outputs. Slots of running statistics are
-    /// filled with the batch's.
-    fn backward(&self, theta: &Params, saved: Self::Saved, d_output: Array2<f32>) -> Result<Params>;
+    /// Gradient of a loss in θ, from its gradient `[n, features]` in the outputs; it has θ's layout. Slots of running
+    /// statistics are filled with the batch's, those of weights behind the network's with 0.
+    fn backward(&self, theta: &Params, saved: &Self::Saved, d_output: Array2<f32>) -> Result<Params>;
 }
 
 /// Passes that carry a change of θ along: forward-over-reverse differentiation (Pearlmutter 1994, "Fast Exact
@@ -79,7 +109,8 @@ pub(crate) trait SecondOrder: Passes {
     ) -> Result<(Array2<f32>, Self::Tangent)>;
 
     /// Change of the gradient in θ per change `direction` of θ, from the gradient `d_output` of a loss in the outputs
-    /// and its change `dd_output`, `[n, features]` both. Slots of running statistics are 0.
+    /// and its change `dd_output`, `[n, features]` both. Slots of running statistics, and of weights behind the
+    /// network's, are 0.
     #[allow(clippy::too_many_arguments)]
     fn tangent_backward(
         &self,
@@ -90,26 +121,9 @@ pub(crate) trait SecondOrder: Passes {
         d_output: Array2<f32>,
         dd_output: Array2<f32>,
     ) -> Result<Params>;
-
-    /// The Hessian of `loss(network(θ, x))` in θ, times `direction`.
-    fn hessian_vector_product(
-        &self,
-        theta: &Params,
-        x: ArrayView4<'_, f32>,
-        loss: &Loss,
-        direction: &Params,
-    ) -> Result<Params> {
-        self.architecture().check(theta, &x)?;
-        self.architecture().check(direction, &x)?;
-        let (output, saved) = Passes::forward(self, theta, x)?;
-        let (change, tangent) = self.tangent_forward(theta, direction, &saved)?;
-        let d_output = loss.gradient(output.view())?;
-        let dd_output = loss.gradient_tangent(output.view(), change.view())?;
-        self.tangent_backward(theta, direction, &saved, &tangent, d_output, dd_output)
-    }
 }
 
-impl<P: Passes> Network for P {
+impl<P: SecondOrder> Network for P {
     fn layout(&self) -> &Arc<Layout> {
         &self.architecture().layout
     }
@@ -141,9 +155,26 @@ impl<P: Passes> Network for P {
         let (embeddings, saved) = Passes::forward(self, theta, x)?;
         let mut gradient = Params::zeros(theta.layout());
         let (value, d_embeddings) = value_and_grad_of_head(theta, embeddings, &mut gradient, head)?;
-        let own = self.backward(theta, saved, d_embeddings)?;
+        let own = self.backward(theta, &saved, d_embeddings)?;
         gradient.values_mut()[..own.values().len()].copy_from_slice(own.values());
         Ok((value, gradient))
+    }
+
+    fn gradient(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss) -> Result<(f32, Params)> {
+        self.architecture().check(theta, &x)?;
+        let (outputs, saved) = Passes::forward(self, theta, x)?;
+        let d_outputs = loss.gradient(outputs.view())?;
+        Ok((loss.value(outputs.view())?, self.backward(theta, &saved, d_outputs)?))
+    }
+
+    fn hvp(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss, direction: &Params) -> Result<Params> {
+        self.architecture().check(theta, &x)?;
+        self.architecture().check(direction, &x)?;
+        let (outputs, saved) = Passes::forward(self, theta, x)?;
+        let (change, tangent) = self.tangent_forward(theta, direction, &saved)?;
+        let d_outputs = loss.gradient(outputs.view())?;
+        let dd_outputs = loss.gradient_tangent(outputs.view(), change.view())?;
+        self.tangent_backward(theta, direction, &saved, &tangent, d_outputs, dd_outputs)
     }
 }
 
