@@ -11,6 +11,8 @@ pub mod head;
 mod loss;
 mod network;
 mod portable;
+#[cfg(test)]
+mod tests;
 
 use dfdx::tensor::{OwnedTape, Tensor};
 

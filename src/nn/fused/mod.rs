@@ -27,9 +27,9 @@ mod tangent_forward;
 mod winograd;
 
 #[cfg(test)]
-mod naive;
+pub(super) mod naive;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod times;
 

@@ -63,7 +63,7 @@ impl Oracle {
 }
 
 /// ‖a − b‖ / ‖b‖
-fn distance(a: &[f32], b: &[f64]) -> f64 {
+pub(in crate::nn) fn distance(a: &[f32], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let norm = squares(&mut b.iter().copied());
@@ -128,13 +128,13 @@ fn conv4_strided_oracle() {
     conv4_agrees_with_oracle("conv4_strided", Pooling::Strided);
 }
 
-pub(super) fn random_images(seed: u64, shape: [usize; 4]) -> Array4<f32> {
+pub(in crate::nn) fn random_images(seed: u64, shape: [usize; 4]) -> Array4<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     Array4::from_shape_fn((shape[0], shape[1], shape[2], shape[3]), |_| rng.random_range(0.0..1.0))
 }
 
 /// Weights away from their start, so that no term of a gradient vanishes; variances stay positive.
-pub(super) fn random_params(seed: u64, architecture: &Architecture) -> Params {
+pub(in crate::nn) fn random_params(seed: u64, architecture: &Architecture) -> Params {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut theta = architecture.init(&mut crate::rng::Rng::seed_from_u64(seed));
     for range in architecture.layout.ranges(Role::Weight) {
@@ -150,12 +150,12 @@ pub(super) fn random_params(seed: u64, architecture: &Architecture) -> Params {
     theta
 }
 
-fn double(values: &[f32]) -> Vec<f64> {
+pub(in crate::nn) fn double(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
 /// A network of a random shape that its images are large enough for.
-fn networks() -> impl Strategy<Value = (Architecture, usize, u64)> {
+pub(in crate::nn) fn networks() -> impl Strategy<Value = (Architecture, usize, u64)> {
     let pooling = prop_oneof![Just(Pooling::Maxpool), Just(Pooling::Strided)];
     let norm = prop_oneof![Just(Norm::Batch), Just(Norm::Running)];
     let head = prop_oneof![Just(None), (1..6_usize).prop_map(Some)];
