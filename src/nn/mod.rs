@@ -21,7 +21,7 @@ pub use backbone::{Backbone, BackboneConfig};
 pub use fused::Fused;
 pub use head::cross_entropy;
 pub use loss::Loss;
-pub use network::{HeadWeights, Network, value_and_grad_of_head};
+pub use network::{HeadWeights, LossGradient, Network, value_and_grad_of_head};
 pub use portable::Portable;
 
 /// The device of dfdx tensors: `Cpu`, or `Cuda` with feature `cuda`. One per thread.

@@ -13,6 +13,17 @@ use crate::params::{Layout, Params};
 use crate::rng::Rng;
 use crate::{Error, Result};
 
+/// A loss at θ with everything its evaluation gives.
+#[derive(Clone, Debug)]
+pub struct LossGradient {
+    /// The loss.
+    pub loss: f32,
+    /// The network's outputs, `[n, features]`.
+    pub outputs: Array2<f32>,
+    /// The gradient in θ. Slots of running statistics hold the batch's, those of weights behind the network's are 0.
+    pub gradient: Params,
+}
+
 /// A pure function of (θ, inputs) with derivatives.
 ///
 /// In [`Norm::Running`] mode `forward` evaluates (running statistics) and `value_and_grad` trains (the batch's).
@@ -47,13 +58,19 @@ pub trait Network: Send + Sync {
         head: &mut Head<'_>,
     ) -> Result<(f32, Params)>;
 
-    /// Value and gradient in θ of `loss(network(θ, x))`. Slots of running statistics in the gradient hold the batch's;
-    /// those of weights behind the network's are 0.
+    /// `loss(network(θ, x))` and its gradient in θ, as in training.
     ///
     /// # Errors
     /// As `forward`, and when the loss's labels or targets do not match the outputs.
-    fn gradient(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss) -> Result<(f32, Params)> {
-        self.value_and_grad(theta, x, &mut |outputs, _| loss.on_tape(outputs))
+    fn gradient(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss) -> Result<LossGradient> {
+        let mut values = Vec::new();
+        let (value, gradient) = self.value_and_grad(theta, x, &mut |outputs, _| {
+            values = outputs.as_vec();
+            loss.on_tape(outputs)
+        })?;
+        let outputs = Array2::from_shape_vec((x.dim().0, self.features()), values);
+        let outputs = outputs.map_err(|error| Error::device("reading the outputs", error))?;
+        Ok(LossGradient { loss: value, outputs, gradient })
     }
 
     /// The Hessian of `loss(network(θ, x))` in θ, times `direction`, on the batch's statistics. Slots of running
@@ -75,7 +92,9 @@ pub trait Network: Send + Sync {
     /// # Errors
     /// As `gradient`, and when `direction` does not match the network.
     fn hvp(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss, direction: &Params) -> Result<Params> {
-        central_difference(self.layout(), theta, direction, |theta| Ok(self.gradient(theta, x, loss)?.1))
+        central_difference(self.layout(), theta, direction, |theta| {
+            Ok(self.gradient(theta, x, loss)?.gradient)
+        })
     }
 }
 
@@ -163,11 +182,11 @@ impl<P: SecondOrder> Network for P {
         Ok((value, gradient))
     }
 
-    fn gradient(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss) -> Result<(f32, Params)> {
+    fn gradient(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss) -> Result<LossGradient> {
         self.architecture().check(theta, &x)?;
         let (outputs, saved) = Passes::forward(self, theta, x)?;
-        let d_outputs = loss.gradient(outputs.view())?;
-        Ok((loss.value(outputs.view())?, self.backward(theta, &saved, d_outputs)?))
+        let gradient = self.backward(theta, &saved, loss.gradient(outputs.view())?)?;
+        Ok(LossGradient { loss: loss.value(outputs.view())?, outputs, gradient })
     }
 
     fn hvp(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss, direction: &Params) -> Result<Params> {

@@ -31,9 +31,10 @@ fn check(name: &str, pooling: Pooling, network: fn(Architecture) -> Box<dyn Netw
     fixture.assert_params_close("grad", &gradient, GRADIENT);
 
     let mean = Loss::CrossEntropy { labels };
-    let (loss, gradient) = whole.gradient(&theta, x.view(), &mean).unwrap();
-    fixture.assert_close("loss", &[loss], VALUE);
-    fixture.assert_params_close("grad", &gradient, GRADIENT);
+    let whole_batch = whole.gradient(&theta, x.view(), &mean).unwrap();
+    fixture.assert_close("loss", &[whole_batch.loss], VALUE);
+    fixture.assert_close("logits", whole_batch.outputs.as_slice().unwrap(), VALUE);
+    fixture.assert_params_close("grad", &whole_batch.gradient, GRADIENT);
 
     let direction = fixture.params("v", whole.layout());
     let product = whole.hvp(&theta, x.view(), &mean, &direction).unwrap();

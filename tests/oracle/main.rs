@@ -2,3 +2,4 @@
 
 mod conv4;
 mod fixture;
+mod inner_loop;
