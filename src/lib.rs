@@ -11,6 +11,7 @@ pub mod dataset;
 pub mod episode;
 mod error;
 pub mod eval;
+pub mod inner_loop;
 pub mod learner;
 pub mod log;
 pub mod nn;

@@ -1,6 +1,7 @@
 //! Pieces of losses on embeddings, on dfdx's tape: what a learner's head is put together from.
 
 use dfdx::prelude::*;
+use ndarray::ArrayView2;
 
 use super::{Dev, Matrix, TapedMatrix, TapedScalar};
 use crate::{Error, Result};
@@ -29,6 +30,26 @@ pub fn cross_entropy(logits: TapedMatrix, labels: &[usize]) -> Result<TapedScala
         logits.try_log_softmax::<Axis<1>>()?.try_mul(one_hot)?.try_sum()?.try_mul(-1.0 / n as f32)
     };
     compute().map_err(|error| Error::device("computing the cross-entropy", error))
+}
+
+/// Mean over all elements of the squared difference of `outputs` and `targets`, `[n, features]` both.
+///
+/// # Errors
+/// When the shapes differ, there is no element, or the device fails.
+pub fn mean_squared_error(outputs: TapedMatrix, targets: ArrayView2<'_, f32>) -> Result<TapedScalar> {
+    let &shape = outputs.shape();
+    if targets.dim() != shape || targets.is_empty() {
+        return Err(Error::invalid(format!(
+            "mean squared error: targets {:?} for outputs {shape:?}",
+            targets.dim()
+        )));
+    }
+    let device = outputs.device().clone();
+    let compute = || {
+        let targets = device.try_tensor_from_vec(targets.iter().copied().collect(), shape)?;
+        outputs.try_sub(targets)?.try_square()?.try_mean()
+    };
+    compute().map_err(|error| Error::device("computing the mean squared error", error))
 }
 
 /// The matrix `[classes, n]` whose product with embeddings `[n, features]` is each class's mean.

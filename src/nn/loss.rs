@@ -2,6 +2,7 @@
 
 use ndarray::{Array2, ArrayView2, Axis, Zip};
 
+use super::{TapedMatrix, TapedScalar, head};
 use crate::{Error, Result};
 
 /// A mean loss on outputs `[n, features]`.
@@ -81,6 +82,17 @@ impl Loss {
             }
             Self::Mse { targets } => (&outputs - targets) * (2.0 / targets.len() as f32),
         })
+    }
+
+    /// The loss on dfdx's tape: a head without weights of its own.
+    ///
+    /// # Errors
+    /// As for `value`, and when the device fails.
+    pub fn on_tape(&self, outputs: TapedMatrix) -> Result<TapedScalar> {
+        match self {
+            Self::CrossEntropy { labels } => head::cross_entropy(outputs, labels),
+            Self::Mse { targets } => head::mean_squared_error(outputs, targets.view()),
+        }
     }
 
     /// The derivative of `gradient` along `direction`, a change of the outputs.

@@ -5,12 +5,15 @@
 
 mod architecture;
 mod backbone;
+mod difference;
 mod fused;
 pub mod head;
 mod loss;
 mod network;
 mod portable;
 mod split;
+#[cfg(test)]
+mod tests;
 
 use dfdx::tensor::{OwnedTape, Tensor};
 
@@ -19,7 +22,7 @@ pub use backbone::{Backbone, BackboneConfig, network};
 pub use fused::Fused;
 pub use head::cross_entropy;
 pub use loss::Loss;
-pub use network::{HeadWeights, Network, value_and_grad_of_head};
+pub use network::{HeadWeights, LossGradient, Network, value_and_grad_of_head};
 pub use portable::Portable;
 
 /// The device of dfdx tensors: `Cpu`, or `Cuda` with feature `cuda`. One per thread.

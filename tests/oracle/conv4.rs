@@ -1,12 +1,13 @@
-//! Conv4 with 64 channels: embedding, logits, loss and gradient.
+//! Conv4 with 64 channels: embedding, logits, loss, gradient and Hessian-vector product.
 
-use kshot::nn::{Architecture, Fused, Network, Norm, Pooling, Portable, cross_entropy};
+use kshot::nn::{Architecture, Fused, Loss, Network, Norm, Pooling, Portable, cross_entropy};
 
 use super::fixture::Fixture;
 
-/// Values 1e-5 relative, gradients 1e-4: what float32 can be expected to keep.
+/// Values 1e-5 relative, gradients 1e-4, second derivatives 1e-3: what float32 can be expected to keep.
 const VALUE: f64 = 1e-5;
 const GRADIENT: f64 = 1e-4;
+const SECOND: f64 = 1e-3;
 
 fn check(name: &str, pooling: Pooling, network: fn(Architecture) -> Box<dyn Network>) {
     let Some(fixture) = Fixture::open(name) else { return };
@@ -28,6 +29,16 @@ fn check(name: &str, pooling: Pooling, network: fn(Architecture) -> Box<dyn Netw
         whole.value_and_grad(&theta, x.view(), &mut |logits, _| cross_entropy(logits, &labels)).unwrap();
     fixture.assert_close("loss", &[loss], VALUE);
     fixture.assert_params_close("grad", &gradient, GRADIENT);
+
+    let mean = Loss::CrossEntropy { labels };
+    let whole_batch = whole.gradient(&theta, x.view(), &mean).unwrap();
+    fixture.assert_close("loss", &[whole_batch.loss], VALUE);
+    fixture.assert_close("logits", whole_batch.outputs.as_slice().unwrap(), VALUE);
+    fixture.assert_params_close("grad", &whole_batch.gradient, GRADIENT);
+
+    let direction = fixture.params("v", whole.layout());
+    let product = whole.hvp(&theta, x.view(), &mean, &direction).unwrap();
+    fixture.assert_params_close("hvp", &product, SECOND);
 }
 
 #[test]

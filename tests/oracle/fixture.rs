@@ -33,6 +33,13 @@ impl Fixture {
         (view.shape().to_vec(), view.dtype(), view.data().to_vec())
     }
 
+    /// A setting the fixture was computed with.
+    pub fn metadata(&self, key: &str) -> String {
+        let (_, header) = SafeTensors::read_metadata(&self.bytes).unwrap();
+        let settings = header.metadata().as_ref().unwrap();
+        settings.get(key).unwrap_or_else(|| panic!("{} says no {key}", self.name)).clone()
+    }
+
     pub fn shape(&self, tensor: &str) -> Vec<usize> {
         self.view(tensor).0
     }

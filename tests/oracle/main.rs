@@ -5,4 +5,5 @@
 
 mod conv4;
 mod fixture;
+mod inner_loop;
 mod prototypical;

@@ -27,9 +27,9 @@ mod tangent_forward;
 mod winograd;
 
 #[cfg(test)]
-mod naive;
+pub(super) mod naive;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod times;
 
@@ -37,7 +37,6 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView4};
 
-use super::Loss;
 use super::architecture::{Architecture, ConvBlock, Layer, Norm};
 use super::network::{Passes, SecondOrder};
 use crate::params::Params;
@@ -92,21 +91,6 @@ impl Fused {
     /// ReLUs.
     pub fn new(architecture: Architecture) -> Result<Self> {
         Self::with(architecture, Isa::detect())
-    }
-
-    /// The exact Hessian of `loss(network(θ, x))` in θ times `direction`, by forward-over-reverse differentiation
-    /// (Pearlmutter 1994), for inputs `[n, c, h, w]` on the batch's statistics. Slots of running statistics are 0.
-    ///
-    /// # Errors
-    /// When θ, `direction`, the inputs or the loss's labels or targets do not match the network.
-    pub fn hvp(
-        &self,
-        theta: &Params,
-        x: ArrayView4<'_, f32>,
-        loss: &Loss,
-        direction: &Params,
-    ) -> Result<Params> {
-        self.hessian_vector_product(theta, x, loss, direction)
     }
 
     fn with(architecture: Architecture, isa: Isa) -> Result<Self> {
@@ -183,8 +167,8 @@ impl Passes for Fused {
         self.run_forward(theta, x)
     }
 
-    fn backward(&self, theta: &Params, saved: Saved, d_output: Array2<f32>) -> Result<Params> {
-        self.run_backward(theta, &saved, d_output)
+    fn backward(&self, theta: &Params, saved: &Saved, d_output: Array2<f32>) -> Result<Params> {
+        self.run_backward(theta, saved, d_output)
     }
 }
 

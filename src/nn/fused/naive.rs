@@ -15,16 +15,16 @@ struct Kept {
 }
 
 /// What the network and its gradient come to.
-pub(super) struct Reference {
-    pub(super) output: Vec<f64>,
+pub(in crate::nn) struct Reference {
+    pub(in crate::nn) output: Vec<f64>,
     /// Statistics' slots stay 0.
-    pub(super) gradient: Vec<f64>,
+    pub(in crate::nn) gradient: Vec<f64>,
     /// How far the nearest value is from changing a mask of ReLU or pooling: rounding beyond it changes gradients.
-    pub(super) margin: f64,
+    pub(in crate::nn) margin: f64,
 }
 
 /// Outputs, and the gradient in θ of a loss with gradient `cotangent(outputs)`, always on the batch's statistics.
-pub(super) fn reference(
+pub(in crate::nn) fn reference(
     architecture: &Architecture,
     theta: &[f64],
     count: usize,

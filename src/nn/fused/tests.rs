@@ -10,7 +10,7 @@ use safetensors::SafeTensors;
 
 use super::simd::Isa;
 use super::{Fused, naive};
-use crate::nn::network::{Passes, SecondOrder};
+use crate::nn::network::{Network as _, Passes};
 use crate::nn::{Architecture, Loss, Norm, Pooling};
 use crate::params::{Params, Role};
 
@@ -63,7 +63,7 @@ impl Oracle {
 }
 
 /// ‖a − b‖ / ‖b‖
-fn distance(a: &[f32], b: &[f64]) -> f64 {
+pub(in crate::nn) fn distance(a: &[f32], b: &[f64]) -> f64 {
     assert_eq!(a.len(), b.len());
     let squares = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
     let norm = squares(&mut b.iter().copied());
@@ -96,9 +96,9 @@ fn conv4_agrees_with_oracle(name: &str, pooling: Pooling) {
         let value = f64::from(loss.value(logits.view()).unwrap());
         assert!((value / oracle.get("loss").1[0] - 1.0).abs() < 1e-5);
         let d_logits = loss.gradient(logits.view()).unwrap();
-        let gradient = network.backward(&theta, saved, d_logits).unwrap();
+        let gradient = network.backward(&theta, &saved, d_logits).unwrap();
         let direction = oracle.params("v", &architecture);
-        let product = network.hessian_vector_product(&theta, x.view(), &loss, &direction).unwrap();
+        let product = network.hvp(&theta, x.view(), &loss, &direction).unwrap();
         for entry in architecture.layout.entries() {
             let ours = &gradient.values()[entry.range.clone()];
             let theirs = oracle.get(&format!("grad/{}", entry.name)).1;
@@ -128,13 +128,13 @@ fn conv4_strided_oracle() {
     conv4_agrees_with_oracle("conv4_strided", Pooling::Strided);
 }
 
-pub(super) fn random_images(seed: u64, shape: [usize; 4]) -> Array4<f32> {
+pub(in crate::nn) fn random_images(seed: u64, shape: [usize; 4]) -> Array4<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     Array4::from_shape_fn((shape[0], shape[1], shape[2], shape[3]), |_| rng.random_range(0.0..1.0))
 }
 
 /// Weights away from their start, so that no term of a gradient vanishes; variances stay positive.
-pub(super) fn random_params(seed: u64, architecture: &Architecture) -> Params {
+pub(in crate::nn) fn random_params(seed: u64, architecture: &Architecture) -> Params {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut theta = architecture.init(&mut crate::rng::Rng::seed_from_u64(seed));
     for range in architecture.layout.ranges(Role::Weight) {
@@ -150,12 +150,12 @@ pub(super) fn random_params(seed: u64, architecture: &Architecture) -> Params {
     theta
 }
 
-fn double(values: &[f32]) -> Vec<f64> {
+pub(in crate::nn) fn double(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
 /// A network of a random shape that its images are large enough for.
-fn networks() -> impl Strategy<Value = (Architecture, usize, u64)> {
+pub(in crate::nn) fn networks() -> impl Strategy<Value = (Architecture, usize, u64)> {
     let pooling = prop_oneof![Just(Pooling::Maxpool), Just(Pooling::Strided)];
     let norm = prop_oneof![Just(Norm::Batch), Just(Norm::Running)];
     let head = prop_oneof![Just(None), (1..6_usize).prop_map(Some)];
@@ -195,7 +195,7 @@ proptest! {
             let network = Fused::with(architecture.clone(), isa).unwrap();
             let (output, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
             prop_assert!(distance(output.as_slice().unwrap(), &expected.output) < 2e-5);
-            let gradient = network.backward(&theta, saved, d.clone()).unwrap();
+            let gradient = network.backward(&theta, &saved, d.clone()).unwrap();
             prop_assert!(gradient.values().iter().all(|g| g.is_finite()));
             let mut expected_gradient = expected.gradient.clone();
             let mut ours = gradient.values().to_vec();
@@ -245,10 +245,10 @@ proptest! {
         let loss = Loss::Mse { targets };
         for isa in Isa::available() {
             let network = Fused::with(architecture.clone(), isa).unwrap();
-            let hv = network.hessian_vector_product(&theta, x.view(), &loss, &v).unwrap();
+            let hv = network.hvp(&theta, x.view(), &loss, &v).unwrap();
             let error = distance(hv.values(), &difference);
             prop_assert!(error < 2e-3, "{isa:?}: {error:.1e}");
-            let hu = network.hessian_vector_product(&theta, x.view(), &loss, &u).unwrap();
+            let hu = network.hvp(&theta, x.view(), &loss, &u).unwrap();
             let dot = |a: &Params, b: &Params| {
                 a.values().iter().zip(b.values()).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>()
             };
@@ -272,7 +272,7 @@ fn evaluation_on_running_statistics() {
         let mut theta = random_params(1, &architecture);
         let x = random_images(2, [21, 1, 20, 20]);
         let (trained, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
-        let gradient = network.backward(&theta, saved, trained.clone()).unwrap();
+        let gradient = network.backward(&theta, &saved, trained.clone()).unwrap();
         let positions = |block: usize| {
             let size: usize = match &architecture.layers[block] {
                 crate::nn::Layer::ConvBlock(block) => block.convolved().iter().product(),
@@ -307,7 +307,7 @@ fn multi_layer_perceptron_agrees_with_double_precision() {
     let theta = random_params(3, &architecture);
     let x = random_images(4, [10, 1, 1, 3]);
     let (output, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
-    let gradient = network.backward(&theta, saved, output.clone()).unwrap();
+    let gradient = network.backward(&theta, &saved, output.clone()).unwrap();
     let expected = naive::reference(
         &architecture,
         &double(theta.values()),
@@ -332,7 +332,7 @@ fn multi_layer_perceptron_agrees_with_double_precision() {
     };
     let difference: Vec<f64> =
         gradient(step).iter().zip(gradient(-step)).map(|(a, b)| (a - b) / (2.0 * step)).collect();
-    let product = network.hessian_vector_product(&theta, x.view(), &loss, &direction).unwrap();
+    let product = network.hvp(&theta, x.view(), &loss, &direction).unwrap();
     assert!(distance(product.values(), &difference) < 1e-5);
 }
 
@@ -347,9 +347,9 @@ fn results_do_not_depend_on_the_number_of_threads() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| {
                 let (output, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
-                let gradient = network.backward(&theta, saved, output.clone()).unwrap();
+                let gradient = network.backward(&theta, &saved, output.clone()).unwrap();
                 let loss = Loss::Mse { targets: Array2::zeros(output.dim()) };
-                let product = network.hessian_vector_product(&theta, x.view(), &loss, &gradient).unwrap();
+                let product = network.hvp(&theta, x.view(), &loss, &gradient).unwrap();
                 (output, gradient, product)
             })
         };

@@ -14,7 +14,7 @@ use super::gemm::{Panels, Sizes, Strided, Target, multiply};
 use super::norm::{self, Affine};
 use super::simd::Isa;
 use super::tests::{random_images, random_params};
-use crate::nn::network::{Passes, SecondOrder};
+use crate::nn::network::{Network as _, Passes};
 use crate::nn::{Architecture, Layer, Loss, Norm, Pooling};
 
 /// Times of the passes at the sizes of `docs/performance.md`, beside a register-only loop of multiply-adds:
@@ -44,7 +44,7 @@ fn fused_times() {
                 (0..count).into_par_iter().for_each(|_| {
                     for x in &images {
                         let (output, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
-                        network.backward(&theta, saved, output).unwrap();
+                        network.backward(&theta, &saved, output).unwrap();
                     }
                     network.hvp(&theta, images[0].view(), &loss(support), &theta).unwrap();
                 });
@@ -67,9 +67,9 @@ fn fused_times() {
         let loss = Loss::Mse { targets: Array2::zeros((10, 1)) };
         let train = best(200, &mut || {
             let (output, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
-            network.backward(&theta, saved, output).unwrap();
+            network.backward(&theta, &saved, output).unwrap();
         });
-        let hvp = best(200, &mut || drop(network.hessian_vector_product(&theta, x.view(), &loss, &theta).unwrap()));
+        let hvp = best(200, &mut || drop(network.hvp(&theta, x.view(), &loss, &theta).unwrap()));
         println!("perceptron: forward + backward {:.1} us, Hessian-vector product {:.1} us", train * 1e3, hvp * 1e3);
         for (pooling, n, reps) in [
             (Pooling::Maxpool, 80, 40),
@@ -88,10 +88,10 @@ fn fused_times() {
             let evaluate = best(reps, &mut || drop(network.evaluate(&theta, x.view()).unwrap()));
             let train = best(reps, &mut || {
                 let (output, saved) = Passes::forward(&network, &theta, x.view()).unwrap();
-                network.backward(&theta, saved, output).unwrap();
+                network.backward(&theta, &saved, output).unwrap();
             });
             let loss = Loss::CrossEntropy { labels: vec![0; n] };
-            let hvp = best(reps, &mut || drop(network.hessian_vector_product(&theta, x.view(), &loss, &theta).unwrap()));
+            let hvp = best(reps, &mut || drop(network.hvp(&theta, x.view(), &loss, &theta).unwrap()));
             println!("Hessian-vector product {hvp:.2} ms; {pooling:?} {n} images: evaluate {evaluate:.2} ms, forward + backward {train:.2} ms");
         }
     });

@@ -59,18 +59,19 @@ pub(super) fn sum_of_products(
     products.try_fold(first, |sum, product| sum.try_add(product?))
 }
 
-/// Gradient in the filter, `[out, in, 3, 3]`, written to `gradient`.
-pub(super) fn weight_gradient(views: Vec<Matrix>, d: &Matrix, gradient: &mut [f32]) -> DeviceResult<()> {
-    let &(_, output) = d.shape();
-    for (k, view) in views.into_iter().enumerate() {
-        let &(_, input) = view.shape();
-        let tap = d.clone().try_permute::<_, Axes2<1, 0>>()?.try_matmul(view)?.as_vec();
-        for (pair, value) in tap.into_iter().enumerate() {
-            debug_assert!(pair < output * input);
-            gradient[pair * 9 + k] = value;
+/// Gradient in the filter, one matrix `[out, in]` a tap.
+pub(super) fn weight_gradient(views: Vec<Matrix>, d: &Matrix) -> DeviceResult<Vec<Matrix>> {
+    let turned = d.clone().try_permute::<_, Axes2<1, 0>>()?;
+    views.into_iter().map(|view| turned.clone().try_matmul(view)).collect()
+}
+
+/// Matrices `[out, in]`, one a tap, to a filter `[out, in, 3, 3]`.
+pub(super) fn write_taps(taps: Vec<Matrix>, filter: &mut [f32]) {
+    for (k, tap) in taps.into_iter().enumerate() {
+        for (slot, value) in filter.iter_mut().skip(k).step_by(9).zip(tap.as_vec()) {
+            *slot = value;
         }
     }
-    Ok(())
 }
 
 /// Gradient in the input `[n, h, w, in]`: a convolution of the (for stride 2, spread out) output gradient

@@ -2,15 +2,23 @@
 
 use dfdx::prelude::*;
 
-use super::{DeviceResult, Vector};
+use super::DeviceResult;
 use crate::nn::architecture::NORM_EPSILON;
-use crate::nn::{Dev, Matrix};
+use crate::nn::{Dev, Matrix, Vector};
 
-/// Sum of each column, as a product with ones: dfdx's own sum over rows runs down columns with a stride.
+/// Sum of each column, as products with ones: dfdx's own sum over rows runs down columns with a stride. Sums of sums
+/// of about √rows values each, so that rounding grows with √rows as well.
 pub(super) fn column_sums(device: &Dev, x: &Matrix) -> DeviceResult<Vector> {
     let &(rows, columns) = x.shape();
-    let ones: Matrix = device.try_ones_like(&(1, rows))?;
-    ones.try_matmul(x.clone())?.try_reshape_like(&(columns,))
+    let inner = (1..=rows.isqrt()).rev().find(|inner| rows % inner == 0).unwrap_or(1);
+    let sums = ones_times(device, x.clone().try_reshape_like(&(rows / inner, inner * columns))?)?;
+    let sums = ones_times(device, sums.try_reshape_like(&(inner, columns))?)?;
+    sums.try_reshape_like(&(columns,))
+}
+
+fn ones_times(device: &Dev, x: Matrix) -> DeviceResult<Matrix> {
+    let ones: Matrix = device.try_ones_like(&(1, x.shape().0))?;
+    ones.try_matmul(x)
 }
 
 /// Mean of each column.
@@ -64,4 +72,46 @@ pub(super) fn by_batch_backward(device: &Dev, normalised: &Normalised, d: Matrix
     let through_mean = d.try_sub(rows_of(&mean_d, x)?)?;
     let through_variance = rows_of(&mean_dx, x)?.try_mul(x.clone())?;
     through_mean.try_sub(through_variance)?.try_mul(rows_of(&normalised.scale, x)?)
+}
+
+/// A change of [`Normalised`] per change of its input.
+pub(super) struct NormalisedChange {
+    pub(super) x: Matrix,
+    /// Change of the scale, relative to it.
+    pub(super) scale: Vector,
+}
+
+/// Change of [`by_batch`] per change `du` of its input. Its Jacobian is symmetric, so this is the formula of the
+/// gradient; with it the scale changes by `−scale² · mean(du ∘ x̂)`.
+pub(super) fn by_batch_tangent(
+    device: &Dev,
+    normalised: &Normalised,
+    du: Matrix,
+) -> DeviceResult<NormalisedChange> {
+    let mean = column_means(device, &du.clone().try_mul(normalised.x.clone())?)?;
+    Ok(NormalisedChange {
+        x: by_batch_backward(device, normalised, du)?,
+        scale: mean.try_mul(normalised.scale.clone())?.try_negate()?,
+    })
+}
+
+/// [`by_batch_backward`] of `d`, and its change per change `dd` of `d` and `change` of the input: with r the scale's
+/// relative change, `backward(dd) + r ∘ backward(d) − scale ∘ (dx̂ ∘ mean(d ∘ x̂) + x̂ ∘ mean(d ∘ dx̂))`.
+pub(super) fn by_batch_tangent_backward(
+    device: &Dev,
+    normalised: &Normalised,
+    change: &NormalisedChange,
+    d: Matrix,
+    dd: Matrix,
+) -> DeviceResult<(Matrix, Matrix)> {
+    let (x, dx) = (&normalised.x, &change.x);
+    let mean_dx = column_means(device, &d.clone().try_mul(x.clone())?)?;
+    let mean_ddx = column_means(device, &d.clone().try_mul(dx.clone())?)?;
+    let through_x = rows_of(&mean_dx, x)?.try_mul(dx.clone())?;
+    let through_x = through_x.try_add(rows_of(&mean_ddx, x)?.try_mul(x.clone())?)?;
+    let through_x = through_x.try_mul(rows_of(&normalised.scale, x)?)?;
+    let gradient = by_batch_backward(device, normalised, d)?;
+    let through_scale = rows_of(&change.scale, x)?.try_mul(gradient.clone())?;
+    let through_d = by_batch_backward(device, normalised, dd)?;
+    Ok((gradient, through_d.try_add(through_scale)?.try_sub(through_x)?))
 }

@@ -24,6 +24,15 @@ pub(super) fn forward(x: &Images) -> DeviceResult<Images> {
     a.try_maximum(b)?.try_maximum(c)?.try_maximum(d)
 }
 
+/// The change of each window's maximum `y` per change `dx` of the images: that of its first maximum in row-major order.
+pub(super) fn tangent(x: &Images, y: &Images, dx: &Images) -> DeviceResult<Images> {
+    let [x0, x1, x2, _] = corners(x)?;
+    let [d0, d1, d2, d3] = corners(dx)?;
+    let d = x2.try_eq(y)?.try_choose(d2, d3)?;
+    let d = x1.try_eq(y)?.try_choose(d1, d)?;
+    x0.try_eq(y)?.try_choose(d0, d)
+}
+
 /// Sends each window's gradient to its first maximum in row-major order; ties are common (a drawing's background).
 pub(super) fn backward(x: &Images, y: &Images, d: Images) -> DeviceResult<Images> {
     let &(n, h, w, channels) = x.shape();
