@@ -28,7 +28,10 @@ pub(crate) struct Shape {
 pub(crate) fn data_dir(flag: Option<&PathBuf>) -> PathBuf {
     flag.cloned()
         .or_else(|| std::env::var_os("KSHOT_DATA").filter(|value| !value.is_empty()).map(PathBuf::from))
-        .or_else(|| dirs::data_dir().map(|directory| directory.join("kshot")))
+        .or_else(|| {
+            let user = etcetera::base_strategy::choose_native_strategy().ok()?;
+            Some(etcetera::BaseStrategy::data_dir(&user).join("kshot"))
+        })
         .unwrap_or_else(|| PathBuf::from("data"))
 }
 
