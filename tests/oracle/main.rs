@@ -1,5 +1,7 @@
 //! Oracle tests: values that PyTorch and SciPy computed in float64, from `KSHOT_FIXTURES` (default `../shared/fixtures`).
 
+#![allow(clippy::unwrap_used)]
+
 mod conv4;
 mod fixture;
 mod inner_loop;

@@ -6,11 +6,19 @@ use super::DeviceResult;
 use crate::nn::architecture::NORM_EPSILON;
 use crate::nn::{Dev, Matrix, Vector};
 
-/// Sum of each column, as a product with ones: dfdx's own sum over rows runs down columns with a stride.
+/// Sum of each column, as products with ones: dfdx's own sum over rows runs down columns with a stride. Sums of sums
+/// of about √rows values each, so that rounding grows with √rows as well.
 pub(super) fn column_sums(device: &Dev, x: &Matrix) -> DeviceResult<Vector> {
     let &(rows, columns) = x.shape();
-    let ones: Matrix = device.try_ones_like(&(1, rows))?;
-    ones.try_matmul(x.clone())?.try_reshape_like(&(columns,))
+    let inner = (1..=rows.isqrt()).rev().find(|inner| rows % inner == 0).unwrap_or(1);
+    let sums = ones_times(device, x.clone().try_reshape_like(&(rows / inner, inner * columns))?)?;
+    let sums = ones_times(device, sums.try_reshape_like(&(inner, columns))?)?;
+    sums.try_reshape_like(&(columns,))
+}
+
+fn ones_times(device: &Dev, x: Matrix) -> DeviceResult<Matrix> {
+    let ones: Matrix = device.try_ones_like(&(1, x.shape().0))?;
+    ones.try_matmul(x)
 }
 
 /// Mean of each column.
