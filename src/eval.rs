@@ -82,7 +82,7 @@ pub fn evaluate(
     episodes: u64,
     on_episode: &(dyn Fn() + Sync),
 ) -> Result<Evaluation> {
-    if let Some(there) = tasks.len().filter(|&there| there < episodes) {
+    if let Some(there) = tasks.limit().filter(|&there| there < episodes) {
         return Err(Error::invalid(format!(
             "there are {there} episodes, but {episodes} were asked for; ask for at most {there}"
         )));
@@ -169,7 +169,7 @@ mod tests {
             Ok(Episode { index, support, query, classes: vec![0, 1] })
         }
 
-        fn len(&self) -> Option<u64> {
+        fn limit(&self) -> Option<u64> {
             Some(4)
         }
     }

@@ -25,6 +25,15 @@ pub struct Setup {
     pub seed: u64,
 }
 
+/// What kind of task a learner can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// Which of the support's classes a query is of.
+    Classification,
+    /// Which values go with a query.
+    Regression,
+}
+
 /// A registered learner.
 pub struct LearnerEntry {
     /// Name on the command line.
@@ -35,6 +44,8 @@ pub struct LearnerEntry {
     pub summary: &'static str,
     /// Authors, title, venue, year.
     pub paper: &'static str,
+    /// What it can be asked.
+    pub solves: &'static [Problem],
     /// Its options, each with its default, `null` where unset.
     pub options: fn() -> Options,
     /// Builds it from its options, with weights drawn from the setup's seed.

@@ -1,1 +1,80 @@
-//! cli
+//! The `kshot` program as a library, so that a crate with learners of its own can offer the same command line:
+//!
+//! ```no_run
+//! // use my_learner as _; // links the plugin, which registers itself
+//! fn main() -> std::process::ExitCode {
+//!     kshot_cli::main()
+//! }
+//! ```
+
+mod args;
+mod bench;
+mod data;
+mod doctor;
+mod eval;
+mod experiment;
+mod job;
+mod list;
+mod table;
+mod train;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Parser as _;
+use kshot::{Error, Result};
+
+// Linking them is what registers them.
+use kshot_datasets as _;
+use kshot_finetune as _;
+use kshot_pixels as _;
+use kshot_prototypical as _;
+
+use args::{Cli, Command};
+
+/// Set by the first Ctrl-C; training stops before its next step.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Runs the program on the process's arguments. Exit codes: 0 done, 2 refused or failed, 130 interrupted.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step; press Ctrl-C again to stop at once");
+    }) {
+        eprintln!("kshot: Ctrl-C will stop at once, without saving: {error}");
+    }
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kshot: {error}");
+            ExitCode::from(if matches!(error, Error::Interrupted(_)) { 130 } else { 2 })
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Bench(args) => bench::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Learners => print(&list::learners()),
+        Command::Datasets => print(&list::datasets()),
+        Command::Data { command } => data::run(command),
+        Command::Doctor(place) => print(&doctor::report(&place)),
+    }
+}
+
+/// Writes to stdout; a reader who went away (`| head`) is no error.
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("writing to", "standard output", error))
+        }
+        _ => Ok(()),
+    }
+}

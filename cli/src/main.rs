@@ -1,2 +1,5 @@
-//! cli
-fn main() {}
+//! The program `kshot`.
+
+fn main() -> std::process::ExitCode {
+    kshot_cli::main()
+}

@@ -115,7 +115,7 @@ impl Tasks for Manifest {
         Ok(Episode { index, support: gather(&self.set, support), query: gather(&self.set, query), classes })
     }
 
-    fn len(&self) -> Option<u64> {
+    fn limit(&self) -> Option<u64> {
         Some(self.episodes.len() as u64)
     }
 }

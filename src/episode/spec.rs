@@ -16,7 +16,7 @@ pub trait Tasks: Send + Sync {
     fn episode(&self, index: u64) -> Result<Episode>;
 
     /// How many episodes there are, where that is limited.
-    fn len(&self) -> Option<u64> {
+    fn limit(&self) -> Option<u64> {
         None
     }
 }

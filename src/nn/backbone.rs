@@ -54,23 +54,33 @@ impl Default for BackboneConfig {
 }
 
 impl BackboneConfig {
-    /// The network for inputs of this shape, with `head` linear outputs on top if given; `norm` is what the
-    /// learner was published with, used where the setting is open.
+    /// What the network is made of for inputs of this shape, with `head` linear outputs on top if given; `norm` is
+    /// what the learner was published with, used where the setting is open.
     ///
     /// # Errors
     /// When the input is too small for it or a size is 0.
-    pub fn build(&self, input: [usize; 3], norm: Norm, head: Option<usize>) -> Result<Arc<dyn Network>> {
+    pub fn architecture(&self, input: [usize; 3], norm: Norm, head: Option<usize>) -> Result<Architecture> {
         let norm = self.norm.unwrap_or(norm);
-        let architecture = match self.kind {
-            Backbone::Conv4 => Architecture::conv(input, self.blocks, self.width, self.pooling, norm, head)?,
-            Backbone::Mlp => Architecture::mlp(input, &self.hidden, head)?,
-        };
-        network(architecture)
+        match self.kind {
+            Backbone::Conv4 => Architecture::conv(input, self.blocks, self.width, self.pooling, norm, head),
+            Backbone::Mlp => Architecture::mlp(input, &self.hidden, head),
+        }
+    }
+
+    /// The network of [`BackboneConfig::architecture`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn build(&self, input: [usize; 3], norm: Norm, head: Option<usize>) -> Result<Arc<dyn Network>> {
+        network(self.architecture(input, norm, head)?)
     }
 }
 
-/// `architecture` on the fastest backend there is for the device.
-fn network(architecture: Architecture) -> Result<Arc<dyn Network>> {
+/// `architecture` on the backend of the device: [`Fused`] on the CPU, `Portable` with feature `cuda`.
+///
+/// # Errors
+/// When the backend does not know the order of the layers.
+pub fn network(architecture: Architecture) -> Result<Arc<dyn Network>> {
     #[cfg(feature = "cuda")]
     return Ok(Arc::new(Portable::new(architecture)));
     #[cfg(not(feature = "cuda"))]

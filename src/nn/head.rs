@@ -92,3 +92,22 @@ pub fn rows(x: TapedMatrix, from: usize, to: usize) -> Result<TapedMatrix> {
         .and_then(|selection| selection.put_tape(OwnedTape::default()).try_matmul(x))
         .map_err(|error| Error::device("selecting rows", error))
 }
+
+/// Each row at length 1 (a row of zeros stays), with a finite gradient everywhere.
+///
+/// Not dfdx's `normalize`, which subtracts the mean as well.
+///
+/// # Errors
+/// When the device fails.
+pub fn directions(x: TapedMatrix) -> Result<TapedMatrix> {
+    let compute = || {
+        let (x, tape) = x.split_tape();
+        let squares = x.clone().put_tape(tape).try_square()?.try_sum::<_, Axis<1>>()?;
+        let scale = squares.try_add(DIRECTION_EPSILON)?.try_sqrt()?.try_recip()?;
+        scale.try_broadcast_like::<_, Axis<1>>(x.shape())?.try_mul(x)
+    };
+    compute().map_err(|error| Error::device("normalising rows", error))
+}
+
+/// Added to a squared length before its root.
+pub const DIRECTION_EPSILON: f32 = 1e-12;

@@ -11,13 +11,14 @@ pub mod head;
 mod loss;
 mod network;
 mod portable;
+mod split;
 #[cfg(test)]
 mod tests;
 
 use dfdx::tensor::{OwnedTape, Tensor};
 
 pub use architecture::{Architecture, ConvBlock, Layer, Linear, NORM_MOMENTUM, Norm, NormSlots, Pooling};
-pub use backbone::{Backbone, BackboneConfig};
+pub use backbone::{Backbone, BackboneConfig, network};
 pub use fused::Fused;
 pub use head::cross_entropy;
 pub use loss::Loss;

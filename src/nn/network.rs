@@ -178,7 +178,8 @@ impl<P: SecondOrder> Network for P {
         let mut gradient = Params::zeros(theta.layout());
         let (value, d_embeddings) = value_and_grad_of_head(theta, embeddings, &mut gradient, head)?;
         let own = self.backward(theta, &saved, d_embeddings)?;
-        gradient.values_mut()[..own.values().len()].copy_from_slice(own.values());
+        let length = self.architecture().layout.len();
+        gradient.values_mut()[..length].copy_from_slice(&own.values()[..length]);
         Ok((value, gradient))
     }
 
@@ -201,6 +202,9 @@ impl<P: SecondOrder> Network for P {
 }
 
 /// A head's own weights: tensors of θ behind those of the network, given out by name and differentiated.
+///
+/// They come without a tape: an operation on them alone (`permute`, `square`) is only differentiated after
+/// `put_tape(OwnedTape::default())`.
 pub struct HeadWeights<'a> {
     theta: &'a Params,
     device: Dev,

@@ -32,7 +32,7 @@ pub struct TrainConfig {
     pub clip: f32,
     /// Steps between two validations, each of which also saves the run.
     pub validate_every: u64,
-    /// Episodes of a validation: always the same.
+    /// Episodes of a validation, always the same; 0 where there is none.
     pub validation_episodes: u64,
 }
 
@@ -100,11 +100,10 @@ impl TrainConfig {
                 self.warmup, self.steps
             )));
         }
-        if self.validation_episodes < 2 {
-            return Err(Error::invalid(format!(
-                "`validation-episodes` is {}: an interval needs at least two episodes",
-                self.validation_episodes
-            )));
+        if self.validation_episodes == 1 {
+            return Err(Error::invalid(
+                "`validation-episodes` is 1: an interval needs at least two episodes (0 trains without validation)",
+            ));
         }
         Ok(())
     }

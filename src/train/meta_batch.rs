@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// The first episode's that fails, named; [`Error::NotFinite`] for a loss or gradient that is not a finite number.
 pub(super) fn outcomes(learner: &dyn Learner, tasks: &dyn Tasks, numbers: Range<u64>) -> Result<Vec<Outer>> {
     map_episodes(numbers, |number| {
-        let number = tasks.len().map_or(number, |len| number % len.max(1));
+        let number = tasks.limit().map_or(number, |len| number % len.max(1));
         tasks
             .episode(number)
             .and_then(|episode| learner.outer_gradient(&episode))

@@ -1,7 +1,9 @@
 //! Oracle tests: values that PyTorch and SciPy computed in float64, from `KSHOT_FIXTURES` (default `../shared/fixtures`).
 
+// A test fails by panicking, its helpers too.
 #![allow(clippy::unwrap_used)]
 
 mod conv4;
 mod fixture;
 mod inner_loop;
+mod prototypical;

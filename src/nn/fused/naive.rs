@@ -93,8 +93,9 @@ fn forward(layer: &Layer, theta: &[f64], count: usize, x: Vec<f64>) -> (Vec<f64>
                 let variance = all.map(|y| (y - mean).powi(2)).sum::<f64>() / (count * size) as f64;
                 kept.inverse[o] = 1.0 / (variance + f64::from(NORM_EPSILON)).sqrt();
                 for n in 0..count {
-                    for normalised in &mut kept.normalised[at(n)..at(n) + size] {
-                        *normalised = (*normalised - mean) * kept.inverse[o];
+                    let place = at(n)..at(n) + size;
+                    for (normalised, y) in kept.normalised[place.clone()].iter_mut().zip(&y[place]) {
+                        *normalised = (y - mean) * kept.inverse[o];
                     }
                 }
             }

@@ -1,0 +1,101 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::experiment::Flags;
+
+/// kshot: few-shot benchmarks and meta-learning
+///
+/// An episode is a small task: a labelled support set to learn from, and queries to answer. kshot samples them from a
+/// dataset, trains learners across them, and compares the learners on identical tasks.
+///
+/// Every flag of an experiment is also a key of an experiment file (TOML), as `steps = 2000` under `[train]`.
+#[derive(Parser)]
+#[command(name = "kshot", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Train and compare learners on one dataset, and print a table
+    ///
+    /// Without arguments: all learners on `glyphs`, which needs no file, 5-way 1-shot.
+    Bench(BenchArgs),
+    /// Train one learner, with checkpoints and logs in a directory
+    Train(TrainArgs),
+    /// Evaluate a trained learner on test episodes
+    Eval(EvalArgs),
+    /// List the learners and their options
+    Learners,
+    /// List the datasets and their options
+    Datasets,
+    /// Get the files of a dataset
+    Data {
+        #[command(subcommand)]
+        command: DataCommand,
+    },
+    /// Say what kshot finds here: version, device, threads, data
+    Doctor(Place),
+}
+
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// Write the rows of the table to this JSON file as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// Directory for checkpoints and logs [default: runs/LEARNER-DATASET-WAYSwSHOTSs-seedSEED]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on with the run in the directory
+    #[arg(long)]
+    pub(crate) resume: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct EvalArgs {
+    /// Checkpoint, or the directory of a run (its best checkpoint)
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// Write the figures to this JSON file as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+/// Where datasets lie.
+#[derive(Args)]
+pub(crate) struct Place {
+    /// Where datasets lie [default: $KSHOT_DATA, else the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum DataCommand {
+    /// Download a dataset, or take local copies of its files, with checksums
+    Get {
+        /// Which dataset, as `omniglot`
+        dataset: String,
+        #[command(flatten)]
+        place: Place,
+        /// Take the files from this directory instead of downloading
+        #[arg(long, value_name = "DIR")]
+        from: Option<PathBuf>,
+        /// Download from this mirror: URL/FILE instead of upstream's address
+        #[arg(long, value_name = "URL", conflicts_with = "from")]
+        mirror: Option<String>,
+    },
+}

@@ -1,0 +1,189 @@
+//! `kshot bench`: every learner that fits, on the same tasks.
+
+use std::path::Path;
+
+use kshot::eval::{Evaluation, Measure, evaluate};
+use kshot::log::{Progress, episode_bar};
+use kshot::registry::LearnerEntry;
+use kshot::train::{Run, Trained, train};
+use kshot::{Error, Result, atomic};
+use serde_json::{Value, json};
+
+use crate::args::BenchArgs;
+use crate::job::{Job, Shape};
+use crate::{STOP, print, table};
+
+/// One line of the table.
+struct Row {
+    entry: &'static LearnerEntry,
+    shape: Shape,
+    transductive: bool,
+    trained: Trained,
+    evaluation: Evaluation,
+}
+
+pub(crate) fn run(args: BenchArgs) -> Result<()> {
+    let BenchArgs { flags, json } = args;
+    let job = Job::open(flags.experiment(None)?)?;
+    if let Some(path) = &json {
+        writable(path)?;
+    }
+    let (learners, shapes) = (job.learners()?, job.shapes());
+    // What cannot work is refused before anything is trained.
+    for &shape in &shapes {
+        job.test(shape)?;
+        for entry in &learners {
+            let learner = job.build(entry, shape)?;
+            if !learner.params().layout().is_empty() {
+                job.training(learner.as_ref()).map_err(|error| error.context(format!("`{}`", entry.name)))?;
+                job.validation(shape)?;
+            }
+        }
+    }
+    let mut rows = Vec::new();
+    let mut failed = None;
+    for &shape in &shapes {
+        for entry in &learners {
+            match measure(&job, entry, shape) {
+                Ok(row) => rows.push(row),
+                Err(error @ Error::Interrupted(_)) => {
+                    return finish(&job, json.as_deref(), &rows, Some(error));
+                }
+                Err(error) => {
+                    // The others' figures are worth having all the same.
+                    eprintln!("kshot: {error}");
+                    failed =
+                        Some(Error::invalid(format!("`{}` has no figure in the table: {error}", entry.name)));
+                }
+            }
+        }
+    }
+    finish(&job, json.as_deref(), &rows, failed)
+}
+
+/// Prints what there is, writes it where asked, and passes on what went wrong.
+fn finish(job: &Job, json: Option<&Path>, rows: &[Row], failed: Option<Error>) -> Result<()> {
+    if !rows.is_empty() {
+        print(&text(job, rows))?;
+        if let Some(path) = json {
+            let rows: Vec<Value> = rows.iter().map(|row| json_row(job, row)).collect();
+            let text = format!("{:#}\n", json!({ "rows": rows }));
+            atomic::write(path, text.as_bytes(), "writing the rows to")?;
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn measure(job: &Job, entry: &'static LearnerEntry, shape: Shape) -> Result<Row> {
+    let named = |error: Error| error.context(format!("`{}`", entry.name));
+    let mut learner = job.build(entry, shape)?;
+    let config = job.experiment.train_config()?;
+    let trained = if learner.params().layout().is_empty() {
+        Trained { steps: 0, best_step: 0, validation: None, seconds: 0.0 }
+    } else {
+        let tasks = job.training(learner.as_ref())?;
+        let validation = job.validation(shape)?;
+        let mut progress = Progress::new(entry.name, config.steps);
+        let run = Run {
+            learner: entry.name,
+            experiment: Value::Null,
+            seed: job.experiment.seed(),
+            directory: None,
+            resume: false,
+            stop: &STOP,
+            observer: &mut progress,
+        };
+        train(learner.as_mut(), tasks.as_ref(), validation.as_deref(), &config, run).map_err(named)?
+    };
+    let (tasks, episodes) = job.test(shape)?;
+    let bar = episode_bar(&format!("{}: test", entry.name), episodes);
+    let evaluation = evaluate(learner.as_ref(), tasks.as_ref(), episodes, &|| bar.inc(1)).map_err(named)?;
+    bar.finish_and_clear();
+    Ok(Row { entry, shape, transductive: learner.is_transductive(), trained, evaluation })
+}
+
+/// The table, one part for each setting of ways and shots.
+fn text(job: &Job, rows: &[Row]) -> String {
+    let mut text = String::new();
+    let mut rest = rows;
+    while let Some(first) = rest.first() {
+        let same = |row: &Row| row.shape.ways == first.shape.ways && row.shape.shots == first.shape.shots;
+        let (part, others) = rest.split_at(rest.iter().position(|row| !same(row)).unwrap_or(rest.len()));
+        rest = others;
+        text += &format!(
+            "\n{}, {}-way {}-shot, {} queries a class, {} test episodes, seed {}\n\n",
+            job.experiment.data(),
+            first.shape.ways,
+            first.shape.shots,
+            job.experiment.queries(),
+            first.evaluation.per_episode.len(),
+            job.experiment.seed()
+        );
+        let cells: Vec<Vec<String>> = part.iter().map(cells).collect();
+        text += &table::render(
+            &[
+                "family",
+                "learner",
+                "transductive",
+                part[0].evaluation.score.measure.name(),
+                "training",
+                "evaluation",
+            ],
+            &cells,
+            3,
+        );
+    }
+    text
+}
+
+fn cells(row: &Row) -> Vec<String> {
+    let training =
+        if row.trained.steps == 0 { "none".to_owned() } else { format!("{:.1} s", row.trained.seconds) };
+    vec![
+        row.entry.family.name().to_owned(),
+        row.entry.name.to_owned(),
+        if row.transductive { "yes" } else { "no" }.to_owned(),
+        figure(&row.evaluation),
+        training,
+        format!("{:.0} episodes/s", row.evaluation.episodes_per_second()),
+    ]
+}
+
+/// `97.31 ± 0.25 %`, or `0.532 ± 0.041`.
+pub(crate) fn figure(evaluation: &Evaluation) -> String {
+    let interval = evaluation.score.interval;
+    match evaluation.score.measure {
+        Measure::Accuracy => format!("{:.2} ± {:.2} %", 100.0 * interval.mean, 100.0 * interval.ci95),
+        Measure::Mse => format!("{:.3} ± {:.3}", interval.mean, interval.ci95),
+    }
+}
+
+fn json_row(job: &Job, row: &Row) -> Value {
+    let count = |count: kshot::episode::Count| serde_json::to_value(count).unwrap_or_default();
+    let mut json = json!({
+        "learner": row.entry.name,
+        "family": row.entry.family,
+        "dataset": job.experiment.data(),
+        "ways": count(row.shape.ways),
+        "shots": count(row.shape.shots),
+        "queries": job.experiment.queries(),
+        "episodes": row.evaluation.per_episode.len(),
+        "ci95": row.evaluation.score.interval.ci95,
+        "train_steps": row.trained.steps,
+        "train_seconds": row.trained.seconds,
+        "eval_episodes_per_second": row.evaluation.episodes_per_second(),
+        "transductive": row.transductive,
+        "seed": job.experiment.seed(),
+    });
+    json[row.evaluation.score.measure.name()] = json!(row.evaluation.score.interval.mean);
+    json
+}
+
+/// Refuses a file that could not be written, before the work that it is for.
+pub(crate) fn writable(path: &Path) -> Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.is_dir() {
+        return Err(Error::invalid(format!("{} is a directory; name a file for the rows", path.display())));
+    }
+    tempfile::tempfile_in(directory).map(drop).map_err(|error| Error::io("preparing to write", path, error))
+}

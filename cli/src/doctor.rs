@@ -1,0 +1,79 @@
+//! `kshot doctor`: what is here.
+
+use kshot::dataset::DatasetContext;
+use kshot::registry;
+
+use crate::args::Place;
+use crate::job::data_dir;
+
+/// Version, device, threads and data, one a line.
+pub(crate) fn report(place: &Place) -> String {
+    let data_dir = data_dir(place.data_dir.as_ref());
+    let mut text = format!("kshot     {}\n", env!("CARGO_PKG_VERSION"));
+    text += &format!("device    {}\n", device());
+    text += &format!("CPU       {}\n", cpu_features());
+    text += &format!("threads   {}\n", rayon::current_num_threads());
+    text += &format!(
+        "learners  {}\n",
+        registry::learners().iter().map(|e| e.name).collect::<Vec<_>>().join(", ")
+    );
+    text += &format!("data      {}\n", data_dir.display());
+    let context = DatasetContext { data_dir, seed: 0 };
+    for entry in registry::datasets() {
+        let found = match entry.locate {
+            Some(locate) => match locate(&context) {
+                Ok(path) => format!("found at {}", path.display()),
+                Err(error) => format!("not found: {error}"),
+            },
+            None if (entry.options)().contains_key("path") => "your own files, given with `path`".to_owned(),
+            None => "needs no file".to_owned(),
+        };
+        text += &format!("  {:<9} {found}\n", entry.name);
+    }
+    text
+}
+
+/// The GPU that dfdx uses, or the CPU.
+#[cfg(feature = "cuda")]
+fn device() -> String {
+    use cudarc::driver::{CudaDevice, result};
+
+    // Anything else panics where there is no driver.
+    if let Err(error) = result::init() {
+        return format!("CUDA was built in, but there is no usable GPU or driver: {error:?}");
+    }
+    let driver = std::fs::read_to_string("/proc/driver/nvidia/version")
+        .ok()
+        .and_then(|text| text.lines().next().map(str::to_owned))
+        .unwrap_or_else(|| "driver version unknown".to_owned());
+    match CudaDevice::new(0).and_then(|device| Ok((device.name()?, result::mem_get_info()?))) {
+        Ok((name, (free, total))) => {
+            let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
+            format!("{name}, {:.1} GiB of memory ({:.1} free); {driver}", gib(total), gib(free))
+        }
+        Err(error) => format!("the first GPU cannot be used: {error:?}"),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn device() -> String {
+    "CPU (built without the feature `cuda`)".to_owned()
+}
+
+fn cpu_features() -> String {
+    #[cfg(target_arch = "x86_64")]
+    let found: Vec<&str> = [
+        ("AVX2", std::arch::is_x86_feature_detected!("avx2")),
+        ("FMA", std::arch::is_x86_feature_detected!("fma")),
+        ("AVX-512", std::arch::is_x86_feature_detected!("avx512f")),
+    ]
+    .into_iter()
+    .filter_map(|(name, there)| there.then_some(name))
+    .collect();
+    #[cfg(target_arch = "aarch64")]
+    let found = vec!["NEON"];
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let found: Vec<&str> = Vec::new();
+    let features = if found.is_empty() { "no SIMD that kshot knows".to_owned() } else { found.join(", ") };
+    format!("{} with {features}", std::env::consts::ARCH)
+}

@@ -1,0 +1,75 @@
+//! `kshot eval`: a trained learner on test episodes.
+
+use kshot::checkpoint::Checkpoint;
+use kshot::eval::evaluate;
+use kshot::log::episode_bar;
+use kshot::train::BEST;
+use kshot::{Error, Result, atomic};
+use serde_json::json;
+
+use crate::args::EvalArgs;
+use crate::bench::{figure, writable};
+use crate::experiment::Experiment;
+use crate::job::Job;
+use crate::print;
+use crate::train::only_shape;
+
+pub(crate) fn run(args: EvalArgs) -> Result<()> {
+    let path = if args.checkpoint.is_dir() { args.checkpoint.join(BEST) } else { args.checkpoint };
+    let checkpoint = Checkpoint::read(&path)?;
+    let base: Experiment =
+        serde_json::from_value(checkpoint.description.experiment.clone()).map_err(|error| {
+            Error::invalid(format!(
+                "{} was not written by this version of `kshot train`: {error}",
+                path.display()
+            ))
+        })?;
+    if let Some(path) = &args.json {
+        writable(path)?;
+    }
+    let job = Job::open(args.flags.experiment(Some(base))?)?;
+    let (entry, shape) = (job.learner()?, only_shape(&job)?);
+    if entry.name != checkpoint.description.learner {
+        return Err(Error::invalid(format!(
+            "{} holds weights of `{}`, not of `{}`",
+            path.display(),
+            checkpoint.description.learner,
+            entry.name
+        )));
+    }
+    let mut learner = job.build(entry, shape)?;
+    *learner.params_mut() = checkpoint.params(learner.params().layout())?;
+    let (tasks, episodes) = job.test(shape)?;
+    let bar = episode_bar("test", episodes);
+    let evaluation = evaluate(learner.as_ref(), tasks.as_ref(), episodes, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    let measure = evaluation.score.measure.name();
+    if let Some(json_path) = &args.json {
+        let mut json = json!({
+            "learner": entry.name,
+            "dataset": job.experiment.data(),
+            "ways": shape.ways,
+            "shots": shape.shots,
+            "queries": job.experiment.queries(),
+            "episodes": evaluation.per_episode.len(),
+            "ci95": evaluation.score.interval.ci95,
+            "transductive": learner.is_transductive(),
+            "seed": job.experiment.seed(),
+            "step": checkpoint.description.step,
+            "per_episode": evaluation.per_episode,
+        });
+        json[measure] = json!(evaluation.score.interval.mean);
+        atomic::write(json_path, format!("{json:#}\n").as_bytes(), "writing the figures to")?;
+    }
+    print(&format!(
+        "{} on {}, {}-way {}-shot: test {measure} {} over {} episodes, {}transductive, {:.0} episodes/s\n",
+        entry.name,
+        job.experiment.data(),
+        shape.ways,
+        shape.shots,
+        figure(&evaluation),
+        evaluation.per_episode.len(),
+        if learner.is_transductive() { "" } else { "not " },
+        evaluation.episodes_per_second()
+    ))
+}

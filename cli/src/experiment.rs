@@ -1,0 +1,355 @@
+//! An experiment: what is run on what, from a file, flags, or both (flags win).
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use kshot::episode::Count;
+use kshot::nn::BackboneConfig;
+use kshot::registry::{self, Options, unknown};
+use kshot::train::TrainConfig;
+use kshot::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// An experiment file and the flags over it.
+#[derive(Args)]
+pub(crate) struct Flags {
+    /// Experiment file (TOML); flags go over its keys
+    #[arg(value_name = "EXPERIMENT")]
+    experiment: Option<PathBuf>,
+    #[command(flatten)]
+    keys: Experiment,
+    /// Set an option of a learner, a dataset or the backbone, as `prototypical.distance=cosine` or `backbone.width=32`;
+    /// `kshot learners` and `kshot datasets` list them
+    #[arg(long = "set", value_name = "NAME.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+/// The keys of an experiment file, each also a flag.
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Experiment {
+    /// Dataset [default: glyphs]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) data: Option<String>,
+    /// Where datasets lie [default: $KSHOT_DATA, else the user's data directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Side of an image in pixels, for datasets that scale theirs (short for `--set DATASET.image-size=N`)
+    #[arg(long, value_name = "N")]
+    pub(crate) image_size: Option<usize>,
+    /// Class split, for datasets that have several (short for `--set DATASET.split=NAME`)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) split: Option<String>,
+    /// Learner, or several with commas [default of bench: all that fit]
+    #[arg(long, value_name = "NAME,…")]
+    pub(crate) learner: Option<List<String>>,
+    /// Classes in a task: a number, a range (`5-10`), or several with commas [default: 5]
+    #[arg(long, value_name = "N,…")]
+    pub(crate) ways: Option<List<Count>>,
+    /// Labelled examples of each class, in the same manner [default: 1]
+    #[arg(long, value_name = "N,…")]
+    pub(crate) shots: Option<List<Count>>,
+    /// Queries of each class [default: 15]
+    #[arg(long, value_name = "N")]
+    pub(crate) queries: Option<usize>,
+    /// Test episodes [default: 600]
+    #[arg(long, value_name = "N")]
+    pub(crate) episodes: Option<u64>,
+    /// Test on the tasks of this JSON file instead of sampled ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) manifest: Option<PathBuf>,
+    /// Seed of everything drawn: weights, episodes [default: 0]
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Threads; results do not depend on them [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// How learners are trained: `[train]` in a file.
+    #[command(flatten)]
+    pub(crate) train: TrainKeys,
+    /// Options of learners, datasets and the backbone: `[set.NAME]` in a file.
+    #[arg(skip)]
+    pub(crate) set: toml::Table,
+}
+
+/// The keys of `[train]`, each also a flag; defaults are those of [`TrainConfig`].
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct TrainKeys {
+    /// Training steps [default: 1000]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    steps: Option<u64>,
+    /// Episodes a step [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    meta_batch: Option<u64>,
+    /// Optimizer [default: adam]
+    #[arg(long, value_parser = ["adam", "adamw", "sgd"], help_heading = "Training")]
+    optimizer: Option<String>,
+    /// Learning rate [default: 0.001]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = "Training")]
+    learning_rate: Option<f32>,
+    /// Momentum of sgd [default: 0]
+    #[arg(long, value_name = "M", allow_negative_numbers = true, help_heading = "Training")]
+    momentum: Option<f32>,
+    /// Weight decay [default: 0]
+    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = "Training")]
+    weight_decay: Option<f32>,
+    /// Schedule of the learning rate [default: constant]
+    #[arg(long, value_parser = ["constant", "step", "cosine"], help_heading = "Training")]
+    schedule: Option<String>,
+    /// Steps between two halvings, for schedule `step` [default: 2000]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    halve_every: Option<u64>,
+    /// Steps of linear rise to the learning rate [default: 0]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    warmup: Option<u64>,
+    /// Largest norm of a gradient, 0 for any [default: 0]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Training")]
+    clip: Option<f32>,
+    /// Steps between two validations [default: 200]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    validate_every: Option<u64>,
+    /// Episodes of a validation; 0 trains without and keeps the last weights [default: 200]
+    #[arg(long, value_name = "N", help_heading = "Training")]
+    validation_episodes: Option<u64>,
+}
+
+/// One or several, with commas on the command line, in brackets in a file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum List<T> {
+    One(T),
+    Many(Vec<T>),
+}
+
+impl<T> List<T> {
+    pub(crate) fn as_slice(&self) -> &[T] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl<T: FromStr> FromStr for List<T> {
+    type Err = T::Err;
+
+    fn from_str(text: &str) -> Result<Self, T::Err> {
+        Ok(Self::Many(text.split(',').map(|part| part.trim().parse()).collect::<Result<_, _>>()?))
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for List<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<String> = self.as_slice().iter().map(ToString::to_string).collect();
+        f.write_str(&parts.join(","))
+    }
+}
+
+impl Flags {
+    /// The file's keys, if there is a file, with the flags over them and `base` (a checkpoint's experiment) below.
+    pub(crate) fn experiment(self, base: Option<Experiment>) -> Result<Experiment> {
+        let mut keys = table(&base.unwrap_or_default())?;
+        if let Some(path) = &self.experiment {
+            merge(&mut keys, read(path)?);
+        }
+        merge(&mut keys, table(&self.keys)?);
+        for setting in &self.set {
+            merge(&mut keys, parse_setting(setting)?);
+        }
+        let experiment: Experiment = keys
+            .try_into()
+            .map_err(|error| Error::invalid(format!("the experiment: {}", one_line(&error))))?;
+        experiment.check()?;
+        Ok(experiment)
+    }
+}
+
+/// Reads an experiment file, with its unknown keys refused by name.
+fn read(path: &Path) -> Result<toml::Table> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Error::io("reading the experiment file", path, error))?;
+    let keys: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        Error::invalid(format!("the experiment file {}: {error}", path.display()))
+    })?;
+    let known = registry::defaults::<Experiment>();
+    let check = |keys: &toml::Table, known: &Options, what: &str| match keys
+        .keys()
+        .find(|key| !known.contains_key(*key))
+    {
+        Some(key) => Err(unknown(what, key, known.keys().map(String::as_str))
+            .context(format!("the experiment file {}", path.display()))),
+        None => Ok(()),
+    };
+    check(&keys, &known, "key")?;
+    if let Some(toml::Value::Table(train)) = keys.get("train") {
+        check(train, &registry::defaults::<TrainKeys>(), "key of [train]")?;
+    }
+    toml::Value::Table(keys.clone()).try_into::<Experiment>().map_err(|error| {
+        Error::invalid(format!("the experiment file {}: {}", path.display(), one_line(&error)))
+    })?;
+    Ok(keys)
+}
+
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().replace('\n', " ")
+}
+
+fn table(experiment: &Experiment) -> Result<toml::Table> {
+    toml::Table::try_from(experiment).map_err(|error| Error::invalid(format!("the experiment: {error}")))
+}
+
+/// Puts `over` over `keys`, table by table.
+fn merge(keys: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (keys.get_mut(&key), value) {
+            (Some(toml::Value::Table(below)), toml::Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                keys.insert(key, value);
+            }
+        }
+    }
+}
+
+/// `NAME.KEY=VALUE` as the table of a file: `[set.NAME]`, `KEY = VALUE`.
+fn parse_setting(text: &str) -> Result<toml::Table> {
+    let parts = text.split_once('=').and_then(|(place, value)| Some((place.split_once('.')?, value)));
+    let Some(((name, key), value)) = parts else {
+        return Err(Error::invalid(format!(
+            "`--set {text}` is not NAME.KEY=VALUE, as in `prototypical.distance=cosine`"
+        )));
+    };
+    // What is no TOML value is a string without its quotes.
+    let value = format!("value = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
+    let nest = |key: &str, value| toml::Value::Table(toml::Table::from_iter([(key.to_owned(), value)]));
+    Ok(toml::Table::from_iter([("set".to_owned(), nest(name, nest(key, value)))]))
+}
+
+impl Experiment {
+    /// Refuses options of something that is not there, and counts of nothing.
+    fn check(&self) -> Result<()> {
+        let learners = registry::learners().into_iter().map(|entry| entry.name);
+        let datasets = registry::datasets().into_iter().map(|entry| entry.name);
+        let known: Vec<&str> = learners.chain(datasets).chain(["backbone"]).collect();
+        for (name, options) in &self.set {
+            if !known.contains(&name.as_str()) {
+                return Err(unknown(
+                    "learner, dataset or `backbone` to set options of",
+                    name,
+                    known.into_iter(),
+                ));
+            }
+            if !options.is_table() {
+                return Err(Error::invalid(format!(
+                    "`set.{name}` must be a table of options, as [set.{name}]"
+                )));
+            }
+        }
+        for (what, value) in [
+            ("queries", self.queries.map(|n| n as u64)),
+            ("episodes", self.episodes),
+            ("threads", self.threads.map(|n| n as u64)),
+        ] {
+            if value == Some(0) {
+                return Err(Error::invalid(format!("`{what}` is 0; ask for at least one")));
+            }
+        }
+        self.train_config()?.check()
+    }
+
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+
+    pub(crate) fn queries(&self) -> usize {
+        self.queries.unwrap_or(15)
+    }
+
+    pub(crate) fn episodes(&self) -> u64 {
+        self.episodes.unwrap_or(600)
+    }
+
+    pub(crate) fn data(&self) -> &str {
+        self.data.as_deref().unwrap_or("glyphs")
+    }
+
+    pub(crate) fn train_config(&self) -> Result<TrainConfig> {
+        toml::Value::try_from(&self.train)
+            .and_then(|keys| keys.try_into().map_err(serde::ser::Error::custom))
+            .map_err(|error| Error::invalid(format!("[train]: {error}")))
+    }
+
+    pub(crate) fn backbone(&self) -> Result<BackboneConfig> {
+        registry::options("backbone", &self.options("backbone"))
+    }
+
+    /// The options set for a learner, the dataset or the backbone.
+    pub(crate) fn options(&self, name: &str) -> toml::Table {
+        let mut options = self.set.get(name).and_then(toml::Value::as_table).cloned().unwrap_or_default();
+        if name == self.data() {
+            let size = self.image_size.map(|size| ("image-size", toml::Value::Integer(size as i64)));
+            let split = self.split.clone().map(|split| ("split", toml::Value::String(split)));
+            options.extend(size.into_iter().chain(split).map(|(key, value)| (key.to_owned(), value)));
+        }
+        options
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flags(experiment: Option<PathBuf>, keys: Experiment, set: &[&str]) -> Flags {
+        Flags { experiment, keys, set: set.iter().map(|s| (*s).to_owned()).collect() }
+    }
+
+    #[test]
+    fn flags_go_over_the_file_and_the_file_over_the_base() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("experiment.toml");
+        std::fs::write(
+            &path,
+            "ways = [5, 20]\nshots = \"1-3\"\n[train]\nsteps = 7\nclip = 1\n[set.backbone]\nwidth = 8",
+        )
+        .unwrap();
+        let base = Experiment { queries: Some(3), seed: Some(9), ..Experiment::default() };
+        let keys = Experiment {
+            seed: Some(1),
+            train: TrainKeys { steps: Some(8), ..TrainKeys::default() },
+            ..Experiment::default()
+        };
+        let experiment = flags(Some(path), keys, &["backbone.pooling=strided", "prototypical.train-ways=9"])
+            .experiment(Some(base))
+            .unwrap();
+        assert_eq!(experiment.ways.as_ref().unwrap().to_string(), "5,20");
+        assert_eq!(experiment.shots.as_ref().unwrap().to_string(), "1-3");
+        assert_eq!((experiment.queries(), experiment.seed()), (3, 1));
+        let train = experiment.train_config().unwrap();
+        assert_eq!((train.steps, train.clip), (8, 1.0));
+        assert_eq!(experiment.backbone().unwrap().width, 8);
+        assert_eq!(experiment.backbone().unwrap().pooling, kshot::nn::Pooling::Strided);
+        assert_eq!(experiment.options("prototypical")["train-ways"].as_integer(), Some(9));
+    }
+
+    #[test]
+    fn a_typo_is_refused_with_what_was_meant() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("experiment.toml");
+        for (text, meant) in
+            [("wys = 5", "ways"), ("[train]\nstep = 5", "steps"), ("[set.backbon]\nwidth = 5", "backbone")]
+        {
+            std::fs::write(&path, text).unwrap();
+            let error = flags(Some(path.clone()), Experiment::default(), &[]).experiment(None).err().unwrap();
+            assert!(error.to_string().contains(&format!("did you mean `{meant}`")), "{error}");
+        }
+        let error =
+            flags(None, Experiment::default(), &["backbone.widht=8"]).experiment(None).unwrap().backbone();
+        assert!(error.err().unwrap().to_string().contains("did you mean `width`"));
+    }
+}

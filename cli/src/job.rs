@@ -1,0 +1,164 @@
+//! What an experiment asks for, opened and checked: dataset, tasks, learners.
+
+use std::path::PathBuf;
+
+use kshot::dataset::{Dataset, DatasetContext, Split, TaskSource};
+use kshot::episode::{Count, TaskSpec, Tasks};
+use kshot::learner::Learner;
+use kshot::registry::{self, LearnerEntry, Problem, Setup};
+use kshot::{Error, Result};
+
+use crate::experiment::Experiment;
+
+/// An experiment with its dataset open.
+pub(crate) struct Job {
+    pub(crate) experiment: Experiment,
+    dataset: Box<dyn Dataset>,
+    train: TaskSource,
+}
+
+/// One setting of ways and shots.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub(crate) ways: Count,
+    pub(crate) shots: Count,
+}
+
+/// Where datasets lie: the flag, else `KSHOT_DATA`, else the user's data directory.
+pub(crate) fn data_dir(flag: Option<&PathBuf>) -> PathBuf {
+    flag.cloned()
+        .or_else(|| std::env::var_os("KSHOT_DATA").filter(|value| !value.is_empty()).map(PathBuf::from))
+        .or_else(|| dirs::data_dir().map(|directory| directory.join("kshot")))
+        .unwrap_or_else(|| PathBuf::from("data"))
+}
+
+impl Job {
+    /// Opens the dataset and sets the number of threads.
+    pub(crate) fn open(experiment: Experiment) -> Result<Self> {
+        if let Some(threads) = experiment.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global()
+                .map_err(|error| Error::invalid(format!("`threads`: cannot start {threads}: {error}")))?;
+        }
+        experiment.backbone()?;
+        let entry = registry::dataset(experiment.data())?;
+        let context =
+            DatasetContext { data_dir: data_dir(experiment.data_dir.as_ref()), seed: experiment.seed() };
+        let dataset = (entry.open)(&context, &experiment.options(entry.name))?;
+        let train = dataset.split(Split::Train)?;
+        Ok(Self { experiment, dataset, train })
+    }
+
+    /// What the dataset's tasks ask.
+    pub(crate) fn problem(&self) -> Problem {
+        match self.train {
+            TaskSource::Classes(_) => Problem::Classification,
+            TaskSource::Functions(_) => Problem::Regression,
+        }
+    }
+
+    /// All settings of ways and shots.
+    pub(crate) fn shapes(&self) -> Vec<Shape> {
+        let list = |asked: &Option<crate::experiment::List<Count>>, default| match asked {
+            Some(list) => list.as_slice().to_vec(),
+            None => vec![Count::fixed(default)],
+        };
+        let (ways, shots) = (list(&self.experiment.ways, 5), list(&self.experiment.shots, 1));
+        ways.iter().flat_map(|&ways| shots.iter().map(move |&shots| Shape { ways, shots })).collect()
+    }
+
+    /// The learners asked for, or all that fit the dataset.
+    pub(crate) fn learners(&self) -> Result<Vec<&'static LearnerEntry>> {
+        let fits = |entry: &&'static LearnerEntry| entry.solves.contains(&self.problem());
+        let chosen = match &self.experiment.learner {
+            None => registry::learners().into_iter().filter(fits).collect(),
+            Some(names) => {
+                let entries = names
+                    .as_slice()
+                    .iter()
+                    .map(|name| registry::learner(name))
+                    .collect::<Result<Vec<_>>>()?;
+                if let Some(entry) = entries.iter().find(|entry| !fits(entry)) {
+                    return Err(Error::invalid(format!(
+                        "the learner `{}` does not fit the dataset `{}`: one classifies, the other is a regression",
+                        entry.name,
+                        self.experiment.data()
+                    )));
+                }
+                entries
+            }
+        };
+        if chosen.is_empty() {
+            return Err(Error::invalid(format!("no learner fits the dataset `{}`", self.experiment.data())));
+        }
+        Ok(chosen)
+    }
+
+    /// The one learner asked for.
+    pub(crate) fn learner(&self) -> Result<&'static LearnerEntry> {
+        match (&self.experiment.learner, self.learners()?.as_slice()) {
+            (Some(_), [one]) => Ok(one),
+            _ => Err(Error::invalid(
+                "name the one learner to train, as in `--learner prototypical`; `kshot learners` lists them",
+            )),
+        }
+    }
+
+    /// Builds a learner with fresh weights.
+    pub(crate) fn build(&self, entry: &LearnerEntry, shape: Shape) -> Result<Box<dyn Learner>> {
+        let setup = Setup {
+            input: self.dataset.input(),
+            base_classes: self.train.class_count(),
+            ways: shape.ways.max(),
+            shots: shape.shots.max(),
+            queries: self.experiment.queries(),
+            backbone: self.experiment.backbone()?,
+            seed: self.experiment.seed(),
+        };
+        (entry.build)(&setup, &self.experiment.options(entry.name))
+    }
+
+    /// The tasks a learner wants to be trained on.
+    pub(crate) fn training(&self, learner: &dyn Learner) -> Result<Box<dyn Tasks>> {
+        learner.training_task().open(&self.train, Split::Train, self.experiment.seed())
+    }
+
+    /// The tasks that choose the best weights; none if they are not wanted.
+    pub(crate) fn validation(&self, shape: Shape) -> Result<Option<Box<dyn Tasks>>> {
+        if self.experiment.train_config()?.validation_episodes == 0 {
+            return Ok(None);
+        }
+        self.sampled(shape, Split::Validation)
+            .map(Some)
+            .map_err(|error| error.context("validation (`--validation-episodes 0` trains without)"))
+    }
+
+    /// The test tasks, and how many.
+    pub(crate) fn test(&self, shape: Shape) -> Result<(Box<dyn Tasks>, u64)> {
+        let asked = self.experiment.episodes();
+        match &self.experiment.manifest {
+            None => Ok((self.sampled(shape, Split::Test)?, asked)),
+            Some(path) => {
+                let source = self.dataset.split(Split::Test)?;
+                let tasks = TaskSpec::Manifest { path: path.clone() }.open(
+                    &source,
+                    Split::Test,
+                    self.experiment.seed(),
+                )?;
+                let there = tasks.limit().unwrap_or(asked);
+                let episodes = self.experiment.episodes.unwrap_or(there);
+                Ok((tasks, episodes))
+            }
+        }
+    }
+
+    fn sampled(&self, shape: Shape, split: Split) -> Result<Box<dyn Tasks>> {
+        let queries = self.experiment.queries();
+        let spec = match self.problem() {
+            Problem::Classification => TaskSpec::FewShot { ways: shape.ways, shots: shape.shots, queries },
+            Problem::Regression => TaskSpec::Regression { shots: shape.shots.max(), queries },
+        };
+        spec.open(&self.dataset.split(split)?, split, self.experiment.seed())
+    }
+}

@@ -1,0 +1,68 @@
+use kshot::episode::Targets;
+use kshot::nn::BackboneConfig;
+
+use super::*;
+
+fn setup() -> Setup {
+    Setup {
+        input: [1, 8, 8],
+        base_classes: 3,
+        ways: 2,
+        shots: 2,
+        queries: 1,
+        backbone: BackboneConfig { blocks: 2, width: 4, ..BackboneConfig::default() },
+        seed: 7,
+    }
+}
+
+fn task(labels: Vec<usize>) -> Labelled {
+    // Vertical and horizontal bars, at two places each.
+    let inputs = Array4::from_shape_fn((labels.len(), 1, 8, 8), |(n, _, h, w)| {
+        let at = if labels[n] == 0 { w } else { h };
+        f32::from(at == 2 + 2 * (n % 2))
+    });
+    Labelled { examples: Unlabelled { inputs }, targets: Targets::Classes(labels) }
+}
+
+fn learner(head: HeadKind, tuned: usize) -> Finetune {
+    let config =
+        FinetuneConfig { head, freeze: Freeze { tuned }, inner_rate: 0.1, ..FinetuneConfig::default() };
+    Finetune::new(&setup(), config).unwrap()
+}
+
+#[test]
+fn a_separable_support_set_is_learned_with_either_head_and_any_number_of_tuned_blocks() {
+    for head in [HeadKind::Linear, HeadKind::Cosine] {
+        for tuned in 0..=2 {
+            let support = task(vec![0, 0, 1, 1]);
+            let prediction = learner(head, tuned).predict(&support, &support.examples).unwrap();
+            assert_eq!(prediction.classes(), [0, 0, 1, 1], "{head:?} with {tuned} tuned blocks");
+        }
+    }
+}
+
+#[test]
+fn pre_training_gives_a_gradient_to_the_base_head() {
+    let learner = learner(HeadKind::Cosine, 0);
+    let episode =
+        Episode { index: 0, support: task(vec![0, 1, 2, 1]), query: task(vec![]), classes: vec![0, 1, 2] };
+    let outer = learner.outer_gradient(&episode).unwrap();
+    assert!(outer.gradient.tensor("head.weight").unwrap().iter().any(|&d| d != 0.0));
+    // −log of a uniform guess among three classes, give or take the fresh weights.
+    assert!((0.2..3.0).contains(&outer.loss), "{}", outer.loss);
+}
+
+#[test]
+fn more_tuned_blocks_than_there_are_is_an_error_that_names_the_option() {
+    let config = FinetuneConfig { freeze: Freeze { tuned: 3 }, ..FinetuneConfig::default() };
+    let error = Finetune::new(&setup(), config).err().unwrap().to_string();
+    assert!(error.contains("`freeze`") && error.contains("has 2"), "{error}");
+}
+
+#[test]
+fn freeze_is_written_as_in_the_documentation() {
+    for text in ["all", "all-but-last-2"] {
+        assert_eq!(Freeze::try_from(text.to_owned()).unwrap().to_string(), text);
+    }
+    assert!(Freeze::try_from("most".to_owned()).is_err());
+}

@@ -1,0 +1,11 @@
+//! End-to-end: the real program on small real jobs, what it prints and writes, and how it refuses.
+
+// A test fails by panicking, its helpers too.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod bench;
+mod data_get;
+mod kshot;
+mod omniglot;
+mod runs;
