@@ -287,3 +287,6 @@ fn for_weights<const N: usize>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+use ndarray::{Array4, ArrayView4};
+use rand::Rng as _;
+
+use super::*;
+use crate::nn::{Architecture, Fused, Norm, Pooling};
+use crate::rng::stream;
+
+/// A network, its weights, and a task of 5 classes: support and query inputs with their losses.
+struct Task {
+    network: Fused,
+    theta: Params,
+    x: [Array4<f32>; 2],
+    loss: [Loss; 2],
+}
+
+impl Task {
+    fn new(norm: Norm) -> Self {
+        Self::of(Architecture::conv([1, 12, 12], 2, 8, Pooling::Strided, norm, Some(5)).unwrap())
+    }
+
+    fn of(architecture: Architecture) -> Self {
+        let network = Fused::new(architecture).unwrap();
+        let theta = network.init(&mut stream(1, "init", 0));
+        let mut rng = stream(1, "task", 0);
+        let x = [10, 15].map(|n| Array4::from_shape_fn((n, 1, 12, 12), |_| rng.random_range(0.0..1.0)));
+        let loss = [10, 15].map(|n| Loss::CrossEntropy { labels: (0..n).map(|i| i % 5).collect() });
+        Self { network, theta, x, loss }
+    }
+
+    fn objective(&self, set: usize) -> Objective<'_> {
+        Objective { x: self.x[set].view(), loss: &self.loss[set] }
+    }
+
+    fn support(&self) -> Objective<'_> {
+        self.objective(0)
+    }
+
+    fn query(&self) -> Objective<'_> {
+        self.objective(1)
+    }
+
+    fn inner<'a>(&'a self, rate: &'a Params, steps: usize) -> InnerLoop<'a> {
+        InnerLoop { network: &self.network, rate, steps, step_weights: None }
+    }
+
+    fn rate(&self, rate: f32) -> Params {
+        rates(self.theta.layout(), rate, |_| true)
+    }
+
+    fn statistics(&self, params: &Params) -> Vec<f32> {
+        let places = params.layout().ranges(Role::Statistic).flatten();
+        places.map(|at| params.values()[at]).collect()
+    }
+
+    /// What a training pass over `x` says of its batch.
+    fn batch_statistics(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss) -> Vec<f32> {
+        self.statistics(&self.network.gradient(theta, x, loss).unwrap().gradient)
+    }
+}
+
+/// ‖a − b‖ / ‖b‖ over learned weights.
+fn distance(a: &Params, b: &Params) -> f64 {
+    let places = || a.layout().ranges(Role::Weight).flatten();
+    let squares = |value: &dyn Fn(usize) -> f32| places().map(|at| f64::from(value(at)).powi(2)).sum::<f64>();
+    (squares(&|at| a.values()[at] - b.values()[at]) / squares(&|at| b.values()[at])).sqrt()
+}
+
+#[test]
+fn inner_steps_lower_the_support_loss() {
+    let task = Task::new(Norm::Batch);
+    let rate = task.rate(0.1);
+    let inner = task.inner(&rate, 5);
+    let mut theta = task.theta.clone();
+    let losses: Vec<f32> = (0..5).map(|_| inner.step(&mut theta, task.support()).unwrap().loss).collect();
+    assert!(losses.is_sorted_by(|before, after| before > after), "{losses:?}");
+    assert_eq!(inner.adapt(&task.theta, task.support()).unwrap(), theta);
+}
+
+#[test]
+fn without_adaptation_the_meta_gradient_is_the_query_gradient() {
+    let task = Task::new(Norm::Running);
+    let query = task.query();
+    let plain = task.network.gradient(&task.theta, query.x, query.loss).unwrap();
+    let (some, none) = (task.rate(0.1), task.rate(0.0));
+    for inner in [task.inner(&some, 0), task.inner(&none, 3)] {
+        for outer in [
+            inner.maml(&task.theta, task.support(), query).unwrap(),
+            inner.fomaml(&task.theta, task.support(), query).unwrap(),
+            inner.meta_sgd(&task.theta, task.support(), query).unwrap().0,
+        ] {
+            assert_eq!((outer.loss, &outer.outputs), (plain.loss, &plain.outputs));
+            assert_eq!(outer.gradient, plain.gradient);
+        }
+    }
+}
+
+/// The multi-step loss is a weighted sum of losses after fewer steps, and so is its gradient.
+#[test]
+fn step_weights_sum_the_losses_after_each_step() {
+    let task = Task::new(Norm::Batch);
+    let rate = task.rate(0.1);
+    let weights = [0.2, 0.0, 0.5, 0.3];
+    type Method = fn(&InnerLoop<'_>, &Task) -> Result<MetaGradient>;
+    let methods: [Method; 3] = [
+        |inner, task| inner.maml(&task.theta, task.support(), task.query()),
+        |inner, task| inner.fomaml(&task.theta, task.support(), task.query()),
+        |inner, task| Ok(inner.meta_sgd(&task.theta, task.support(), task.query())?.0),
+    ];
+    for method in methods {
+        let inner = InnerLoop { step_weights: Some(&weights), ..task.inner(&rate, 4) };
+        let outer = method(&inner, &task).unwrap();
+        let (mut loss, mut gradient) = (0.0, Params::zeros(task.theta.layout()));
+        for (steps, weight) in (1..).zip(weights) {
+            let shorter = task.inner(&rate, steps);
+            let shorter = method(&shorter, &task).unwrap();
+            loss += weight * shorter.loss;
+            gradient.add_scaled(weight, &shorter.gradient);
+        }
+        assert!((outer.loss - loss).abs() < 1e-5);
+        assert!(distance(&outer.gradient, &gradient) < 1e-4);
+    }
+}
+
+#[test]
+fn the_rate_gradient_is_a_derivative() {
+    // Without kinks, so that differences are derivatives.
+    let task = Task::of(Architecture::mlp([1, 12, 12], &[], Some(5)).unwrap());
+    let loss = |rate: f32| {
+        let rate = task.rate(rate);
+        let adapted = task.inner(&rate, 2).adapt(&task.theta, task.support()).unwrap();
+        task.network.gradient(&adapted, task.query().x, task.query().loss).unwrap().loss
+    };
+    let rate = task.rate(0.05);
+    let inner = task.inner(&rate, 2);
+    let (outer, d_rate) = inner.meta_sgd(&task.theta, task.support(), task.query()).unwrap();
+    let maml = inner.maml(&task.theta, task.support(), task.query()).unwrap();
+    assert_eq!(outer.gradient, maml.gradient);
+    let derivative = d_rate.values().iter().sum::<f32>();
+    let difference = (loss(0.051) - loss(0.049)) / 0.002;
+    assert!((derivative / difference - 1.0).abs() < 5e-3, "{derivative} {difference}");
+}
+
+/// Running statistics stay as they are within a task; the engine is told those of the last batch.
+#[test]
+fn statistics_are_those_of_the_last_batch() {
+    let task = Task::new(Norm::Running);
+    let rate = task.rate(0.1);
+    let inner = task.inner(&rate, 2);
+    let adapted = inner.adapt(&task.theta, task.support()).unwrap();
+    assert_eq!(task.statistics(&adapted), task.statistics(&task.theta));
+
+    let of_query = task.batch_statistics(&adapted, task.x[1].view(), &task.loss[1]);
+    for outer in [
+        inner.maml(&task.theta, task.support(), task.query()).unwrap(),
+        inner.fomaml(&task.theta, task.support(), task.query()).unwrap(),
+        inner.meta_sgd(&task.theta, task.support(), task.query()).unwrap().0,
+    ] {
+        assert_eq!(task.statistics(&outer.gradient), of_query);
+    }
+
+    let once = task.inner(&rate, 1).adapt(&task.theta, task.support()).unwrap();
+    let of_support = task.batch_statistics(&once, task.x[0].view(), &task.loss[0]);
+    let reptile = inner.reptile(&task.theta, task.support()).unwrap();
+    assert_eq!(task.statistics(&reptile.gradient), of_support);
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let task = Task::new(Norm::Batch);
+    let rate = task.rate(0.1);
+    let message = |result: Result<MetaGradient>| result.unwrap_err().to_string();
+    assert!(message(task.inner(&rate, 0).reptile(&task.theta, task.support())).contains("at least one"));
+    let inner = InnerLoop { step_weights: Some(&[1.0]), ..task.inner(&rate, 2) };
+    assert!(message(inner.maml(&task.theta, task.support(), task.query())).contains("takes 2 steps"));
+    let none = Params::empty();
+    let inner = task.inner(&none, 1);
+    assert!(
+        message(inner.fomaml(&task.theta, task.support(), task.query())).contains("learning rates for 0")
+    );
+}
