@@ -1,6 +1,6 @@
 //! The trait a learner implements: the book's first page.
 
-use ndarray::{Array2, Axis};
+use ndarray::{Array2, ArrayView4, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -107,4 +107,18 @@ pub trait Learner: Send + Sync {
     /// # Errors
     /// When the task does not fit the learner, or the device fails.
     fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction>;
+
+    /// How alike the examples of two sets `[n, c, h, w]` and `[m, c, h, w]` are, `[n, m]`, higher for more alike:
+    /// what verification and retrieval go by. `None` for a learner that does not compare examples.
+    ///
+    /// # Errors
+    /// When the inputs do not fit the learner, or the device fails.
+    fn similarity(
+        &self,
+        left: ArrayView4<'_, f32>,
+        right: ArrayView4<'_, f32>,
+    ) -> Result<Option<Array2<f32>>> {
+        let _ = (left, right);
+        Ok(None)
+    }
 }

@@ -3,6 +3,7 @@
 use crate::dataset::{Dataset, DatasetContext};
 use crate::learner::{Family, Learner};
 use crate::nn::BackboneConfig;
+use crate::train::TrainConfig;
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
 
@@ -46,6 +47,8 @@ pub struct LearnerEntry {
     pub paper: &'static str,
     /// What it can be asked.
     pub solves: &'static [Problem],
+    /// How it is trained where the experiment does not say: what does it justice in about half a minute on two cores.
+    pub train: fn() -> TrainConfig,
     /// Its options, each with its default, `null` where unset.
     pub options: fn() -> Options,
     /// Builds it from its options, with weights drawn from the setup's seed.

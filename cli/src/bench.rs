@@ -36,7 +36,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
             let learner = job.build(entry, shape)?;
             if !learner.params().layout().is_empty() {
                 job.training(learner.as_ref()).map_err(|error| error.context(format!("`{}`", entry.name)))?;
-                job.validation(shape)?;
+                job.validation(entry, shape)?;
             }
         }
     }
@@ -77,12 +77,12 @@ fn finish(job: &Job, json: Option<&Path>, rows: &[Row], failed: Option<Error>) -
 fn measure(job: &Job, entry: &'static LearnerEntry, shape: Shape) -> Result<Row> {
     let named = |error: Error| error.context(format!("`{}`", entry.name));
     let mut learner = job.build(entry, shape)?;
-    let config = job.experiment.train_config()?;
+    let config = job.experiment.train_config((entry.train)())?;
     let trained = if learner.params().layout().is_empty() {
         Trained { steps: 0, best_step: 0, validation: None, seconds: 0.0 }
     } else {
         let tasks = job.training(learner.as_ref())?;
-        let validation = job.validation(shape)?;
+        let validation = job.validation(entry, shape)?;
         let mut progress = Progress::new(entry.name, config.steps);
         let run = Run {
             learner: entry.name,

@@ -74,11 +74,11 @@ pub(crate) struct Experiment {
     pub(crate) set: toml::Table,
 }
 
-/// The keys of `[train]`, each also a flag; defaults are those of [`TrainConfig`].
+/// The keys of `[train]`, each also a flag; defaults are the learner's own, then those of [`TrainConfig`].
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct TrainKeys {
-    /// Training steps [default: 1000]
+    /// Training steps [default: the learner's own, see `kshot learners`]
     #[arg(long, value_name = "N", help_heading = "Training")]
     steps: Option<u64>,
     /// Episodes a step [default: 1]
@@ -260,7 +260,7 @@ impl Experiment {
                 return Err(Error::invalid(format!("`{what}` is 0; ask for at least one")));
             }
         }
-        self.train_config()?.check()
+        self.train_config(TrainConfig::default()).map(drop)
     }
 
     pub(crate) fn seed(&self) -> u64 {
@@ -279,10 +279,17 @@ impl Experiment {
         self.data.as_deref().unwrap_or("glyphs")
     }
 
-    pub(crate) fn train_config(&self) -> Result<TrainConfig> {
-        toml::Value::try_from(&self.train)
-            .and_then(|keys| keys.try_into().map_err(serde::ser::Error::custom))
-            .map_err(|error| Error::invalid(format!("[train]: {error}")))
+    /// `[train]` over what the learner does by itself.
+    pub(crate) fn train_config(&self, own: TrainConfig) -> Result<TrainConfig> {
+        let overlaid = || {
+            let mut keys = toml::Table::try_from(own)?;
+            merge(&mut keys, toml::Table::try_from(&self.train)?);
+            keys.try_into().map_err(serde::ser::Error::custom)
+        };
+        let config: TrainConfig =
+            overlaid().map_err(|error: toml::ser::Error| Error::invalid(format!("[train]: {error}")))?;
+        config.check()?;
+        Ok(config)
     }
 
     pub(crate) fn backbone(&self) -> Result<BackboneConfig> {
@@ -330,7 +337,7 @@ mod tests {
         assert_eq!(experiment.ways.as_ref().unwrap().to_string(), "5,20");
         assert_eq!(experiment.shots.as_ref().unwrap().to_string(), "1-3");
         assert_eq!((experiment.queries(), experiment.seed()), (3, 1));
-        let train = experiment.train_config().unwrap();
+        let train = experiment.train_config(TrainConfig::default()).unwrap();
         assert_eq!((train.steps, train.clip), (8, 1.0));
         assert_eq!(experiment.backbone().unwrap().width, 8);
         assert_eq!(experiment.backbone().unwrap().pooling, kshot::nn::Pooling::Strided);

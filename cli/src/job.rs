@@ -128,8 +128,8 @@ impl Job {
     }
 
     /// The tasks that choose the best weights; none if they are not wanted.
-    pub(crate) fn validation(&self, shape: Shape) -> Result<Option<Box<dyn Tasks>>> {
-        if self.experiment.train_config()?.validation_episodes == 0 {
+    pub(crate) fn validation(&self, entry: &LearnerEntry, shape: Shape) -> Result<Option<Box<dyn Tasks>>> {
+        if self.experiment.train_config((entry.train)())?.validation_episodes == 0 {
             return Ok(None);
         }
         self.sampled(shape, Split::Validation)

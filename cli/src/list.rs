@@ -1,7 +1,7 @@
 //! `kshot learners` and `kshot datasets`.
 
 use kshot::nn::BackboneConfig;
-use kshot::registry::{self, Options, Problem};
+use kshot::registry::{self, LearnerEntry, Options, Problem, Setup};
 
 /// The learners by family, with their papers and options.
 pub(crate) fn learners() -> String {
@@ -18,10 +18,40 @@ pub(crate) fn learners() -> String {
             _ => "",
         };
         text += &format!("  {:<14} {}{solves}\n{:17}{}\n", entry.name, entry.summary, "", entry.paper);
+        text += &training(entry);
         text += &options(entry.name, &(entry.options)());
     }
     text += "\nthe network all learners share\n  backbone\n";
     text + &options("backbone", &registry::defaults::<BackboneConfig>())
+}
+
+/// Whether it is transductive as published, and how it is trained by default.
+fn training(entry: &LearnerEntry) -> String {
+    let regression = !entry.solves.contains(&Problem::Classification);
+    let setup = Setup {
+        input: if regression { [1, 1, 1] } else { [1, 28, 28] },
+        base_classes: if regression { 0 } else { 64 },
+        ways: 5,
+        shots: 1,
+        queries: 15,
+        backbone: BackboneConfig::default(),
+        seed: 0,
+    };
+    let Ok(learner) = (entry.build)(&setup, &toml::Table::new()) else { return String::new() };
+    let protocol = if learner.is_transductive() { "transductive" } else { "not transductive" };
+    let config = (entry.train)();
+    let training = if learner.params().layout().is_empty() {
+        "nothing to train".to_owned()
+    } else {
+        format!(
+            "trained for {} steps of {} {}, learning rate {}",
+            config.steps,
+            config.meta_batch,
+            if config.meta_batch == 1 { "episode" } else { "episodes" },
+            config.learning_rate
+        )
+    };
+    format!("{:17}{protocol}; {training}\n", "")
 }
 
 /// The datasets, with their sources and options.

@@ -24,7 +24,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
             entry.name, entry.name
         )));
     }
-    let (tasks, validation) = (job.training(learner.as_ref())?, job.validation(shape)?);
+    let (tasks, validation) = (job.training(learner.as_ref())?, job.validation(entry, shape)?);
     let (test, episodes) = job.test(shape)?;
     let experiment = &job.experiment;
     let directory = args.out.unwrap_or_else(|| {
@@ -37,7 +37,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
             experiment.seed()
         ))
     });
-    let config = experiment.train_config()?;
+    let config = experiment.train_config((entry.train)())?;
     let mut progress = Progress::new(entry.name, config.steps);
     let run = Run {
         learner: entry.name,

@@ -16,6 +16,7 @@ use kshot::optimizer::{Optimizer, OptimizerKind};
 use kshot::params::{Layout, Params, Role};
 use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
 use kshot::rng::stream;
+use kshot::train::TrainConfig;
 use kshot::{Error, Result};
 use ndarray::{Array2, Array4};
 
@@ -151,6 +152,7 @@ inventory::submit! {
         summary: "pre-trained extractor, a new head trained on each support set",
         paper: "Chen et al., A Closer Look at Few-shot Classification, ICLR 2019 (Baseline, Baseline++)",
         solves: &[Problem::Classification],
+        train: TrainConfig::default,
         options: defaults::<FinetuneConfig>,
         build: |setup, table| Ok(Box::new(Finetune::new(setup, options("finetune", table)?)?)),
     }

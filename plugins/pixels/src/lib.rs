@@ -7,6 +7,7 @@ use kshot::episode::{Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::learner::{Family, Learner, Outer, Prediction};
 use kshot::params::Params;
 use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
+use kshot::train::TrainConfig;
 use kshot::{Error, Result};
 use ndarray::Array2;
 use serde::{Deserialize, Serialize};
@@ -76,6 +77,7 @@ inventory::submit! {
         summary: "nearest neighbour on raw inputs, the floor",
         paper: "Cover & Hart, Nearest Neighbor Pattern Classification, IEEE Trans. Inf. Theory 1967",
         solves: &[Problem::Classification],
+        train: TrainConfig::default,
         options: defaults::<PixelsConfig>,
         build: |_: &Setup, table| {
             options::<PixelsConfig>("pixels", table)?;

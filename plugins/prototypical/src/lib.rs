@@ -13,6 +13,7 @@ use kshot::nn::{Network, Norm};
 use kshot::params::Params;
 use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
 use kshot::rng::stream;
+use kshot::train::TrainConfig;
 use kshot::{Error, Result};
 use ndarray::{Axis, concatenate};
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,7 @@ inventory::submit! {
         summary: "nearest class mean in a learned embedding",
         paper: "Snell, Swersky, Zemel, Prototypical Networks for Few-shot Learning, NeurIPS 2017",
         solves: &[Problem::Classification],
+        train: TrainConfig::default,
         options: defaults::<PrototypicalConfig>,
         build: |setup, table| Ok(Box::new(Prototypical::new(setup, &options("prototypical", table)?)?)),
     }
