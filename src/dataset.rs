@@ -35,13 +35,11 @@ impl Split {
     }
 }
 
-/// Where and under which seed a dataset is opened.
+/// Where a dataset is opened.
 #[derive(Clone, Debug, Default)]
 pub struct DatasetContext {
     /// Where datasets lie, by precedence: `--data-dir`, `KSHOT_DATA`, the user's data directory.
     pub data_dir: PathBuf,
-    /// Seed of generated datasets and of random class splits.
-    pub seed: u64,
 }
 
 /// A dataset, opened.

@@ -18,7 +18,7 @@ pub(crate) fn report(place: &Place) -> String {
         registry::learners().iter().map(|e| e.name).collect::<Vec<_>>().join(", ")
     );
     text += &format!("data      {}\n", data_dir.display());
-    let context = DatasetContext { data_dir, seed: 0 };
+    let context = DatasetContext { data_dir };
     for entry in registry::datasets() {
         let found = match entry.locate {
             Some(locate) => match locate(&context) {
@@ -42,16 +42,25 @@ fn device() -> String {
     if let Err(error) = result::init() {
         return format!("CUDA was built in, but there is no usable GPU or driver: {error:?}");
     }
-    let driver = std::fs::read_to_string("/proc/driver/nvidia/version")
+    // cudarc 0.9 gives no safe access to a name; `nvidia-smi` has come with every driver dfdx can be built against.
+    let named = std::process::Command::new("nvidia-smi")
+        .args(["--query-gpu=name,driver_version", "--format=csv,noheader", "--id=0"])
+        .output()
         .ok()
-        .and_then(|text| text.lines().next().map(str::to_owned))
-        .unwrap_or_else(|| "driver version unknown".to_owned());
-    match CudaDevice::new(0).and_then(|device| Ok((device.name()?, result::mem_get_info()?))) {
-        Ok((name, (free, total))) => {
+        .filter(|output| output.status.success())
+        .and_then(|output| {
+            String::from_utf8_lossy(&output.stdout)
+                .trim()
+                .rsplit_once(", ")
+                .map(|(name, driver)| format!("{name}, driver {driver}"))
+        })
+        .unwrap_or_else(|| "a GPU that `nvidia-smi` does not name".to_owned());
+    match CudaDevice::new(0).and_then(|_| result::mem_get_info()) {
+        Ok((free, total)) => {
             let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
-            format!("{name}, {:.1} GiB of memory ({:.1} free); {driver}", gib(total), gib(free))
+            format!("{named}, {:.1} GiB of memory ({:.1} free)", gib(total), gib(free))
         }
-        Err(error) => format!("the first GPU cannot be used: {error:?}"),
+        Err(error) => format!("{named}, but it cannot be used: {error:?}"),
     }
 }
 

@@ -46,8 +46,7 @@ impl Job {
         }
         experiment.backbone()?;
         let entry = registry::dataset(experiment.data())?;
-        let context =
-            DatasetContext { data_dir: data_dir(experiment.data_dir.as_ref()), seed: experiment.seed() };
+        let context = DatasetContext { data_dir: data_dir(experiment.data_dir.as_ref()) };
         let dataset = (entry.open)(&context, &experiment.options(entry.name))?;
         let train = dataset.split(Split::Train)?;
         Ok(Self { experiment, dataset, train })

@@ -29,7 +29,7 @@ fn five_classes() -> TempDir {
 }
 
 fn open(folder: &Path, options: &str) -> kshot::Result<Box<dyn Dataset>> {
-    let context = DatasetContext { data_dir: folder.to_path_buf(), seed: 0 };
+    let context = DatasetContext { data_dir: folder.to_path_buf() };
     (registry::dataset("folder")?.open)(&context, &toml::from_str(options).unwrap())
 }
 

@@ -1,0 +1,32 @@
+//! What the learner must do, and that the registry knows it.
+
+use kshot::episode::{Labelled, Targets, Unlabelled};
+use kshot::learner::Learner as _;
+use kshot::registry;
+use ndarray::Array4;
+use nearest_mean::{NearestMean, NearestMeanConfig};
+
+fn images(rows: &[[f32; 2]]) -> Unlabelled {
+    let values = rows.iter().flatten().copied().collect();
+    Unlabelled { inputs: Array4::from_shape_vec((rows.len(), 1, 1, 2), values).expect("two pixels a row") }
+}
+
+#[test]
+fn a_query_is_of_the_class_with_the_nearest_mean() {
+    let learner = NearestMean::new(&NearestMeanConfig { power: 1.0 }).expect("a positive power");
+    // The nearest example to the query (0, 0.6) is of class 1, but the nearest mean, (0, 0.5), is of class 0.
+    let support = Labelled {
+        examples: images(&[[0.0, 0.0], [0.0, 1.0], [0.1, 0.6], [1.0, 0.6]]),
+        targets: Targets::Classes(vec![0, 0, 1, 1]),
+    };
+    let prediction = learner.predict(&support, &images(&[[0.0, 0.6]])).expect("a prediction");
+    assert_eq!(prediction.classes(), [0]);
+}
+
+#[test]
+fn it_is_registered_and_its_options_are_checked() {
+    let entry = registry::learner("nearest-mean").expect("registered");
+    assert_eq!((entry.options)()["power"], 0.5);
+    let error = NearestMean::new(&NearestMeanConfig { power: -1.0 }).err().expect("refused").to_string();
+    assert!(error.contains("`power`"), "{error}");
+}
