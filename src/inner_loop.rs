@@ -17,6 +17,7 @@
 //!   also differentiates in α, ∇_α = −Σ_k ∇L_S(θ_k) ∘ v_{k+1}.
 //! - Reptile (Nichol, Achiam & Schulman 2018, "On First-Order Meta-Learning Algorithms"): [`InnerLoop::reptile`] goes
 //!   towards θ_K.
+//! - iMAML (Rajeswaran et al. 2019): [`InnerLoop::imaml`], an implicit gradient instead of the recursion.
 //! - MAML++ (Antoniou, Edwards & Storkey 2019, "How to train your MAML", section 4) judges every step, by
 //!   [`InnerLoop::step_weights`].
 //!
@@ -31,7 +32,7 @@
 //! let network = Fused::new(Architecture::mlp([1, 1, 1], &[40, 40], Some(1))?)?;
 //! let theta = network.init(&mut kshot::rng::stream(1, "init", 0));
 //! let alpha = rates(theta.layout(), 0.01, |_| true);
-//! let inner = InnerLoop { network: &network, rate: &alpha, steps: 1, step_weights: None };
+//! let inner = InnerLoop { network: &network, rate: &alpha, steps: 1, step_weights: None, proximal: None };
 //!
 //! // Ten points of a sine to learn from, ten to be judged by.
 //! let x = Array::linspace(-5.0_f32, 5.0, 20).into_shape_with_order((20, 1, 1, 1))?;
@@ -79,6 +80,8 @@ pub struct InnerLoop<'a> {
     /// Weights of the query losses after step 1, 2, … K in the outer loss (MAML++'s multi-step loss); `None` judges
     /// the last step only.
     pub step_weights: Option<&'a [f32]>,
+    /// iMAML's proximal term in `adapt` and `imaml`; `None` for all others.
+    pub proximal: Option<Proximal>,
 }
 
 /// An outer loss and its gradient in the θ that the inner loop started from.
@@ -123,7 +126,10 @@ impl InnerLoop<'_> {
     pub fn adapt(&self, theta: &Params, support: Objective<'_>) -> Result<Params> {
         let mut adapted = theta.clone();
         for _ in 0..self.steps {
-            self.step(&mut adapted, support)?;
+            match self.proximal {
+                None => drop(self.step(&mut adapted, support)?),
+                Some(proximal) => self.proximal_step(proximal, theta, &mut adapted, support)?,
+            }
         }
         Ok(adapted)
     }
@@ -287,6 +293,9 @@ fn for_weights<const N: usize>(
         }
     }
 }
+
+mod implicit;
+pub use implicit::Proximal;
 
 #[cfg(test)]
 mod tests;

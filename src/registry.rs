@@ -48,7 +48,7 @@ pub struct LearnerEntry {
     /// What it can be asked.
     pub solves: &'static [Problem],
     /// How it is trained where the experiment does not say: what does it justice in about half a minute on two cores.
-    pub train: fn() -> TrainConfig,
+    pub train: fn(Problem) -> TrainConfig,
     /// Its options, each with its default, `null` where unset.
     pub options: fn() -> Options,
     /// Builds it from its options, with weights drawn from the setup's seed.

@@ -29,6 +29,8 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Evaluate a trained learner on test episodes
     Eval(EvalArgs),
+    /// Time kshot's own hot paths: one JSON line a row, as documented in docs/performance.md
+    Perf(PerfArgs),
     /// List the learners and their options
     Learners,
     /// List the datasets and their options
@@ -73,6 +75,22 @@ pub(crate) struct EvalArgs {
     /// Write the figures to this JSON file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct PerfArgs {
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Repetitions of each row; `ms` is their median
+    #[arg(long, value_name = "N", default_value_t = 11)]
+    pub(crate) reps: usize,
+    /// Only the rows of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Option<String>,
+    /// Measure this row here; each is run in a process of its own
+    #[arg(long, hide = true)]
+    pub(crate) row: Option<usize>,
 }
 
 /// Where datasets lie.

@@ -4,19 +4,22 @@ use std::path::Path;
 
 use kshot::eval::{Evaluation, Measure, evaluate};
 use kshot::log::{Progress, episode_bar};
-use kshot::registry::LearnerEntry;
+use kshot::registry::{LearnerEntry, Problem};
 use kshot::train::{Run, Trained, train};
 use kshot::{Error, Result, atomic};
 use serde_json::{Value, json};
 
 use crate::args::BenchArgs;
 use crate::job::{Job, Shape};
+use crate::train::tasks_in_words;
 use crate::{STOP, print, table};
 
 /// One line of the table.
 struct Row {
     entry: &'static LearnerEntry,
     shape: Shape,
+    /// Inner steps on a test task, where they were asked for.
+    test_steps: Option<usize>,
     transductive: bool,
     trained: Trained,
     evaluation: Evaluation,
@@ -45,7 +48,7 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     for &shape in &shapes {
         for entry in &learners {
             match measure(&job, entry, shape) {
-                Ok(row) => rows.push(row),
+                Ok(measured) => rows.extend(measured),
                 Err(error @ Error::Interrupted(_)) => {
                     return finish(&job, json.as_deref(), &rows, Some(error));
                 }
@@ -74,10 +77,11 @@ fn finish(job: &Job, json: Option<&Path>, rows: &[Row], failed: Option<Error>) -
     failed.map_or(Ok(()), Err)
 }
 
-fn measure(job: &Job, entry: &'static LearnerEntry, shape: Shape) -> Result<Row> {
+/// Trains a learner and evaluates it; a row for each number of inner steps asked for.
+fn measure(job: &Job, entry: &'static LearnerEntry, shape: Shape) -> Result<Vec<Row>> {
     let named = |error: Error| error.context(format!("`{}`", entry.name));
     let mut learner = job.build(entry, shape)?;
-    let config = job.experiment.train_config((entry.train)())?;
+    let config = job.experiment.train_config((entry.train)(job.problem()))?;
     let trained = if learner.params().layout().is_empty() {
         Trained { steps: 0, best_step: 0, validation: None, seconds: 0.0 }
     } else {
@@ -96,10 +100,17 @@ fn measure(job: &Job, entry: &'static LearnerEntry, shape: Shape) -> Result<Row>
         train(learner.as_mut(), tasks.as_ref(), validation.as_deref(), &config, run).map_err(named)?
     };
     let (tasks, episodes) = job.test(shape)?;
-    let bar = episode_bar(&format!("{}: test", entry.name), episodes);
-    let evaluation = evaluate(learner.as_ref(), tasks.as_ref(), episodes, &|| bar.inc(1)).map_err(named)?;
-    bar.finish_and_clear();
-    Ok(Row { entry, shape, transductive: learner.is_transductive(), trained, evaluation })
+    let row = |test_steps: Option<usize>| {
+        let adapting = test_steps.map(|steps| job.with_test_steps(entry, shape, learner.as_ref(), steps));
+        let adapting = adapting.transpose()?;
+        let learner = adapting.as_ref().unwrap_or(&learner).as_ref();
+        let bar = episode_bar(&format!("{}: test", entry.name), episodes);
+        let evaluation = evaluate(learner, tasks.as_ref(), episodes, &|| bar.inc(1)).map_err(named)?;
+        bar.finish_and_clear();
+        let transductive = learner.is_transductive();
+        Ok(Row { entry, shape, test_steps, transductive, trained: trained.clone(), evaluation })
+    };
+    job.test_steps(entry).into_iter().map(row).collect()
 }
 
 /// The table, one part for each setting of ways and shots.
@@ -111,27 +122,17 @@ fn text(job: &Job, rows: &[Row]) -> String {
         let (part, others) = rest.split_at(rest.iter().position(|row| !same(row)).unwrap_or(rest.len()));
         rest = others;
         text += &format!(
-            "\n{}, {}-way {}-shot, {} queries a class, {} test episodes, seed {}\n\n",
+            "\n{}, {}, {} queries{}, {} test episodes, seed {}\n\n",
             job.experiment.data(),
-            first.shape.ways,
-            first.shape.shots,
+            tasks_in_words(job, first.shape),
             job.experiment.queries(),
+            if job.problem() == Problem::Classification { " a class" } else { "" },
             first.evaluation.per_episode.len(),
             job.experiment.seed()
         );
-        let cells: Vec<Vec<String>> = part.iter().map(cells).collect();
-        text += &table::render(
-            &[
-                "family",
-                "learner",
-                "transductive",
-                part[0].evaluation.score.measure.name(),
-                "training",
-                "evaluation",
-            ],
-            &cells,
-            3,
-        );
+        let measure = part[0].evaluation.score.measure.name();
+        let header = ["family", "learner", "transductive", measure, "training", "evaluation"];
+        text += &table::render(&header, &part.iter().map(cells).collect::<Vec<_>>(), 3);
     }
     text
 }
@@ -139,9 +140,14 @@ fn text(job: &Job, rows: &[Row]) -> String {
 fn cells(row: &Row) -> Vec<String> {
     let training =
         if row.trained.steps == 0 { "none".to_owned() } else { format!("{:.1} s", row.trained.seconds) };
+    let steps = match row.test_steps {
+        None => String::new(),
+        Some(1) => ", 1 step".to_owned(),
+        Some(steps) => format!(", {steps} steps"),
+    };
     vec![
         row.entry.family.name().to_owned(),
-        row.entry.name.to_owned(),
+        format!("{}{steps}", row.entry.name),
         if row.transductive { "yes" } else { "no" }.to_owned(),
         figure(&row.evaluation),
         training,
@@ -166,6 +172,7 @@ fn json_row(job: &Job, row: &Row) -> Value {
         "dataset": job.experiment.data(),
         "ways": count(row.shape.ways),
         "shots": count(row.shape.shots),
+        "test_steps": row.test_steps,
         "queries": job.experiment.queries(),
         "episodes": row.evaluation.per_episode.len(),
         "ci95": row.evaluation.score.interval.ci95,

@@ -12,7 +12,7 @@ use crate::bench::{figure, writable};
 use crate::experiment::Experiment;
 use crate::job::Job;
 use crate::print;
-use crate::train::only_shape;
+use crate::train::{only_shape, tasks_in_words};
 
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
     let path = if args.checkpoint.is_dir() { args.checkpoint.join(BEST) } else { args.checkpoint };
@@ -40,17 +40,29 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     let mut learner = job.build(entry, shape)?;
     *learner.params_mut() = checkpoint.params(learner.params().layout())?;
     let (tasks, episodes) = job.test(shape)?;
-    let bar = episode_bar("test", episodes);
-    let evaluation = evaluate(learner.as_ref(), tasks.as_ref(), episodes, &|| bar.inc(1))?;
-    bar.finish_and_clear();
-    let measure = evaluation.score.measure.name();
-    if let Some(json_path) = &args.json {
+    let asked = job.test_steps(entry);
+    if job.experiment.test_steps.is_some() && asked == [None] {
+        return Err(Error::invalid(format!(
+            "`{}` takes no inner steps on a task: leave out `test-steps`",
+            entry.name
+        )));
+    }
+    let mut figures = Vec::new();
+    for steps in asked {
+        let adapting =
+            steps.map(|steps| job.with_test_steps(entry, shape, learner.as_ref(), steps)).transpose()?;
+        let learner = adapting.as_ref().unwrap_or(&learner).as_ref();
+        let bar = episode_bar("test", episodes);
+        let evaluation = evaluate(learner, tasks.as_ref(), episodes, &|| bar.inc(1))?;
+        bar.finish_and_clear();
+        let measure = evaluation.score.measure.name();
         let mut json = json!({
             "learner": entry.name,
             "dataset": job.experiment.data(),
             "ways": shape.ways,
             "shots": shape.shots,
             "queries": job.experiment.queries(),
+            "test_steps": steps,
             "episodes": evaluation.per_episode.len(),
             "ci95": evaluation.score.interval.ci95,
             "transductive": learner.is_transductive(),
@@ -59,17 +71,23 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
             "per_episode": evaluation.per_episode,
         });
         json[measure] = json!(evaluation.score.interval.mean);
-        atomic::write(json_path, format!("{json:#}\n").as_bytes(), "writing the figures to")?;
+        figures.push(json);
+        print(&format!(
+            "{} on {}, {}{}: test {measure} {} over {} episodes, {}transductive, {:.0} episodes/s\n",
+            entry.name,
+            job.experiment.data(),
+            tasks_in_words(&job, shape),
+            steps.map_or(String::new(), |steps| format!(", {steps} inner steps")),
+            figure(&evaluation),
+            evaluation.per_episode.len(),
+            if learner.is_transductive() { "" } else { "not " },
+            evaluation.episodes_per_second()
+        ))?;
     }
-    print(&format!(
-        "{} on {}, {}-way {}-shot: test {measure} {} over {} episodes, {}transductive, {:.0} episodes/s\n",
-        entry.name,
-        job.experiment.data(),
-        shape.ways,
-        shape.shots,
-        figure(&evaluation),
-        evaluation.per_episode.len(),
-        if learner.is_transductive() { "" } else { "not " },
-        evaluation.episodes_per_second()
-    ))
+    if let Some(path) = &args.json {
+        // One figure is an object, several are a list.
+        let json = if figures.len() == 1 { figures.remove(0) } else { json!(figures) };
+        atomic::write(path, format!("{json:#}\n").as_bytes(), "writing the figures to")?;
+    }
+    Ok(())
 }

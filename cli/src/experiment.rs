@@ -48,12 +48,16 @@ pub(crate) struct Experiment {
     /// Classes in a task: a number, a range (`5-10`), or several with commas [default: 5]
     #[arg(long, value_name = "N,…")]
     pub(crate) ways: Option<List<Count>>,
-    /// Labelled examples of each class, in the same manner [default: 1]
+    /// Labelled examples of each class, in the same manner [default: 1; 10 points for a regression]
     #[arg(long, value_name = "N,…")]
     pub(crate) shots: Option<List<Count>>,
     /// Queries of each class [default: 15]
     #[arg(long, value_name = "N")]
     pub(crate) queries: Option<usize>,
+    /// Inner steps on test tasks, or several with commas: a figure after each [default: each learner's own; 0,1,5,10
+    /// for a regression]
+    #[arg(long, value_name = "N,…")]
+    pub(crate) test_steps: Option<List<usize>>,
     /// Test episodes [default: 600]
     #[arg(long, value_name = "N")]
     pub(crate) episodes: Option<u64>,

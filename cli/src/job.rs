@@ -24,6 +24,9 @@ pub(crate) struct Shape {
     pub(crate) shots: Count,
 }
 
+/// The option of learners that take inner steps on a task.
+const TEST_STEPS: &str = "test-steps";
+
 /// Where datasets lie: the flag, else `KSHOT_DATA`, else the user's data directory.
 pub(crate) fn data_dir(flag: Option<&PathBuf>) -> PathBuf {
     flag.cloned()
@@ -66,7 +69,8 @@ impl Job {
             Some(list) => list.as_slice().to_vec(),
             None => vec![Count::fixed(default)],
         };
-        let (ways, shots) = (list(&self.experiment.ways, 5), list(&self.experiment.shots, 1));
+        let default_shots = if self.problem() == Problem::Regression { 10 } else { 1 };
+        let (ways, shots) = (list(&self.experiment.ways, 5), list(&self.experiment.shots, default_shots));
         ways.iter().flat_map(|&ways| shots.iter().map(move |&shots| Shape { ways, shots })).collect()
     }
 
@@ -107,9 +111,38 @@ impl Job {
         }
     }
 
+    /// The numbers of inner steps that a learner is asked for on test tasks; one `None` for its own.
+    pub(crate) fn test_steps(&self, entry: &LearnerEntry) -> Vec<Option<usize>> {
+        let adapts = (entry.options)().contains_key(TEST_STEPS);
+        match &self.experiment.test_steps {
+            Some(list) if adapts => list.as_slice().iter().copied().map(Some).collect(),
+            None if adapts && self.problem() == Problem::Regression => [0, 1, 5, 10].map(Some).to_vec(),
+            _ => vec![None],
+        }
+    }
+
+    /// The learner with the weights of `trained`, taking this many inner steps on a task.
+    pub(crate) fn with_test_steps(
+        &self,
+        entry: &LearnerEntry,
+        shape: Shape,
+        trained: &dyn Learner,
+        steps: usize,
+    ) -> Result<Box<dyn Learner>> {
+        let mut options = self.experiment.options(entry.name);
+        options.insert(TEST_STEPS.to_owned(), toml::Value::Integer(steps as i64));
+        let mut learner = (entry.build)(&self.setup(shape)?, &options)?;
+        *learner.params_mut() = trained.params().clone();
+        Ok(learner)
+    }
+
     /// Builds a learner with fresh weights.
     pub(crate) fn build(&self, entry: &LearnerEntry, shape: Shape) -> Result<Box<dyn Learner>> {
-        let setup = Setup {
+        (entry.build)(&self.setup(shape)?, &self.experiment.options(entry.name))
+    }
+
+    fn setup(&self, shape: Shape) -> Result<Setup> {
+        Ok(Setup {
             input: self.dataset.input(),
             base_classes: self.train.class_count(),
             ways: shape.ways.max(),
@@ -117,8 +150,7 @@ impl Job {
             queries: self.experiment.queries(),
             backbone: self.experiment.backbone()?,
             seed: self.experiment.seed(),
-        };
-        (entry.build)(&setup, &self.experiment.options(entry.name))
+        })
     }
 
     /// The tasks a learner wants to be trained on.
@@ -128,7 +160,7 @@ impl Job {
 
     /// The tasks that choose the best weights; none if they are not wanted.
     pub(crate) fn validation(&self, entry: &LearnerEntry, shape: Shape) -> Result<Option<Box<dyn Tasks>>> {
-        if self.experiment.train_config((entry.train)())?.validation_episodes == 0 {
+        if self.experiment.train_config((entry.train)(self.problem()))?.validation_episodes == 0 {
             return Ok(None);
         }
         self.sampled(shape, Split::Validation)

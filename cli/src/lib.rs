@@ -15,6 +15,7 @@ mod eval;
 mod experiment;
 mod job;
 mod list;
+mod perf;
 mod table;
 mod train;
 
@@ -28,6 +29,7 @@ use kshot::{Error, Result};
 // Linking them is what registers them.
 use kshot_datasets as _;
 use kshot_finetune as _;
+use kshot_maml as _;
 use kshot_pixels as _;
 use kshot_prototypical as _;
 
@@ -61,6 +63,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Perf(args) => perf::run(args),
         Command::Learners => print(&list::learners()),
         Command::Datasets => print(&list::datasets()),
         Command::Data { command } => data::run(command),

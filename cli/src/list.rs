@@ -39,7 +39,7 @@ fn training(entry: &LearnerEntry) -> String {
     };
     let Ok(learner) = (entry.build)(&setup, &toml::Table::new()) else { return String::new() };
     let protocol = if learner.is_transductive() { "transductive" } else { "not transductive" };
-    let config = (entry.train)();
+    let config = (entry.train)(if regression { Problem::Regression } else { Problem::Classification });
     let training = if learner.params().layout().is_empty() {
         "nothing to train".to_owned()
     } else {

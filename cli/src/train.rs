@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use kshot::eval::evaluate;
 use kshot::log::{Progress, episode_bar};
+use kshot::registry::Problem;
 use kshot::train::{BEST, Run, train};
 use kshot::{Error, Result};
 
@@ -37,7 +38,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
             experiment.seed()
         ))
     });
-    let config = experiment.train_config((entry.train)())?;
+    let config = experiment.train_config((entry.train)(job.problem()))?;
     let mut progress = Progress::new(entry.name, config.steps);
     let run = Run {
         learner: entry.name,
@@ -54,11 +55,10 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     let evaluation = evaluate(learner.as_ref(), test.as_ref(), episodes, &|| bar.inc(1))?;
     bar.finish_and_clear();
     print(&format!(
-        "{} on {}, {}-way {}-shot: test {} {} over {} episodes (best of {} steps: {}; {:.1} s)\n{}\n",
+        "{} on {}, {}: test {} {} over {} episodes (best of {} steps: {}; {:.1} s)\n{}\n",
         entry.name,
         experiment.data(),
-        shape.ways,
-        shape.shots,
+        tasks_in_words(&job, shape),
         evaluation.score.measure.name(),
         figure(&evaluation),
         evaluation.per_episode.len(),
@@ -67,6 +67,14 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
         trained.seconds,
         directory.join(BEST).display()
     ))
+}
+
+/// `5-way 1-shot`, or `10 points`.
+pub(crate) fn tasks_in_words(job: &Job, shape: Shape) -> String {
+    match job.problem() {
+        Problem::Classification => format!("{}-way {}-shot", shape.ways, shape.shots),
+        Problem::Regression => format!("{} points", shape.shots),
+    }
 }
 
 /// The one setting of ways and shots.

@@ -40,7 +40,7 @@ impl Task {
     }
 
     fn inner<'a>(&'a self, rate: &'a Params, steps: usize) -> InnerLoop<'a> {
-        InnerLoop { network: &self.network, rate, steps, step_weights: None }
+        InnerLoop { network: &self.network, rate, steps, step_weights: None, proximal: None }
     }
 
     fn rate(&self, rate: f32) -> Params {
@@ -177,4 +177,46 @@ fn what_does_not_fit_is_refused() {
     assert!(
         message(inner.fomaml(&task.theta, task.support(), task.query())).contains("learning rates for 0")
     );
+}
+
+/// On a convex problem solved to its optimum, the implicit gradient is the derivative of the query loss there.
+#[test]
+fn the_implicit_gradient_is_that_of_the_proximal_optimum() {
+    let task = Task::of(Architecture::mlp([1, 12, 12], &[], Some(5)).unwrap());
+    let rate = task.rate(0.05);
+    let inner = InnerLoop { proximal: Some(Proximal { lambda: 0.5 }), ..task.inner(&rate, 400) };
+    let outer = inner.imaml(&task.theta, task.support(), task.query(), 30).unwrap();
+    let query = task.query();
+    let judged = |theta: &Params| {
+        let adapted = inner.adapt(theta, task.support()).unwrap();
+        f64::from(task.network.gradient(&adapted, query.x, query.loss).unwrap().loss)
+    };
+    let mut rng = stream(1, "direction", 0);
+    for _ in 0..3 {
+        let mut direction = Params::zeros(task.theta.layout());
+        direction.values_mut().fill_with(|| rng.random_range(-1.0..1.0));
+        let shifted = |by: f32| {
+            let mut theta = task.theta.clone();
+            theta.add_scaled(by, &direction);
+            judged(&theta)
+        };
+        let difference = (shifted(0.02) - shifted(-0.02)) / 0.04;
+        let products = outer.gradient.values().iter().zip(direction.values());
+        let derivative: f64 = products.map(|(g, u)| f64::from(*g) * f64::from(*u)).sum();
+        assert!(
+            (difference - derivative).abs() < 0.01 * derivative.abs().max(0.1),
+            "{difference} {derivative}"
+        );
+    }
+}
+
+#[test]
+fn a_proximal_term_that_holds_everything_leaves_the_query_gradient() {
+    let task = Task::new(Norm::Batch);
+    let rate = task.rate(1e-7);
+    let inner = InnerLoop { proximal: Some(Proximal { lambda: 1e6 }), ..task.inner(&rate, 3) };
+    let outer = inner.imaml(&task.theta, task.support(), task.query(), 5).unwrap();
+    let query = task.query();
+    let plain = task.network.gradient(&task.theta, query.x, query.loss).unwrap();
+    assert!(distance(&outer.gradient, &plain.gradient) < 1e-3);
 }

@@ -12,11 +12,10 @@ use super::{Architecture, Network, Norm, Pooling};
 use crate::Result;
 
 /// Which kind of network.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backbone {
     /// Blocks of convolution, batch norm, ReLU and pooling.
-    #[default]
     Conv4,
     /// Linear layers with ReLU.
     Mlp,
@@ -26,8 +25,8 @@ pub enum Backbone {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct BackboneConfig {
-    /// Which kind.
-    pub kind: Backbone,
+    /// Which kind; where unset, `conv4` for images and `mlp` for inputs of one pixel.
+    pub kind: Option<Backbone>,
     /// Blocks of `conv4`.
     pub blocks: usize,
     /// Channels of each block of `conv4`.
@@ -42,14 +41,7 @@ pub struct BackboneConfig {
 
 impl Default for BackboneConfig {
     fn default() -> Self {
-        Self {
-            kind: Backbone::Conv4,
-            blocks: 4,
-            width: 64,
-            pooling: Pooling::Maxpool,
-            hidden: vec![40, 40],
-            norm: None,
-        }
+        Self { kind: None, blocks: 4, width: 64, pooling: Pooling::Maxpool, hidden: vec![40, 40], norm: None }
     }
 }
 
@@ -61,7 +53,8 @@ impl BackboneConfig {
     /// When the input is too small for it or a size is 0.
     pub fn architecture(&self, input: [usize; 3], norm: Norm, head: Option<usize>) -> Result<Architecture> {
         let norm = self.norm.unwrap_or(norm);
-        match self.kind {
+        let default = if input[1] * input[2] == 1 { Backbone::Mlp } else { Backbone::Conv4 };
+        match self.kind.unwrap_or(default) {
             Backbone::Conv4 => Architecture::conv(input, self.blocks, self.width, self.pooling, norm, head),
             Backbone::Mlp => Architecture::mlp(input, &self.hidden, head),
         }

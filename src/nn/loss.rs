@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis, Zip};
 
 use super::{TapedMatrix, TapedScalar, head};
+use crate::episode::Targets;
 use crate::{Error, Result};
 
 /// A mean loss on outputs `[n, features]`.
@@ -21,6 +22,14 @@ pub enum Loss {
 }
 
 impl Loss {
+    /// What a learner is trained by: cross-entropy for classes, squared error for values.
+    pub fn of(targets: &Targets) -> Self {
+        match targets {
+            Targets::Classes(labels) => Self::CrossEntropy { labels: labels.clone() },
+            Targets::Values(values) => Self::Mse { targets: values.clone() },
+        }
+    }
+
     /// Refuses outputs that do not match the labels or targets.
     fn check(&self, outputs: &ArrayView2<'_, f32>) -> Result<()> {
         let (rows, columns) = outputs.dim();

@@ -19,7 +19,7 @@ use dfdx::tensor::{OwnedTape, Tensor};
 
 pub use architecture::{Architecture, ConvBlock, Layer, Linear, NORM_MOMENTUM, Norm, NormSlots, Pooling};
 pub use backbone::{Backbone, BackboneConfig, network};
-pub use fused::Fused;
+pub use fused::{Fused, peak};
 pub use head::cross_entropy;
 pub use loss::Loss;
 pub use network::{HeadWeights, LossGradient, Network, value_and_grad_of_head};

@@ -34,7 +34,8 @@ fn conv4(name: &str, pooling: Pooling, build: Build) {
     let query = Objective { x: query_x.view(), loss: &query_loss };
     let steps = fixture.metadata("inner_steps").parse().unwrap();
     let rate = fixture.metadata("inner_lr").parse().unwrap();
-    let inner = |rate| InnerLoop { network: network.as_ref(), rate, steps, step_weights: None };
+    let inner =
+        |rate| InnerLoop { network: network.as_ref(), rate, steps, step_weights: None, proximal: None };
     let check = |method: &str, outer: &MetaGradient, tolerance: f64| {
         fixture.assert_close(&format!("{method}/query_loss"), &[outer.loss], VALUE);
         fixture.assert_params_close(&format!("{method}/meta_grad"), &outer.gradient, tolerance);
@@ -95,7 +96,8 @@ fn sinusoid(build: Build) {
     let (support_x, query_x) = x.view().split_at(ndarray::Axis(0), 10);
     let rate: Params = rates(theta.layout(), fixture.metadata("inner_lr").parse().unwrap(), |_| true);
     let steps = fixture.metadata("inner_steps").parse().unwrap();
-    let inner = InnerLoop { network: network.as_ref(), rate: &rate, steps, step_weights: None };
+    let inner =
+        InnerLoop { network: network.as_ref(), rate: &rate, steps, step_weights: None, proximal: None };
     let support = Objective { x: support_x, loss: &support_loss };
     let query = Objective { x: query_x, loss: &query_loss };
     let outer = inner.maml(&theta, support, query).unwrap();

@@ -100,7 +100,7 @@ inventory::submit! {
         summary: "nearest class mean of raw inputs, after a power transform",
         paper: "Mensink et al., Distance-Based Image Classification, TPAMI 2013 (without its metric)",
         solves: &[Problem::Classification],
-        train: TrainConfig::default,
+        train: |_| TrainConfig::default(),
         options: defaults::<NearestMeanConfig>,
         build: |_, table| Ok(Box::new(NearestMean::new(&options("nearest-mean", table)?)?)),
     }

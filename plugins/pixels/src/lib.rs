@@ -77,7 +77,7 @@ inventory::submit! {
         summary: "nearest neighbour on raw inputs, the floor",
         paper: "Cover & Hart, Nearest Neighbor Pattern Classification, IEEE Trans. Inf. Theory 1967",
         solves: &[Problem::Classification],
-        train: TrainConfig::default,
+        train: |_| TrainConfig::default(),
         options: defaults::<PixelsConfig>,
         build: |_: &Setup, table| {
             options::<PixelsConfig>("pixels", table)?;

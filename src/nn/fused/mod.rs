@@ -20,6 +20,7 @@ mod gemm;
 mod norm;
 mod norm_tangent;
 mod patches;
+pub mod peak;
 mod simd;
 mod tail;
 mod tangent_backward;

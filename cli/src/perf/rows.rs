@@ -1,0 +1,183 @@
+//! The rows of `kshot perf`: what is timed, at which sizes.
+
+use kshot::nn::{Architecture, BackboneConfig, Norm, Pooling};
+use kshot::registry::Setup;
+use kshot::train::TrainConfig;
+use serde_json::{Map, Value, json};
+
+use super::count::{Pass, multiply_adds};
+
+/// One row.
+pub(super) struct Row {
+    pub(super) bench: &'static str,
+    /// Its settings, as fields of its line.
+    pub(super) fields: Map<String, Value>,
+    pub(super) work: Work,
+}
+
+/// What is timed.
+pub(super) enum Work {
+    /// Training steps of the engine: sampling, gradients, the optimizer.
+    Train {
+        learner: &'static str,
+        options: toml::Table,
+        setup: Setup,
+        config: TrainConfig,
+        multiply_adds: f64,
+    },
+    /// Sampling an episode and answering its queries.
+    Evaluate { learner: &'static str, options: toml::Table, setup: Setup, multiply_adds: f64 },
+    /// Sampling this many episodes, 5-way 1-shot 15 queries, on one thread.
+    Sample { episodes: u64 },
+    /// The 64→64 convolution at 14×14 of this many images.
+    Convolution { images: usize },
+    /// Multiply-adds in registers, on every thread.
+    MultiplyAdd,
+}
+
+impl Row {
+    /// The learner it needs.
+    pub(super) fn learner(&self) -> Option<&'static str> {
+        match &self.work {
+            Work::Train { learner, .. } | Work::Evaluate { learner, .. } => Some(learner),
+            _ => None,
+        }
+    }
+}
+
+/// Queries of each class, in all rows that have some.
+const QUERIES: usize = 15;
+
+/// All rows, in order.
+pub(super) fn rows() -> Vec<Row> {
+    let mut rows = vec![row("fma_peak", json!({}), Work::MultiplyAdd)];
+    rows.push(row("conv_peak", json!({ "images": 80 }), Work::Convolution { images: 80 }));
+    for (ways, shots) in [(5, 1), (20, 5)] {
+        let images = ways * (shots + QUERIES);
+        let setup = images_setup(ways, shots, Pooling::Maxpool);
+        let fields = || json!({ "ways": ways, "shots": shots, "query": QUERIES });
+        let options = format!("train-ways = {ways}\ntrain-queries = {QUERIES}");
+        let work = |pass| multiply_adds(&embedding(&setup), pass, images);
+        rows.push(train("proto_train", fields(), "prototypical", &options, &setup, 1, work(Pass::Gradient)));
+        let work = Work::Evaluate {
+            learner: "prototypical",
+            options: table(&options),
+            multiply_adds: work(Pass::Forward),
+            setup,
+        };
+        rows.push(row("proto_eval", fields(), work));
+    }
+    for strided in [false, true] {
+        for inner in [1, 5] {
+            rows.extend([true, false].map(|second| maml(strided, inner, second)));
+        }
+    }
+    // Beyond the comparison with others: memory must not grow with the steps.
+    rows.push(maml(false, 50, true));
+    let setup = images_setup(5, 1, Pooling::Maxpool);
+    let gradient = |images| multiply_adds(&embedding(&setup), Pass::Gradient, images);
+    let options = "classes = 16\nper-class = 4\nmargin = 0.2\nmining = \"batch-hard\"\nnormalise = true";
+    rows.push(train(
+        "triplet_batch_hard",
+        json!({ "images": 64 }),
+        "triplet",
+        options,
+        &setup,
+        1,
+        gradient(64),
+    ));
+    let options = "loss = \"contrastive\"\npairs = 64";
+    rows.push(train(
+        "siamese_contrastive",
+        json!({ "pairs": 64 }),
+        "siamese",
+        options,
+        &setup,
+        1,
+        gradient(128),
+    ));
+    rows.push(sinusoid());
+    rows.push(row(
+        "sample",
+        json!({ "episodes": 100, "ways": 5, "shots": 1, "query": QUERIES }),
+        Work::Sample { episodes: 100 },
+    ));
+    rows
+}
+
+/// Four tasks, inner rate 0.4.
+fn maml(strided: bool, inner: usize, second: bool) -> Row {
+    const TASKS: u64 = 4;
+    let setup = images_setup(5, 1, if strided { Pooling::Strided } else { Pooling::Maxpool });
+    let network = architecture(&setup, Norm::Batch, Some(5));
+    let step = multiply_adds(&network, Pass::Gradient, 5)
+        + if second { multiply_adds(&network, Pass::Product, 5) } else { 0.0 };
+    let task = inner as f64 * step + multiply_adds(&network, Pass::Gradient, 5 * QUERIES);
+    let fields = json!({
+        "strided": strided, "inner": inner, "query": QUERIES, "second": second, "tasks": TASKS, "inner_rate": 0.4,
+    });
+    let options = format!("inner-rate = 0.4\ntrain-steps = {inner}");
+    let learner = if second { "maml" } else { "fomaml" };
+    train("maml", fields, learner, &options, &setup, TASKS, TASKS as f64 * task)
+}
+
+/// 25 tasks of 10 + 10 points, one second-order step.
+fn sinusoid() -> Row {
+    const TASKS: u64 = 25;
+    let setup = Setup {
+        input: [1, 1, 1],
+        base_classes: 0,
+        ways: 1,
+        shots: 10,
+        queries: 10,
+        backbone: BackboneConfig::default(),
+        seed: 0,
+    };
+    let network = Architecture::mlp([1, 1, 1], &[40, 40], Some(1)).expect("sizes are not 0");
+    let task = 2.0 * multiply_adds(&network, Pass::Gradient, 10) + multiply_adds(&network, Pass::Product, 10);
+    let fields = json!({ "tasks": TASKS, "shots": 10, "query": 10, "inner": 1, "second": true });
+    train("sinusoid_maml", fields, "maml", "inner-rate = 0.01\ntrain-steps = 1", &setup, TASKS, 25.0 * task)
+}
+
+fn row(bench: &'static str, fields: Value, work: Work) -> Row {
+    let Value::Object(fields) = fields else { unreachable!("fields are an object") };
+    Row { bench, fields, work }
+}
+
+fn train(
+    bench: &'static str,
+    fields: Value,
+    learner: &'static str,
+    options: &str,
+    setup: &Setup,
+    meta_batch: u64,
+    multiply_adds: f64,
+) -> Row {
+    let config = TrainConfig { meta_batch, validation_episodes: 0, ..TrainConfig::default() };
+    let options = table(options);
+    row(bench, fields, Work::Train { learner, options, setup: setup.clone(), config, multiply_adds })
+}
+
+fn table(options: &str) -> toml::Table {
+    options.parse().expect("the options of a row are TOML")
+}
+
+fn images_setup(ways: usize, shots: usize, pooling: Pooling) -> Setup {
+    Setup {
+        input: [1, 28, 28],
+        base_classes: 100,
+        ways,
+        shots,
+        queries: QUERIES,
+        backbone: BackboneConfig { pooling, ..BackboneConfig::default() },
+        seed: 0,
+    }
+}
+
+fn embedding(setup: &Setup) -> Architecture {
+    architecture(setup, Norm::Running, None)
+}
+
+fn architecture(setup: &Setup, norm: Norm, head: Option<usize>) -> Architecture {
+    setup.backbone.architecture(setup.input, norm, head).expect("Conv4 takes 28×28")
+}

@@ -1,0 +1,171 @@
+//! Running a row.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use kshot::dataset::{Class, ClassSet, DatasetContext, Split, TaskSource};
+use kshot::episode::{Count, TaskSpec, Tasks};
+use kshot::learner::Learner;
+use kshot::log::{Observer, Point};
+use kshot::nn::peak::{ConvolutionPeak, multiply_add_loop};
+use kshot::registry::{self, Setup};
+use kshot::rng::stream;
+use kshot::train::{Run, TrainConfig, train};
+use kshot::{Error, Result};
+use rand::Rng as _;
+use serde_json::{Value, json};
+
+use super::rows::{Row, Work};
+
+/// Repetitions before those that count: buffers and caches fill.
+const WARM_UP: usize = 2;
+
+/// The line of a row.
+pub(super) fn measure(row: &Row, threads: usize, reps: usize) -> Result<Value> {
+    let threads = if matches!(row.work, Work::Sample { .. }) { 1 } else { threads };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|error| Error::invalid(format!("`--threads`: cannot start {threads}: {error}")));
+    pool?;
+    let (mut milliseconds, operations) = run(&row.work, reps)?;
+    milliseconds.sort_by(f64::total_cmp);
+    let median = milliseconds[milliseconds.len() / 2];
+    let round = |value: f64, digits: i32| (value * 10f64.powi(digits)).round() / 10f64.powi(digits);
+    let mut line = json!({ "bench": row.bench, "threads": threads });
+    if let Value::Object(fields) = &mut line {
+        fields.extend(row.fields.clone());
+        fields.insert("ms".into(), json!(round(median, 3)));
+        fields.insert("min_ms".into(), json!(round(milliseconds[0], 3)));
+        fields.insert("rss_mb".into(), json!(peak_memory()));
+        fields.insert("gflops".into(), json!(operations.map(|count| round(count / median / 1e6, 1))));
+    }
+    Ok(line)
+}
+
+/// Milliseconds of each repetition, and floating-point operations of one.
+fn run(work: &Work, reps: usize) -> Result<(Vec<f64>, Option<f64>)> {
+    match work {
+        Work::Train { learner, options, setup, config, multiply_adds } => {
+            let times = training(learner, options, setup, config, reps)?;
+            Ok((times, Some(2.0 * multiply_adds)))
+        }
+        Work::Evaluate { learner, options, setup, multiply_adds } => {
+            let learner = (registry::learner(learner)?.build)(setup, options)?;
+            let spec = few_shot(setup.ways, setup.shots, setup.queries);
+            let tasks = spec.open(&synthetic()?, Split::Test, 0)?;
+            let times = repeat(reps, |number| {
+                let episode = tasks.episode(number)?;
+                learner.predict(&episode.support, &episode.query.examples).map(drop)
+            })?;
+            Ok((times, Some(2.0 * multiply_adds)))
+        }
+        Work::Sample { episodes } => {
+            let tasks = few_shot(5, 1, 15).open(&synthetic()?, Split::Train, 0)?;
+            let times = repeat(reps, |number| {
+                (number * episodes..(number + 1) * episodes)
+                    .try_for_each(|number| tasks.episode(number).map(drop))
+            })?;
+            Ok((times, None))
+        }
+        Work::Convolution { images } => {
+            let mut peak = ConvolutionPeak::new(*images)?;
+            let mut operations = 0.0;
+            let times = repeat(reps, |_| {
+                operations = peak.run();
+                Ok(())
+            })?;
+            Ok((times, Some(operations)))
+        }
+        Work::MultiplyAdd => {
+            let mut operations = 0.0;
+            let times = repeat(reps, |_| {
+                operations = rayon::broadcast(|_| multiply_add_loop(2_000_000)).into_iter().sum();
+                Ok(())
+            })?;
+            Ok((times, Some(operations)))
+        }
+    }
+}
+
+/// Times `work` after warming up.
+fn repeat(reps: usize, mut work: impl FnMut(u64) -> Result<()>) -> Result<Vec<f64>> {
+    let mut times = Vec::with_capacity(reps);
+    for number in 0..WARM_UP + reps {
+        let started = Instant::now();
+        work(number as u64)?;
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times.split_off(WARM_UP))
+}
+
+/// The engine's own training steps, from one to the next.
+fn training(
+    name: &str,
+    options: &toml::Table,
+    setup: &Setup,
+    config: &TrainConfig,
+    reps: usize,
+) -> Result<Vec<f64>> {
+    let mut learner: Box<dyn Learner> = (registry::learner(name)?.build)(setup, options)?;
+    let source = if setup.base_classes > 0 { synthetic()? } else { sinusoid()? };
+    let tasks: Box<dyn Tasks> = learner.training_task().open(&source, Split::Train, 0)?;
+    let config = TrainConfig { steps: (WARM_UP + reps) as u64, ..config.clone() };
+    let mut watch = StopWatch { last: Instant::now(), times: Vec::new() };
+    let run = Run {
+        learner: name,
+        experiment: Value::Null,
+        seed: 0,
+        directory: None,
+        resume: false,
+        stop: &AtomicBool::new(false),
+        observer: &mut watch,
+    };
+    train(learner.as_mut(), tasks.as_ref(), None, &config, run)?;
+    Ok(watch.times.split_off(WARM_UP))
+}
+
+/// Takes the time at the end of every step.
+struct StopWatch {
+    last: Instant,
+    times: Vec<f64>,
+}
+
+impl Observer for StopWatch {
+    fn log(&mut self, _: &Point) -> Result<()> {
+        self.times.push(self.last.elapsed().as_secs_f64() * 1e3);
+        self.last = Instant::now();
+        Ok(())
+    }
+}
+
+fn few_shot(ways: usize, shots: usize, queries: usize) -> TaskSpec {
+    TaskSpec::FewShot { ways: Count::fixed(ways), shots: Count::fixed(shots), queries }
+}
+
+/// 100 classes of 20 random 28×28 images.
+fn synthetic() -> Result<TaskSource> {
+    let mut rng = stream(0, "perf", 0);
+    let pixels = (0..100 * 20 * 28 * 28).map(|_| rng.random()).collect();
+    let classes = (0..100).map(|class| Class {
+        name: format!("class{class}"),
+        images: (class * 20..(class + 1) * 20).collect(),
+        quarter_turns: 0,
+    });
+    let names = (0..2000).map(|image| format!("{image}")).collect();
+    let set = ClassSet::new([1, 28, 28], Arc::new(pixels), Arc::new(names), classes.collect())?;
+    Ok(TaskSource::Classes(Arc::new(set)))
+}
+
+fn sinusoid() -> Result<TaskSource> {
+    (registry::dataset("sinusoid")?.open)(&DatasetContext::default(), &toml::Table::new())?
+        .split(Split::Train)
+}
+
+/// This process's peak resident memory in MB, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
+}

@@ -1,0 +1,146 @@
+//! Properties of the family on sinusoids and small networks.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use super::*;
+use kshot::dataset::{FunctionTasks, Split};
+use kshot::nn::BackboneConfig;
+use kshot::optimizer::{Optimizer, OptimizerKind};
+use kshot::registry;
+use ndarray::Array4;
+use rand::Rng as _;
+
+/// Lines y = a x + b: a family of tasks a small perceptron can adapt to.
+struct Lines;
+
+impl FunctionTasks for Lines {
+    fn task(&self, seed: u64, split: Split, index: u64, support: usize, query: usize) -> Episode {
+        let mut rng = stream(seed, &format!("lines/{}", split.name()), index);
+        let (a, b) = (rng.random_range(-2.0..2.0f32), rng.random_range(-2.0..2.0f32));
+        let mut points = |n| {
+            let inputs = Array4::from_shape_simple_fn((n, 1, 1, 1), || rng.random_range(-2.0..2.0f32));
+            let targets = Array2::from_shape_fn((n, 1), |(i, _)| a * inputs[[i, 0, 0, 0]] + b);
+            Labelled { examples: Unlabelled { inputs }, targets: kshot::episode::Targets::Values(targets) }
+        };
+        Episode { index, support: points(support), query: points(query), classes: Vec::new() }
+    }
+}
+
+fn setup() -> Setup {
+    let backbone = BackboneConfig { hidden: vec![16], ..BackboneConfig::default() };
+    Setup { input: [1, 1, 1], base_classes: 0, ways: 1, shots: 10, queries: 10, backbone, seed: 1 }
+}
+
+fn build(name: &str, options: &str) -> Box<dyn Learner> {
+    (registry::learner(name).unwrap().build)(&setup(), &options.parse().unwrap()).unwrap()
+}
+
+fn tasks(learner: &dyn Learner) -> impl Fn(u64) -> Episode + use<> {
+    let TaskSpec::Regression { shots, queries } = learner.training_task() else { panic!("a regression") };
+    move |index| Lines.task(1, Split::Train, index, shots, queries)
+}
+
+/// Mean squared error on fresh tasks.
+fn error(learner: &dyn Learner) -> f32 {
+    let errors = (0..50).map(|index| {
+        let task = Lines.task(1, Split::Test, index, 10, 10);
+        let Prediction::Values(values) = learner.predict(&task.support, &task.query.examples).unwrap() else {
+            panic!("values for a regression")
+        };
+        Loss::of(&task.query.targets).value(values.view()).unwrap()
+    });
+    errors.sum::<f32>() / 50.0
+}
+
+fn meta_train(learner: &mut dyn Learner, steps: u64, kind: OptimizerKind, rate: f32) {
+    let task = tasks(learner);
+    let mut optimizer = Optimizer::new(kind, 0.0, 0.0, learner.params().layout());
+    for step in 0..steps {
+        let mut gradient = Params::zeros(learner.params().layout());
+        for index in 0..4 {
+            let outer = learner.outer_gradient(&task(4 * step + index)).unwrap();
+            gradient.add_scaled(0.25, &outer.gradient);
+        }
+        optimizer.update(learner.params_mut(), &gradient, rate, step + 1);
+    }
+}
+
+#[test]
+fn meta_training_makes_every_method_adapt_better() {
+    for (name, options) in [
+        ("maml", "inner-rate = 0.1"),
+        ("maml", "inner-rate = 0.1\ntrain-steps = 2\nstep-weights = [0.3, 0.7]"),
+        ("fomaml", "inner-rate = 0.1"),
+        ("anil", "inner-rate = 0.1"),
+        ("meta-sgd", "inner-rate = 0.1"),
+        ("reptile", "inner-rate = 0.05\ntrain-steps = 20\ntest-steps = 20"),
+        ("imaml", "inner-rate = 0.05\nlambda = 0.5\ntrain-steps = 40\ntest-steps = 40"),
+    ] {
+        let mut learner = build(name, options);
+        let before = error(learner.as_ref());
+        let (kind, rate) =
+            if name == "reptile" { (OptimizerKind::Sgd, 0.5) } else { (OptimizerKind::Adam, 0.01) };
+        meta_train(learner.as_mut(), 300, kind, rate);
+        let after = error(learner.as_ref());
+        assert!(after < 0.5 * before, "{name} {options}: {before} before, {after} after");
+    }
+}
+
+#[test]
+fn a_step_lowers_the_support_loss_of_a_fresh_task_more_after_meta_training() {
+    let mut learner = Maml::new(&setup(), Method::Maml, MamlConfig::default()).unwrap();
+    learner.fixed_rate = rates(learner.network.layout(), 0.1, |_| true);
+    let drop = |learner: &Maml| -> f32 {
+        let drops = (0..20).map(|index| {
+            let task = Lines.task(1, Split::Test, index, 10, 10);
+            let loss = loss(&task.support);
+            let support = Objective { x: task.support.inputs(), loss: &loss };
+            let inner = learner.inner_loop(&learner.fixed_rate, 1);
+            let mut theta = learner.theta.clone();
+            let before = inner.step(&mut theta, support).unwrap().loss;
+            let after = learner.network.gradient(&theta, support.x, support.loss).unwrap().loss;
+            (before - after) / before
+        });
+        drops.sum::<f32>() / 20.0
+    };
+    let before = drop(&learner);
+    meta_train(&mut learner, 300, OptimizerKind::Adam, 0.01);
+    let after = drop(&learner);
+    assert!(after > before + 0.1, "{before} before, {after} after");
+}
+
+#[test]
+fn no_test_step_leaves_the_weights_as_they_are() {
+    let learner = build("maml", "test-steps = 0");
+    let task = Lines.task(1, Split::Test, 0, 10, 10);
+    let other = Lines.task(1, Split::Test, 1, 10, 10);
+    let predict = |support: &Labelled| learner.predict(support, &task.query.examples).unwrap();
+    assert_eq!(predict(&task.support), predict(&other.support));
+}
+
+#[test]
+fn the_learned_rates_of_meta_sgd_are_part_of_its_weights() {
+    let mut learner = build("meta-sgd", "inner-rate = 0.1");
+    let rates = |learner: &dyn Learner| learner.params().tensor("alpha/layer0.weight").map(<[f32]>::to_vec);
+    let before = rates(learner.as_ref());
+    assert!(before.is_some());
+    meta_train(learner.as_mut(), 5, OptimizerKind::Adam, 0.01);
+    assert_ne!(before, rates(learner.as_ref()));
+}
+
+#[test]
+fn options_that_make_no_sense_are_refused_by_name() {
+    for (name, options, key) in [
+        ("maml", "inner-rate = -1.0", "inner-rate"),
+        ("maml", "step-weights = [1.0, 1.0]", "step-weights"),
+        ("maml", "step-weights = [0.0]", "step-weights"),
+        ("maml", "inner-stpes = 3", "inner-stpes"),
+        ("reptile", "train-shots = 0", "train-shots"),
+        ("reptile", "train-steps = 0", "train-steps"),
+        ("imaml", "lambda = 0.0", "lambda"),
+    ] {
+        let entry = registry::learner(name).unwrap();
+        let error = (entry.build)(&setup(), &options.parse().unwrap()).err().unwrap().to_string();
+        assert!(error.contains(&format!("`{key}`")) && error.contains(name), "{error}");
+    }
+}
