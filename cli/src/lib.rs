@@ -32,6 +32,8 @@ use kshot_finetune as _;
 use kshot_maml as _;
 use kshot_pixels as _;
 use kshot_prototypical as _;
+use kshot_siamese as _;
+use kshot_triplet as _;
 
 use args::{Cli, Command};
 

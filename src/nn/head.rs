@@ -1,7 +1,7 @@
 //! Pieces of losses on embeddings, on dfdx's tape: what a learner's head is put together from.
 
 use dfdx::prelude::*;
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 
 use super::{Dev, Matrix, TapedMatrix, TapedScalar};
 use crate::{Error, Result};
@@ -61,9 +61,7 @@ pub fn class_means(labels: &[usize]) -> Result<Matrix> {
     let mut counts = vec![0usize; classes];
     labels.iter().for_each(|&label| counts[label] += 1);
     if let Some(class) = counts.iter().position(|&count| count == 0) {
-        return Err(Error::invalid(format!(
-            "class {class} has no example in the support set: its mean is undefined"
-        )));
+        return Err(no_example(class));
     }
     let mut weights = vec![0.0; classes * labels.len()];
     for (example, &label) in labels.iter().enumerate() {
@@ -107,6 +105,61 @@ pub fn directions(x: TapedMatrix) -> Result<TapedMatrix> {
         scale.try_broadcast_like::<_, Axis<1>>(x.shape())?.try_mul(x)
     };
     compute().map_err(|error| Error::device("normalising rows", error))
+}
+
+/// Each class's mean of embeddings `[n, features]`, on the host: `[classes, features]`.
+///
+/// # Errors
+/// When a class below the largest label has no example.
+pub fn class_means_of(z: ArrayView2<'_, f32>, labels: &[usize]) -> Result<Array2<f32>> {
+    let classes = labels.iter().max().map_or(0, |&largest| largest + 1);
+    let mut means = Array2::zeros((classes, z.ncols()));
+    let mut counts = vec![0.0f32; classes];
+    for (row, &label) in z.outer_iter().zip(labels) {
+        means.row_mut(label).scaled_add(1.0, &row);
+        counts[label] += 1.0;
+    }
+    for (class, (mut mean, &count)) in means.outer_iter_mut().zip(&counts).enumerate() {
+        if count == 0.0 {
+            return Err(no_example(class));
+        }
+        mean /= count;
+    }
+    Ok(means)
+}
+
+fn no_example(class: usize) -> Error {
+    Error::invalid(format!("class {class} has no example in the support set: its mean is undefined"))
+}
+
+/// [`directions`] on the host.
+pub fn directions_of(mut z: Array2<f32>) -> Array2<f32> {
+    for mut row in z.outer_iter_mut() {
+        let length = (row.dot(&row) + DIRECTION_EPSILON).sqrt();
+        row /= length;
+    }
+    z
+}
+
+/// A loss that is computed on the host with its gradient: `loss` gets embeddings `[n, features]`, gives a value and its
+/// gradient there. On the tape it is the linear function with that value and gradient.
+///
+/// # Errors
+/// Whatever `loss` refuses, or the device.
+pub fn on_host(
+    z: TapedMatrix,
+    loss: impl FnOnce(ArrayView2<'_, f32>) -> Result<(f32, Array2<f32>)>,
+) -> Result<TapedScalar> {
+    let &shape = z.shape();
+    let device = z.device().clone();
+    let failed = |error| Error::device("differentiating a loss of the host", error);
+    let host = Array2::from_shape_vec(shape, z.as_vec())
+        .map_err(|error| Error::device("reading embeddings", error))?;
+    let (value, gradient) = loss(host.view())?;
+    let linear: f32 = gradient.iter().zip(&host).map(|(g, z)| g * z).sum();
+    let gradient = device.try_tensor_from_vec(gradient.iter().copied().collect(), shape).map_err(failed)?;
+    let on_tape = || z.try_mul(gradient)?.try_sum()?.try_add(value - linear);
+    on_tape().map_err(failed)
 }
 
 /// Added to a squared length before its root.

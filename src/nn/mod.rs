@@ -6,6 +6,7 @@
 mod architecture;
 mod backbone;
 mod difference;
+mod distance;
 mod fused;
 pub mod head;
 mod loss;
@@ -19,6 +20,7 @@ use dfdx::tensor::{OwnedTape, Tensor};
 
 pub use architecture::{Architecture, ConvBlock, Layer, Linear, NORM_MOMENTUM, Norm, NormSlots, Pooling};
 pub use backbone::{Backbone, BackboneConfig, network};
+pub use distance::Metric;
 pub use fused::{Fused, peak};
 pub use head::cross_entropy;
 pub use loss::Loss;

@@ -6,4 +6,5 @@
 mod conv4;
 mod fixture;
 mod inner_loop;
+mod metric;
 mod prototypical;

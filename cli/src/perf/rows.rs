@@ -86,7 +86,7 @@ pub(super) fn rows() -> Vec<Row> {
         1,
         gradient(64),
     ));
-    let options = "loss = \"contrastive\"\npairs = 64";
+    let options = "loss = \"contrastive\"\nclasses = 32\nper-class = 4";
     rows.push(train(
         "siamese_contrastive",
         json!({ "pairs": 64 }),

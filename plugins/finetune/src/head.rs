@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use dfdx::prelude::*;
-use kshot::nn::head::{DIRECTION_EPSILON, directions};
+use kshot::nn::head::{directions, directions_of};
 use kshot::nn::{HeadWeights, TapedMatrix};
 use kshot::params::{Layout, Params, Role};
 use kshot::rng::Rng;
 use kshot::{Error, Result};
-use ndarray::{Array1, Array2, ArrayView2, Axis as Along};
+use ndarray::{Array1, Array2, ArrayView2};
 use rand::Rng as _;
 
 use crate::HeadKind;
@@ -55,7 +55,7 @@ impl Head {
             )));
         }
         if self.kind == HeadKind::Cosine {
-            for (row, &label) in unit_rows(support.view()).outer_iter().zip(labels) {
+            for (row, &label) in directions_of(support.to_owned()).outer_iter().zip(labels) {
                 let class = &mut weights.values_mut()[label * self.features..(label + 1) * self.features];
                 class.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
             }
@@ -104,13 +104,9 @@ impl Head {
             HeadKind::Linear => {
                 z.dot(&weight.t()) + Array1::from(theta.tensor(BIAS).unwrap_or_default().to_vec())
             }
-            HeadKind::Cosine => unit_rows(z.view()).dot(&unit_rows(weight).t()) * COSINE_SCALE,
+            HeadKind::Cosine => {
+                directions_of(z.to_owned()).dot(&directions_of(weight.to_owned()).t()) * COSINE_SCALE
+            }
         })
     }
-}
-
-/// Each row at length 1.
-fn unit_rows(x: ArrayView2<'_, f32>) -> Array2<f32> {
-    let lengths = x.map_axis(Along(1), |row| (row.dot(&row) + DIRECTION_EPSILON).sqrt());
-    &x / &lengths.insert_axis(Along(1))
 }

@@ -2,7 +2,7 @@
 
 use dfdx::prelude::*;
 use kshot::learner::argmax;
-use kshot::nn::head::{DIRECTION_EPSILON, class_means, cross_entropy, directions, rows};
+use kshot::nn::head::{class_means, class_means_of, cross_entropy, directions, directions_of, rows};
 use kshot::nn::{Dev, TapedMatrix, TapedScalar};
 use kshot::{Error, Result};
 use ndarray::{Array2, ArrayView2, Axis as Along};
@@ -78,32 +78,14 @@ pub fn scores(
     query: ArrayView2<'_, f32>,
     distance: Distance,
 ) -> Result<Array2<f32>> {
-    let ways = labels.iter().max().map_or(0, |&largest| largest + 1);
-    let mut prototypes = Array2::zeros((ways, support.ncols()));
-    let mut counts = vec![0.0f32; ways];
-    for (row, &label) in support.outer_iter().zip(labels) {
-        prototypes.row_mut(label).scaled_add(1.0, &row);
-        counts[label] += 1.0;
-    }
-    for (class, (mut prototype, &count)) in prototypes.outer_iter_mut().zip(&counts).enumerate() {
-        if count == 0.0 {
-            return Err(Error::invalid(format!(
-                "class {class} has no example in the support set: it has no prototype"
-            )));
-        }
-        prototype /= count;
-    }
+    let prototypes = class_means_of(support, labels)?;
     Ok(match distance {
         Distance::Euclidean => {
             let squares = prototypes.map_axis(Along(1), |row| row.dot(&row));
             query.dot(&prototypes.t()) * 2.0 - squares
         }
         Distance::Cosine => {
-            let directions = |x: ArrayView2<'_, f32>| {
-                let lengths = x.map_axis(Along(1), |row| (row.dot(&row) + DIRECTION_EPSILON).sqrt());
-                &x / &lengths.insert_axis(Along(1))
-            };
-            directions(query).dot(&directions(prototypes.view()).t()) * COSINE_SCALE
+            directions_of(query.to_owned()).dot(&directions_of(prototypes).t()) * COSINE_SCALE
         }
     })
 }
