@@ -8,4 +8,5 @@ mod bench;
 mod data_get;
 mod kshot;
 mod omniglot;
+mod perf;
 mod runs;

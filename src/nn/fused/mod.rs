@@ -31,8 +31,6 @@ mod winograd;
 pub(super) mod naive;
 #[cfg(test)]
 pub(super) mod tests;
-#[cfg(test)]
-mod times;
 
 use std::sync::Arc;
 
