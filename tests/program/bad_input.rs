@@ -22,7 +22,7 @@ fn tasks_that_cannot_be_drawn_say_which_class_or_how_many() {
     refuse(&[&["bench", "--shots", "6"], TINY].concat(), &["class `", "20 examples", "6 shots + 15 queries"]);
     refuse(&["bench", "--ways", "0"], &["1 or more"]);
     refuse(&["bench", "--queries", "0"], &["queries"]);
-    refuse(&["bench", "--data", "sinusoid"], &["no learner fits"]);
+    refuse(&["bench", "--data", "sinusoid", "--learner", "pixels"], &["`pixels` does not fit", "regression"]);
 }
 
 #[test]
