@@ -12,6 +12,9 @@ use kshot::train::TrainConfig;
 use kshot::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// More threads than any machine has cores; starting millions would take for ever.
+const MOST_THREADS: usize = 4096;
+
 /// An experiment file and the flags over it.
 #[derive(Args)]
 pub(crate) struct Flags {
@@ -76,7 +79,7 @@ pub(crate) struct Experiment {
 
 /// The keys of `[train]`, each also a flag; defaults are the learner's own, then those of [`TrainConfig`].
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, expecting = "a table, [train]", rename_all = "kebab-case")]
 pub(crate) struct TrainKeys {
     /// Training steps [default: the learner's own, see `kshot learners`]
     #[arg(long, value_name = "N", help_heading = "Training")]
@@ -118,7 +121,7 @@ pub(crate) struct TrainKeys {
 
 /// One or several, with commas on the command line, in brackets in a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected one value, or several in brackets; counts are `5` or `\"3-8\"`")]
 pub(crate) enum List<T> {
     One(T),
     Many(Vec<T>),
@@ -161,7 +164,7 @@ impl Flags {
         }
         let experiment: Experiment = keys
             .try_into()
-            .map_err(|error| Error::invalid(format!("the experiment: {}", one_line(&error))))?;
+            .map_err(|error: toml::de::Error| Error::invalid(format!("the experiment: {error}")))?;
         experiment.check()?;
         Ok(experiment)
     }
@@ -171,9 +174,11 @@ impl Flags {
 fn read(path: &Path) -> Result<toml::Table> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::io("reading the experiment file", path, error))?;
-    let keys: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        Error::invalid(format!("the experiment file {}: {error}", path.display()))
-    })?;
+    let broken = |error: toml::de::Error| {
+        let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
+        Error::invalid(format!("the experiment file {}, line {line}: {}", path.display(), error.message()))
+    };
+    let keys: toml::Table = text.parse().map_err(broken)?;
     let known = registry::defaults::<Experiment>();
     let check = |keys: &toml::Table, known: &Options, what: &str| match keys
         .keys()
@@ -187,14 +192,8 @@ fn read(path: &Path) -> Result<toml::Table> {
     if let Some(toml::Value::Table(train)) = keys.get("train") {
         check(train, &registry::defaults::<TrainKeys>(), "key of [train]")?;
     }
-    toml::Value::Table(keys.clone()).try_into::<Experiment>().map_err(|error| {
-        Error::invalid(format!("the experiment file {}: {}", path.display(), one_line(&error)))
-    })?;
+    toml::from_str::<Experiment>(&text).map_err(broken)?;
     Ok(keys)
-}
-
-fn one_line(error: &toml::de::Error) -> String {
-    error.message().replace('\n', " ")
 }
 
 fn table(experiment: &Experiment) -> Result<toml::Table> {
@@ -259,6 +258,9 @@ impl Experiment {
             if value == Some(0) {
                 return Err(Error::invalid(format!("`{what}` is 0; ask for at least one")));
             }
+        }
+        if let Some(threads) = self.threads.filter(|&threads| threads > MOST_THREADS) {
+            return Err(Error::invalid(format!("`threads` is {threads}; ask for at most {MOST_THREADS}")));
         }
         self.train_config(TrainConfig::default()).map(drop)
     }

@@ -11,7 +11,7 @@ use crate::args::TrainArgs;
 use crate::bench::figure;
 use crate::experiment::{Experiment, List};
 use crate::job::{Job, Shape};
-use crate::{STOP, print};
+use crate::{STOP, print, stop_on_ctrl_c};
 
 pub(crate) fn run(args: TrainArgs) -> Result<()> {
     let job = Job::open(args.flags.experiment(None)?)?;
@@ -38,6 +38,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
         ))
     });
     let config = experiment.train_config((entry.train)())?;
+    stop_on_ctrl_c();
     let mut progress = Progress::new(entry.name, config.steps);
     let run = Run {
         learner: entry.name,
@@ -54,7 +55,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     let evaluation = evaluate(learner.as_ref(), test.as_ref(), episodes, &|| bar.inc(1))?;
     bar.finish_and_clear();
     print(&format!(
-        "{} on {}, {}-way {}-shot: test {} {} over {} episodes (best of {} steps: {}; {:.1} s)\n{}\n",
+        "{} on {}, {}-way {}-shot: test {} {} over {} episodes (weights of step {} of {}; {:.1} s of training)\n{}\n",
         entry.name,
         experiment.data(),
         shape.ways,
@@ -62,8 +63,8 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
         evaluation.score.measure.name(),
         figure(&evaluation),
         evaluation.per_episode.len(),
-        trained.steps,
         trained.best_step,
+        trained.steps,
         trained.seconds,
         directory.join(BEST).display()
     ))
