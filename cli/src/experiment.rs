@@ -12,6 +12,9 @@ use kshot::train::TrainConfig;
 use kshot::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Heading of the keys of `[train]` in the help.
+const TRAINING: &str = "Training (a learner's own defaults, see `kshot learners`, go before these)";
+
 /// More threads than any machine has cores; starting millions would take for ever.
 const MOST_THREADS: usize = 4096;
 
@@ -81,41 +84,41 @@ pub(crate) struct Experiment {
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, expecting = "a table, [train]", rename_all = "kebab-case")]
 pub(crate) struct TrainKeys {
-    /// Training steps [default: the learner's own, see `kshot learners`]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    /// Training steps [default: 1000]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     steps: Option<u64>,
     /// Episodes a step [default: 1]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     meta_batch: Option<u64>,
     /// Optimizer [default: adam]
-    #[arg(long, value_parser = ["adam", "adamw", "sgd"], help_heading = "Training")]
+    #[arg(long, value_parser = ["adam", "adamw", "sgd"], help_heading = TRAINING)]
     optimizer: Option<String>,
     /// Learning rate [default: 0.001]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = TRAINING)]
     learning_rate: Option<f32>,
     /// Momentum of sgd [default: 0]
-    #[arg(long, value_name = "M", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_name = "M", allow_negative_numbers = true, help_heading = TRAINING)]
     momentum: Option<f32>,
     /// Weight decay [default: 0]
-    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = TRAINING)]
     weight_decay: Option<f32>,
     /// Schedule of the learning rate [default: constant]
-    #[arg(long, value_parser = ["constant", "step", "cosine"], help_heading = "Training")]
+    #[arg(long, value_parser = ["constant", "step", "cosine"], help_heading = TRAINING)]
     schedule: Option<String>,
     /// Steps between two halvings, for schedule `step` [default: 2000]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     halve_every: Option<u64>,
     /// Steps of linear rise to the learning rate [default: 0]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     warmup: Option<u64>,
     /// Largest norm of a gradient, 0 for any [default: 0]
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = TRAINING)]
     clip: Option<f32>,
     /// Steps between two validations [default: 200]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     validate_every: Option<u64>,
     /// Episodes of a validation; 0 trains without and keeps the last weights [default: 200]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     validation_episodes: Option<u64>,
 }
 

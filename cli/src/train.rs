@@ -38,7 +38,6 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
         ))
     });
     let config = experiment.train_config((entry.train)())?;
-    stop_on_ctrl_c();
     let mut progress = Progress::new(entry.name, config.steps);
     let run = Run {
         learner: entry.name,
@@ -49,6 +48,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
         stop: &STOP,
         observer: &mut progress,
     };
+    stop_on_ctrl_c();
     let trained = train(learner.as_mut(), tasks.as_ref(), validation.as_deref(), &config, run)?;
     drop(progress);
     let bar = episode_bar("test", episodes);
