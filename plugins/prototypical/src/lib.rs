@@ -113,7 +113,7 @@ inventory::submit! {
         summary: "nearest class mean in a learned embedding",
         paper: "Snell, Swersky, Zemel, Prototypical Networks for Few-shot Learning, NeurIPS 2017",
         solves: &[Problem::Classification],
-        train: |_| TrainConfig::default(),
+        train: |_| TrainConfig { steps: 500, ..TrainConfig::default() },
         options: defaults::<PrototypicalConfig>,
         build: |setup, table| Ok(Box::new(Prototypical::new(setup, &options("prototypical", table)?)?)),
     }

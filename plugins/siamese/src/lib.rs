@@ -234,7 +234,7 @@ inventory::submit! {
         summary: "two towers with shared weights, trained on pairs",
         paper: "Koch, Zemel, Salakhutdinov, Siamese Neural Networks for One-shot Image Recognition, 2015; Hadsell et al., CVPR 2006",
         solves: &[Problem::Classification],
-        train: |_| TrainConfig { steps: 400, ..TrainConfig::default() },
+        train: |_| TrainConfig { steps: 300, ..TrainConfig::default() },
         options: defaults::<SiameseConfig>,
         build: |setup, table| Ok(Box::new(Siamese::new(setup, options("siamese", table)?)?)),
     }

@@ -168,7 +168,7 @@ inventory::submit! {
         summary: "an embedding in which a positive is nearer than a negative, by a margin",
         paper: "Hoffer & Ailon, Deep Metric Learning Using Triplet Network, SIMBAD 2015; Schroff et al., FaceNet, CVPR 2015",
         solves: &[Problem::Classification],
-        train: |_| TrainConfig { steps: 800, ..TrainConfig::default() },
+        train: |_| TrainConfig { steps: 500, ..TrainConfig::default() },
         options: defaults::<TripletConfig>,
         build: |setup, table| Ok(Box::new(TripletNetwork::new(setup, options("triplet", table)?)?)),
     }
