@@ -1,6 +1,6 @@
 //! Files that are there whole or not at all.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use crate::{Error, Result};
 
 /// Writes `bytes` to `path`: into a temporary file beside it, synced to the disk, then renamed over it.
 ///
-/// Whoever opens `path` finds the former content or all of the new one, also after a crash or on a full disk.
+/// Whoever opens `path` finds the former content or all of the new one, also after a crash or on a full disk. A `path`
+/// that is no regular file (`/dev/stdout`, a named pipe) is written to as it is, not replaced.
 ///
 /// # Errors
 /// [`Error::Io`], with `doing` ("writing the checkpoint") and `path`; what was at `path` before is untouched.
@@ -18,6 +19,9 @@ pub fn write(path: &Path, bytes: &[u8], doing: &str) -> Result<()> {
         _ => Path::new("."),
     };
     let replace = || {
+        if path.metadata().is_ok_and(|there| !there.is_file()) {
+            return OpenOptions::new().write(true).open(path)?.write_all(bytes);
+        }
         let mut builder = tempfile::Builder::new();
         builder.prefix(".kshot-");
         #[cfg(unix)]
@@ -48,6 +52,21 @@ mod tests {
         write(&path, b"new", "writing").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"new");
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_no_regular_file_is_written_to_and_not_replaced() {
+        use std::os::unix::fs::{FileTypeExt as _, symlink};
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("full");
+        symlink("/dev/full", &path).unwrap();
+        let error = write(&path, b"x", "writing").unwrap_err();
+        assert!(
+            matches!(&error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)
+        );
+        assert!(path.metadata().unwrap().file_type().is_char_device());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::args::BenchArgs;
 use crate::job::{Job, Shape};
 use crate::train::tasks_in_words;
-use crate::{STOP, print, table};
+use crate::{STOP, complain, paragraph, print, stop_on_ctrl_c, table};
 
 /// One line of the table.
 struct Row {
@@ -43,29 +43,33 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
             }
         }
     }
-    let mut rows = Vec::new();
-    let mut failed = None;
+    stop_on_ctrl_c();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for &shape in &shapes {
         for entry in &learners {
             match measure(&job, entry, shape) {
                 Ok(measured) => rows.extend(measured),
                 Err(error @ Error::Interrupted(_)) => {
-                    return finish(&job, json.as_deref(), &rows, Some(error));
+                    return finish(&job, json.as_deref(), &rows, Err(error));
                 }
                 Err(error) => {
                     // The others' figures are worth having all the same.
-                    eprintln!("kshot: {error}");
-                    failed =
-                        Some(Error::invalid(format!("`{}` has no figure in the table: {error}", entry.name)));
+                    complain(&paragraph(&error));
+                    failed.push(format!("`{}`", entry.name));
                 }
             }
         }
     }
-    finish(&job, json.as_deref(), &rows, failed)
+    let outcome = if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("no figure for {}, for the reasons above", failed.join(", "))))
+    };
+    finish(&job, json.as_deref(), &rows, outcome)
 }
 
 /// Prints what there is, writes it where asked, and passes on what went wrong.
-fn finish(job: &Job, json: Option<&Path>, rows: &[Row], failed: Option<Error>) -> Result<()> {
+fn finish(job: &Job, json: Option<&Path>, rows: &[Row], outcome: Result<()>) -> Result<()> {
     if !rows.is_empty() {
         print(&text(job, rows))?;
         if let Some(path) = json {
@@ -74,7 +78,7 @@ fn finish(job: &Job, json: Option<&Path>, rows: &[Row], failed: Option<Error>) -
             atomic::write(path, text.as_bytes(), "writing the rows to")?;
         }
     }
-    failed.map_or(Ok(()), Err)
+    outcome
 }
 
 /// Trains a learner and evaluates it; a row for each number of inner steps asked for.
@@ -188,9 +192,12 @@ fn json_row(job: &Job, row: &Row) -> Value {
 
 /// Refuses a file that could not be written, before the work that it is for.
 pub(crate) fn writable(path: &Path) -> Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if path.is_dir() {
         return Err(Error::invalid(format!("{} is a directory; name a file for the rows", path.display())));
     }
+    if path.exists() && !path.is_file() {
+        return Ok(()); // A pipe or a device: it is written as it is.
+    }
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     tempfile::tempfile_in(directory).map(drop).map_err(|error| Error::io("preparing to write", path, error))
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(command: DataCommand) -> Result<()> {
     };
     let fetched = fetch(&dataset, &directory, from.as_deref(), mirror.as_deref(), &mut show);
     if terminal {
-        eprintln!();
+        crate::complain("");
     }
     let fetched = fetched?;
     let lines = fetched.iter().map(|file| {

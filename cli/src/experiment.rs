@@ -12,6 +12,12 @@ use kshot::train::TrainConfig;
 use kshot::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// Heading of the keys of `[train]` in the help.
+const TRAINING: &str = "Training (a learner's own defaults, see `kshot learners`, go before these)";
+
+/// More threads than any machine has cores; starting millions would take for ever.
+const MOST_THREADS: usize = 4096;
+
 /// An experiment file and the flags over it.
 #[derive(Args)]
 pub(crate) struct Flags {
@@ -80,49 +86,49 @@ pub(crate) struct Experiment {
 
 /// The keys of `[train]`, each also a flag; defaults are the learner's own, then those of [`TrainConfig`].
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(default, deny_unknown_fields, expecting = "a table, [train]", rename_all = "kebab-case")]
 pub(crate) struct TrainKeys {
-    /// Training steps [default: the learner's own, see `kshot learners`]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    /// Training steps [default: 1000]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     steps: Option<u64>,
     /// Episodes a step [default: 1]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     meta_batch: Option<u64>,
     /// Optimizer [default: adam]
-    #[arg(long, value_parser = ["adam", "adamw", "sgd"], help_heading = "Training")]
+    #[arg(long, value_parser = ["adam", "adamw", "sgd"], help_heading = TRAINING)]
     optimizer: Option<String>,
     /// Learning rate [default: 0.001]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = TRAINING)]
     learning_rate: Option<f32>,
     /// Momentum of sgd [default: 0]
-    #[arg(long, value_name = "M", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_name = "M", allow_negative_numbers = true, help_heading = TRAINING)]
     momentum: Option<f32>,
     /// Weight decay [default: 0]
-    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = TRAINING)]
     weight_decay: Option<f32>,
     /// Schedule of the learning rate [default: constant]
-    #[arg(long, value_parser = ["constant", "step", "cosine"], help_heading = "Training")]
+    #[arg(long, value_parser = ["constant", "step", "cosine"], help_heading = TRAINING)]
     schedule: Option<String>,
     /// Steps between two halvings, for schedule `step` [default: 2000]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     halve_every: Option<u64>,
     /// Steps of linear rise to the learning rate [default: 0]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     warmup: Option<u64>,
     /// Largest norm of a gradient, 0 for any [default: 0]
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = "Training")]
+    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = TRAINING)]
     clip: Option<f32>,
     /// Steps between two validations [default: 200]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     validate_every: Option<u64>,
     /// Episodes of a validation; 0 trains without and keeps the last weights [default: 200]
-    #[arg(long, value_name = "N", help_heading = "Training")]
+    #[arg(long, value_name = "N", help_heading = TRAINING)]
     validation_episodes: Option<u64>,
 }
 
 /// One or several, with commas on the command line, in brackets in a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected one value, or several in brackets; counts are `5` or `\"3-8\"`")]
 pub(crate) enum List<T> {
     One(T),
     Many(Vec<T>),
@@ -165,7 +171,7 @@ impl Flags {
         }
         let experiment: Experiment = keys
             .try_into()
-            .map_err(|error| Error::invalid(format!("the experiment: {}", one_line(&error))))?;
+            .map_err(|error: toml::de::Error| Error::invalid(format!("the experiment: {error}")))?;
         experiment.check()?;
         Ok(experiment)
     }
@@ -175,9 +181,11 @@ impl Flags {
 fn read(path: &Path) -> Result<toml::Table> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::io("reading the experiment file", path, error))?;
-    let keys: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        Error::invalid(format!("the experiment file {}: {error}", path.display()))
-    })?;
+    let broken = |error: toml::de::Error| {
+        let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
+        Error::invalid(format!("the experiment file {}, line {line}: {}", path.display(), error.message()))
+    };
+    let keys: toml::Table = text.parse().map_err(broken)?;
     let known = registry::defaults::<Experiment>();
     let check = |keys: &toml::Table, known: &Options, what: &str| match keys
         .keys()
@@ -191,14 +199,8 @@ fn read(path: &Path) -> Result<toml::Table> {
     if let Some(toml::Value::Table(train)) = keys.get("train") {
         check(train, &registry::defaults::<TrainKeys>(), "key of [train]")?;
     }
-    toml::Value::Table(keys.clone()).try_into::<Experiment>().map_err(|error| {
-        Error::invalid(format!("the experiment file {}: {}", path.display(), one_line(&error)))
-    })?;
+    toml::from_str::<Experiment>(&text).map_err(broken)?;
     Ok(keys)
-}
-
-fn one_line(error: &toml::de::Error) -> String {
-    error.message().replace('\n', " ")
 }
 
 fn table(experiment: &Experiment) -> Result<toml::Table> {
@@ -263,6 +265,9 @@ impl Experiment {
             if value == Some(0) {
                 return Err(Error::invalid(format!("`{what}` is 0; ask for at least one")));
             }
+        }
+        if let Some(threads) = self.threads.filter(|&threads| threads > MOST_THREADS) {
+            return Err(Error::invalid(format!("`threads` is {threads}; ask for at most {MOST_THREADS}")));
         }
         self.train_config(TrainConfig::default()).map(drop)
     }

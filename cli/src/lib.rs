@@ -40,21 +40,25 @@ use args::{Cli, Command};
 /// Set by the first Ctrl-C; training stops before its next step.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Runs the program on the process's arguments. Exit codes: 0 done, 2 refused or failed, 130 interrupted.
-pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let Err(error) = ctrlc::set_handler(|| {
+/// Makes the first Ctrl-C ask a training to stop, instead of ending the program at once.
+fn stop_on_ctrl_c() {
+    let installed = ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after this step; press Ctrl-C again to stop at once");
-    }) {
-        eprintln!("kshot: Ctrl-C will stop at once, without saving: {error}");
+        complain("\nstopping after this step; press Ctrl-C again to stop at once");
+    });
+    if let Err(error) = installed {
+        complain(&format!("kshot: Ctrl-C will stop at once, without saving: {error}"));
     }
-    match run(cli) {
+}
+
+/// Runs the program on the process's arguments. Exit codes: 0 done, 2 refused or failed, 130 interrupted.
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kshot: {error}");
+            complain(&paragraph(&error));
             ExitCode::from(if matches!(error, Error::Interrupted(_)) { 130 } else { 2 })
         }
     }
@@ -71,6 +75,18 @@ fn run(cli: Cli) -> Result<()> {
         Command::Data { command } => data::run(command),
         Command::Doctor(place) => print(&doctor::report(&place)),
     }
+}
+
+/// Writes a line to stderr; that nobody reads it (`2>&1 | head`) is no reason to panic, as `eprintln!` does.
+fn complain(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// An error as one line, whatever the libraries underneath put into it.
+fn paragraph(error: &Error) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    format!("kshot: {}", lines.join(" "))
 }
 
 /// Writes to stdout; a reader who went away (`| head`) is no error.

@@ -12,7 +12,7 @@ use crate::args::TrainArgs;
 use crate::bench::figure;
 use crate::experiment::{Experiment, List};
 use crate::job::{Job, Shape};
-use crate::{STOP, print};
+use crate::{STOP, print, stop_on_ctrl_c};
 
 pub(crate) fn run(args: TrainArgs) -> Result<()> {
     let job = Job::open(args.flags.experiment(None)?)?;
@@ -49,21 +49,22 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
         stop: &STOP,
         observer: &mut progress,
     };
+    stop_on_ctrl_c();
     let trained = train(learner.as_mut(), tasks.as_ref(), validation.as_deref(), &config, run)?;
     drop(progress);
     let bar = episode_bar("test", episodes);
     let evaluation = evaluate(learner.as_ref(), test.as_ref(), episodes, &|| bar.inc(1))?;
     bar.finish_and_clear();
     print(&format!(
-        "{} on {}, {}: test {} {} over {} episodes (best of {} steps: {}; {:.1} s)\n{}\n",
+        "{} on {}, {}: test {} {} over {} episodes (weights of step {} of {}; {:.1} s of training)\n{}\n",
         entry.name,
         experiment.data(),
         tasks_in_words(&job, shape),
         evaluation.score.measure.name(),
         figure(&evaluation),
         evaluation.per_episode.len(),
-        trained.steps,
         trained.best_step,
+        trained.steps,
         trained.seconds,
         directory.join(BEST).display()
     ))

@@ -124,7 +124,12 @@ impl FewShot {
         seed: u64,
     ) -> Result<Self> {
         check_classes(&set, ways.max(), split)?;
-        check_examples(&set, shots.max() + queries, &format!("{shots} shots + {queries} queries"), split)?;
+        check_examples(
+            &set,
+            shots.max() + queries,
+            &format!("{shots}-shot tasks with {queries} queries"),
+            split,
+        )?;
         Ok(Self { set, ways, shots, queries, split, seed })
     }
 }

@@ -58,8 +58,9 @@ impl Files {
         };
         checkpoint::write(&self.best, &description, &best.params, &[])?;
         // A copy of the description in the checkpoint itself; kshot never reads it back, so it cannot mislead.
-        let json = serde_json::to_string_pretty(&description)
+        let mut json = serde_json::to_string_pretty(&description)
             .map_err(|error| Error::invalid(format!("describing {}: {error}", self.best.display())))?;
+        json.push('\n');
         atomic::write(&self.best.with_extension("json"), json.as_bytes(), "writing the checkpoint")
     }
 

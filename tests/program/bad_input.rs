@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::kshot::{TINY, refuse, run};
+use super::kshot::{TINY, command, refuse, run, succeed};
 
 #[test]
 fn unknown_names_are_answered_with_the_nearest() {
@@ -19,10 +19,13 @@ fn unknown_names_are_answered_with_the_nearest() {
 #[test]
 fn tasks_that_cannot_be_drawn_say_which_class_or_how_many() {
     refuse(&[&["bench", "--ways", "11"], TINY].concat(), &["11", "10", "ways"]);
-    refuse(&[&["bench", "--shots", "6"], TINY].concat(), &["class `", "20 examples", "6 shots + 15 queries"]);
+    refuse(
+        &[&["bench", "--shots", "6"], TINY].concat(),
+        &["class `", "20 examples", "6-shot tasks with 15 queries take 21"],
+    );
     refuse(&["bench", "--ways", "0"], &["1 or more"]);
     refuse(&["bench", "--queries", "0"], &["queries"]);
-    refuse(&["bench", "--data", "sinusoid"], &["no learner fits"]);
+    refuse(&["bench", "--data", "sinusoid", "--learner", "pixels"], &["`pixels` does not fit", "regression"]);
 }
 
 #[test]
@@ -31,7 +34,26 @@ fn settings_that_make_no_sense_are_refused() {
     refuse(&["bench", "--meta-batch", "0"], &["meta-batch"]);
     refuse(&["train"], &["--learner"]);
     refuse(&["train", "--learner", "pixels"], &["learns nothing"]);
+    refuse(&["bench", "--threads", "99999999"], &["threads", "at most"]);
+    refuse(&["bench", "--set", "prototypical.distance=far"], &["`prototypical`", "euclidean", "`distance`"]);
     refuse(&["train", "/nowhere/experiment.toml"], &["/nowhere/experiment.toml"]);
+}
+
+#[test]
+fn a_mistake_in_an_experiment_file_is_named_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("experiment.toml");
+    for (text, words) in [
+        ("learner = = 3", &["line 1"][..]),
+        ("# a comment\n\nways = \"many\"", &["line 3", "3-8"]),
+        ("seed = 1\n[train]\nsteps = \"x\"", &["line 3", "\"x\""]),
+        ("train = 3", &["line 1", "[train]"]),
+        ("[train]\noptimizer = \"rmsprop\"", &["adamw", "optimizer"]),
+    ] {
+        fs::write(&file, text).unwrap();
+        let ran = refuse(&["train", file.to_str().unwrap(), "--learner", "prototypical"], words);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    }
 }
 
 #[test]
@@ -57,7 +79,7 @@ fn a_folder_with_a_file_that_is_no_image_or_too_small_a_class_is_named() {
     }
     let set = format!("folder.path={}", directory.path().display());
     let folder = ["bench", "--data", "folder", "--set", &set, "--ways", "1", "--learner", "pixels"];
-    refuse(&folder, &["class `", "3 examples", "1 shots + 15 queries"]);
+    refuse(&folder, &["class `", "3 examples", "1-shot tasks with 15 queries take 16"]);
     fs::write(directory.path().join("c/1.pgm"), b"not an image").unwrap();
     refuse(&folder, &["1.pgm"]);
     refuse(&["bench", "--data", "folder", "--set", "folder.path=/nowhere"], &["/nowhere"]);
@@ -75,7 +97,7 @@ fn a_loss_that_is_not_finite_names_step_and_episode_and_leaves_no_checkpoint_of_
 }
 
 #[test]
-fn an_unwritable_directory_and_a_full_disk_are_named() {
+fn an_unwritable_directory_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("file");
     fs::write(&file, b"in the way").unwrap();
@@ -83,4 +105,36 @@ fn an_unwritable_directory_and_a_full_disk_are_named() {
     let arguments = ["train", "--learner", "prototypical", "--out", below.to_str().unwrap()];
     refuse(&[&arguments[..], TINY].concat(), &[below.to_str().unwrap()]);
     assert_eq!(fs::read(&file).unwrap(), b"in the way");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_named_and_what_was_saved_before_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("run");
+    fs::create_dir(&out).unwrap();
+    std::os::unix::fs::symlink("/dev/full", out.join("metrics.jsonl")).unwrap();
+    // A validation, and so a save, after the first step: before anything else writes out the log.
+    let tiny: Vec<&str> = TINY.iter().copied().filter(|flag| !flag.starts_with("--validate-every")).collect();
+    let arguments =
+        ["train", "--learner", "prototypical", "--validate-every", "1", "--out", out.to_str().unwrap()];
+    refuse(&[&arguments[..], &tiny].concat(), &["metrics.jsonl", "No space left"]);
+    // The first validation's weights had been saved; nothing temporary is left beside them.
+    succeed(&["eval", out.to_str().unwrap(), "--episodes", "10"]);
+    let mut names = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.all(|name| !name.to_string_lossy().starts_with('.')));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_is_full_or_that_nobody_reads_is_no_panic() {
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = command(&["learners"]).stdout(full()).status().unwrap();
+    assert_eq!(status.code(), Some(2), "a full standard output");
+    let status = command(&["bench", "--learner", "none-such"]).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(2), "a full standard error");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = command(&["learners"]).stdout(writer).status().unwrap();
+    assert_eq!(status.code(), Some(0), "a reader that went away");
 }

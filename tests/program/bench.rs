@@ -10,11 +10,12 @@ fn rows(json: &std::path::Path) -> Vec<Value> {
 }
 
 #[test]
-fn all_families_are_compared_on_the_same_tasks_and_trained_learners_beat_the_floor() {
+fn learners_are_compared_on_the_same_tasks_and_trained_learners_beat_the_floor() {
     let directory = tempfile::tempdir().unwrap();
     let json = directory.path().join("rows.json");
-    let arguments =
-        ["bench", "--ways", "3,5", "--shots", "1", "--steps", "60", "--json", json.to_str().unwrap()];
+    let json_path = json.to_str().unwrap();
+    let learners = "pixels,finetune,prototypical";
+    let arguments = ["bench", "--learner", learners, "--ways", "3,5", "--steps", "60", "--json", json_path];
     let tiny: Vec<&str> = TINY.iter().copied().filter(|flag| !flag.starts_with("--steps")).collect();
     let ran = succeed(&[&arguments[..], &tiny].concat());
     assert!(ran.stdout.contains("3-way 1-shot") && ran.stdout.contains("5-way 1-shot"), "{}", ran.stdout);
@@ -70,4 +71,18 @@ fn a_learner_that_diverges_does_not_cost_the_others_their_figures() {
     let arguments = ["bench", "--learning-rate", "1e38", "--optimizer", "sgd"];
     let ran = refuse(&[&arguments[..], TINY].concat(), &["step", "episode", "finite"]);
     assert!(ran.stdout.contains("pixels"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_regression_has_a_row_for_each_number_of_inner_steps() {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("rows.json");
+    let arguments =
+        ["bench", "--data", "sinusoid", "--learner", "maml", "--steps", "400", "--episodes", "100"];
+    succeed(&[&arguments[..], &["--validation-episodes", "0", "--json", json.to_str().unwrap()]].concat());
+    let rows = rows(&json);
+    let steps: Vec<_> = rows.iter().map(|row| row["test_steps"].as_u64().unwrap()).collect();
+    assert_eq!(steps, [0, 1, 5, 10]);
+    let errors: Vec<_> = rows.iter().map(|row| row["mse"].as_f64().unwrap()).collect();
+    assert!(errors.is_sorted_by(|before, after| before > after), "{errors:?}");
 }

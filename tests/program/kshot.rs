@@ -49,11 +49,18 @@ pub fn succeed(arguments: &[&str]) -> Ran {
     ran
 }
 
-/// Runs and asserts that it was refused: exit code 2, one paragraph on stderr that has all of `words`, no panic.
+/// Runs and asserts that it was refused: exit code 2, one paragraph at the end of stderr (a line of ours, or the command
+/// line parser's), all of `words` in it, no panic.
 pub fn refuse(arguments: &[&str], words: &[&str]) -> Ran {
     let ran = run(arguments);
     assert_eq!(ran.code, Some(2), "{arguments:?}: {}\n{}", ran.stdout, ran.stderr);
     assert!(!ran.stderr.contains("panicked"), "{arguments:?}: {}", ran.stderr);
+    let last = ran.stderr.lines().last().unwrap_or_default();
+    assert!(
+        last.starts_with("kshot: ") || ran.stderr.starts_with("error: "),
+        "{arguments:?}: {}",
+        ran.stderr
+    );
     for word in words {
         assert!(ran.stderr.contains(word), "{arguments:?}: no `{word}` in: {}", ran.stderr);
     }

@@ -75,8 +75,9 @@ pub(super) fn read(files: &[PathBuf], size: usize, colour: Colour) -> Result<Vec
     pixels.par_chunks_exact_mut(colour.channels() * area).zip(files).try_for_each(|(out, file)| {
         let image = open(file).map_err(|error| {
             Error::invalid(format!(
-                "{} cannot be read as an image: {error}; mend or remove it",
-                file.display()
+                "{} cannot be read as an image: {}; mend or remove it",
+                file.display(),
+                error.to_string().trim_end().trim_end_matches('.')
             ))
         })?;
         let side = size as u32;

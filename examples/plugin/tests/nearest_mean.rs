@@ -1,5 +1,7 @@
 //! What the learner must do, and that the registry knows it.
 
+use std::process::Command;
+
 use kshot::episode::{Labelled, Targets, Unlabelled};
 use kshot::learner::Learner as _;
 use kshot::registry;
@@ -29,4 +31,17 @@ fn it_is_registered_and_its_options_are_checked() {
     assert_eq!((entry.options)()["power"], 0.5);
     let error = NearestMean::new(&NearestMeanConfig { power: -1.0 }).err().expect("refused").to_string();
     assert!(error.contains("`power`"), "{error}");
+}
+
+#[test]
+fn the_program_lists_it_and_compares_it_with_the_learners_kshot_comes_with() {
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_nearest-mean")).args(arguments).output();
+        let output = output.expect("the program starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    assert!(run(&["learners"]).contains("--set nearest-mean.power=0.5"));
+    let table = run(&["bench", "--learner", "pixels,nearest-mean", "--episodes", "50"]);
+    assert!(table.contains("baseline  pixels") && table.contains("baseline  nearest-mean"), "{table}");
 }

@@ -89,3 +89,69 @@ pub fn scores(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use kshot::nn::value_and_grad_of_head;
+    use kshot::params::Params;
+    use ndarray::{array, concatenate};
+
+    use super::*;
+
+    /// Two classes in the plane: prototypes (1, 1), the mean of two, and (0, −3). The first query is of class 0 and
+    /// nearest to it; the second is of class 1 and yet nearest to class 0.
+    fn episode() -> (Array2<f32>, Array2<f32>) {
+        (array![[2.0, 0.0], [0.0, 2.0], [0.0, -3.0]], array![[1.0, 0.0], [0.0, 1.0]])
+    }
+    const LABELS: [usize; 3] = [0, 0, 1];
+    const QUERY_LABELS: [usize; 2] = [0, 1];
+
+    fn loss(support: &Array2<f32>, labels: &[usize], distance: Distance) -> (f32, f32) {
+        let z = concatenate![Along(0), *support, episode().1];
+        let (none, mut accuracy) = (Params::empty(), 0.0);
+        let (loss, _) = value_and_grad_of_head(&none, z, &mut none.clone(), &mut |z, _| {
+            let (loss, correct) = episode_loss(z, labels, &QUERY_LABELS, distance)?;
+            accuracy = correct;
+            Ok(loss)
+        })
+        .unwrap();
+        (loss, accuracy)
+    }
+
+    #[test]
+    fn scores_and_loss_by_hand_under_both_distances() {
+        let (support, queries) = episode();
+        // Cosines with the prototypes: 1/√2 and 0; 1/√2 and −1. Times 10.
+        let cosine = array![[7.071_068, 0.0], [7.071_068, -10.0]];
+        // −‖q − p‖² + ‖q‖² = −1 + 1 and −10 + 1; −1 + 1 and −16 + 1.
+        let euclidean = array![[0.0, -9.0], [0.0, -15.0]];
+        // Means of log(1 + e^−7.071) and log(1 + e^17.071); of log(1 + e^−9) and log(1 + e^15).
+        for (distance, wanted, mean) in
+            [(Distance::Cosine, cosine, 8.535_958), (Distance::Euclidean, euclidean, 7.500_062)]
+        {
+            let scores = scores(support.view(), &LABELS, queries.view(), distance).unwrap();
+            assert!((&scores - &wanted).iter().all(|e| e.abs() < 1e-5), "{distance:?}: {scores}");
+            let (loss, accuracy) = loss(&support, &LABELS, distance);
+            assert!((loss - mean).abs() < 1e-5, "{distance:?}: {loss}");
+            assert_eq!(accuracy, 0.5);
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_support_does_not_matter() {
+        let (support, _) = episode();
+        for distance in [Distance::Cosine, Distance::Euclidean] {
+            let (before, _) = loss(&support, &LABELS, distance);
+            let order = [2, 1, 0];
+            let (after, _) = loss(&support.select(Along(0), &order), &order.map(|i| LABELS[i]), distance);
+            assert!((before - after).abs() < 1e-6, "{distance:?}: {before} {after}");
+        }
+    }
+
+    #[test]
+    fn a_class_without_support_is_refused() {
+        let (support, queries) = episode();
+        let error = scores(support.view(), &[0, 0, 2], queries.view(), Distance::Euclidean).unwrap_err();
+        assert!(error.to_string().contains("class 1 has no example"), "{error}");
+    }
+}
