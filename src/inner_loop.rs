@@ -7,8 +7,8 @@
 //! v_K = ∇L_Q(θ_K)        v_k = v_{k+1} − H_S(θ_k) (α ∘ v_{k+1})        ∇_θ = v_0
 //! ```
 //!
-//! of one Hessian-vector product a step ([`Network::hvp`]). It stores K copies of θ and one step's activations at a
-//! time, whatever K is.
+//! of one Hessian-vector product a step ([`Network::hvp`]). It stores one step's activations at a time, whatever K is,
+//! and a copy of θ for each of up to 16 steps; beyond, about 2√K copies, and takes most steps twice.
 //!
 //! - MAML (Finn, Abbeel & Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"):
 //!   [`InnerLoop::maml`], and without the Hessians, its section 5.2, [`InnerLoop::fomaml`].
@@ -140,13 +140,9 @@ impl InnerLoop<'_> {
     /// As for `step`, and when there are not as many step weights as steps.
     pub fn maml(&self, theta: &Params, support: Objective<'_>, query: Objective<'_>) -> Result<MetaGradient> {
         let mut adapted = theta.clone();
-        let mut path = Vec::with_capacity(self.steps);
-        for _ in 0..self.steps {
-            path.push(adapted.clone());
-            self.step(&mut adapted, support)?;
-        }
+        let mut path = Path::walk(*self, &mut adapted, support, |theta_k, _| theta_k)?;
         let mut outer = self.judge_last(&adapted, query)?;
-        for (k, theta_k) in path.into_iter().enumerate().rev() {
+        while let Some((k, theta_k)) = path.back()? {
             self.pull_back(&theta_k, support, &mut outer.gradient)?;
             outer.extend(self.judge(k, &theta_k, query)?);
         }
@@ -174,7 +170,8 @@ impl InnerLoop<'_> {
         Ok(outer)
     }
 
-    /// The meta-gradient of Meta-SGD: that of [`Self::maml`] in θ, and the gradient in α. Stores 2K copies of θ.
+    /// The meta-gradient of Meta-SGD: that of [`Self::maml`] in θ, and the gradient in α. Stores gradients beside the
+    /// copies of θ.
     ///
     /// # Errors
     /// As for `maml`.
@@ -185,14 +182,10 @@ impl InnerLoop<'_> {
         query: Objective<'_>,
     ) -> Result<(MetaGradient, Params)> {
         let mut adapted = theta.clone();
-        let mut path = Vec::with_capacity(self.steps);
-        for _ in 0..self.steps {
-            let theta_k = adapted.clone();
-            path.push((theta_k, self.step(&mut adapted, support)?.gradient));
-        }
+        let mut path = Path::walk(*self, &mut adapted, support, |theta_k, gradient| (theta_k, gradient))?;
         let mut outer = self.judge_last(&adapted, query)?;
         let mut d_rate = Params::zeros(theta.layout());
-        for (k, (theta_k, gradient)) in path.into_iter().enumerate().rev() {
+        while let Some((k, (theta_k, gradient))) = path.back()? {
             for_weights(&mut d_rate, [&gradient, &outer.gradient], |d, [g, v]| *d -= g * v);
             self.pull_back(&theta_k, support, &mut outer.gradient)?;
             outer.extend(self.judge(k, &theta_k, query)?);
@@ -295,7 +288,10 @@ fn for_weights<const N: usize>(
 }
 
 mod implicit;
+mod path;
+
 pub use implicit::Proximal;
+use path::Path;
 
 #[cfg(test)]
 mod tests;

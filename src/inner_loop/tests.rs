@@ -121,6 +121,30 @@ fn step_weights_sum_the_losses_after_each_step() {
     }
 }
 
+/// Beyond a number of steps not every one is kept; those taken again are the same bits, and so is what follows.
+#[test]
+fn the_recursion_is_the_same_whether_steps_are_kept_or_taken_again() {
+    let task = Task::new(Norm::Batch);
+    let rate = task.rate(0.05);
+    for steps in [16, 17, 30] {
+        let mut path = vec![task.theta.clone()];
+        for _ in 0..steps {
+            let mut next = path[path.len() - 1].clone();
+            task.inner(&rate, 1).step(&mut next, task.support()).unwrap();
+            path.push(next);
+        }
+        let mut outer = task.inner(&rate, 0).maml(&path[steps], task.support(), task.query()).unwrap();
+        for theta_k in path[..steps].iter().rev() {
+            task.inner(&rate, 1).pull_back(theta_k, task.support(), &mut outer.gradient).unwrap();
+        }
+        let inner = task.inner(&rate, steps);
+        let maml = inner.maml(&task.theta, task.support(), task.query()).unwrap();
+        assert_eq!((maml.loss, &maml.gradient), (outer.loss, &outer.gradient));
+        let (meta_sgd, _) = inner.meta_sgd(&task.theta, task.support(), task.query()).unwrap();
+        assert_eq!(meta_sgd.gradient, outer.gradient);
+    }
+}
+
 #[test]
 fn the_rate_gradient_is_a_derivative() {
     // Without kinks, so that differences are derivatives.
