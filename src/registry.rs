@@ -145,7 +145,11 @@ pub fn options<T: DeserializeOwned + Default + serde::Serialize>(
             unknown(&format!("option of `{plugin}`"), key, known.keys().map(String::as_str))
         });
     }
-    toml::Value::Table(table.clone())
+    // Over the defaults as a whole: a flattened part would otherwise take its own type's.
+    let mut overlaid = toml::Table::try_from(T::default())
+        .map_err(|error| Error::invalid(format!("defaults of `{plugin}`: {error}")))?;
+    overlaid.extend(table.clone());
+    toml::Value::Table(overlaid)
         .try_into()
         .map_err(|error| Error::invalid(format!("options of `{plugin}`: {}", error.to_string().trim())))
 }

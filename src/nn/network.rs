@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use dfdx::prelude::*;
-use ndarray::{Array2, ArrayView4};
+use ndarray::{Array2, ArrayView4, Axis as Along, concatenate};
 
 use super::difference::central_difference;
 use super::{Architecture, Dev, Head, Loss, Matrix, Norm, Vector};
@@ -96,6 +96,27 @@ pub trait Network: Send + Sync {
             Ok(self.gradient(theta, x, loss)?.gradient)
         })
     }
+}
+
+/// Outputs for support and queries. On running statistics no input sees another, so both go through in one batch, which
+/// keeps all threads busy where a support set of five would not.
+///
+/// # Errors
+/// As [`Network::forward`].
+pub fn embed_both(
+    network: &dyn Network,
+    theta: &Params,
+    support: ArrayView4<'_, f32>,
+    query: ArrayView4<'_, f32>,
+) -> Result<[Array2<f32>; 2]> {
+    if network.norm() == Norm::Batch {
+        return Ok([network.forward(theta, support)?, network.forward(theta, query)?]);
+    }
+    let both = concatenate(Along(0), &[support, query])
+        .map_err(|error| Error::invalid(format!("support and queries differ in shape: {error}")))?;
+    let outputs = network.forward(theta, both.view())?;
+    let (z_support, z_query) = outputs.view().split_at(Along(0), support.dim().0);
+    Ok([z_support.to_owned(), z_query.to_owned()])
 }
 
 /// The passes of a backend over an [`Architecture`]; [`Network`] follows from them. Host arrays go in and out.

@@ -152,7 +152,7 @@ inventory::submit! {
         summary: "pre-trained extractor, a new head trained on each support set",
         paper: "Chen et al., A Closer Look at Few-shot Classification, ICLR 2019 (Baseline, Baseline++)",
         solves: &[Problem::Classification],
-        train: |_| TrainConfig { steps: 500, ..TrainConfig::default() },
+        train: |_| TrainConfig { steps: 400, validation_episodes: 100, ..TrainConfig::default() },
         options: defaults::<FinetuneConfig>,
         build: |setup, table| Ok(Box::new(Finetune::new(setup, options("finetune", table)?)?)),
     }

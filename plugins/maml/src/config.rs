@@ -104,7 +104,7 @@ impl MamlConfig {
     /// A short run with a high learning rate, two tasks a step; the sinusoid's 25 as published.
     pub(crate) fn training(problem: Problem) -> TrainConfig {
         match problem {
-            Problem::Classification => classification(160),
+            Problem::Classification => classification(120),
             Problem::Regression => regression(),
         }
     }
@@ -137,8 +137,8 @@ pub struct ReptileConfig {
 
 impl Default for ReptileConfig {
     fn default() -> Self {
-        let inner = InnerConfig { inner_rate: None, train_steps: 5, test_steps: 10 };
-        Self { inner, train_shots: 10 }
+        let inner = InnerConfig { inner_rate: Some(0.1), train_steps: 3, test_steps: 5 };
+        Self { inner, train_shots: 5 }
     }
 }
 
@@ -150,7 +150,7 @@ impl ReptileConfig {
     /// Moves by the whole mean of θ_K − θ at first and less and less (Nichol et al. 2018, appendix A).
     pub(crate) fn training(problem: Problem) -> TrainConfig {
         let base = match problem {
-            Problem::Classification => classification(300),
+            Problem::Classification => TrainConfig { steps: 80, meta_batch: 4, ..classification(0) },
             Problem::Regression => regression(),
         };
         TrainConfig { optimizer: OptimizerKind::Sgd, learning_rate: 1.0, schedule: Schedule::Cosine, ..base }
@@ -171,10 +171,11 @@ pub struct ImamlConfig {
 }
 
 impl Default for ImamlConfig {
-    /// λ and the iterations as published for Omniglot (Rajeswaran et al. 2019, appendix); a rate that 8 steps bear.
+    /// Fewer steps and a looser λ than published for Omniglot (16 steps, λ = 2: Rajeswaran et al. 2019, appendix), which
+    /// learn little in a short run.
     fn default() -> Self {
-        let inner = InnerConfig { inner_rate: Some(0.1), train_steps: 8, test_steps: 8 };
-        Self { inner, lambda: 2.0, cg_steps: 5 }
+        let inner = InnerConfig { inner_rate: Some(0.3), train_steps: 8, test_steps: 5 };
+        Self { inner, lambda: 0.2, cg_steps: 5 }
     }
 }
 
@@ -186,7 +187,7 @@ impl ImamlConfig {
 
     pub(crate) fn training(problem: Problem) -> TrainConfig {
         match problem {
-            Problem::Classification => classification(100),
+            Problem::Classification => TrainConfig { steps: 40, meta_batch: 4, ..classification(0) },
             Problem::Regression => MamlConfig::training(problem),
         }
     }

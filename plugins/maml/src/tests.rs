@@ -129,6 +129,16 @@ fn the_learned_rates_of_meta_sgd_are_part_of_its_weights() {
 }
 
 #[test]
+fn options_that_are_not_set_are_the_learners_own() {
+    let given = "train-shots = 3".parse().unwrap();
+    let config: ReptileConfig = registry::options("reptile", &given).unwrap();
+    let own = ReptileConfig::default();
+    assert_eq!(config.train_shots, 3);
+    assert_eq!(config.inner.train_steps, own.inner.train_steps);
+    assert_ne!(config.inner.train_steps, InnerConfig::default().train_steps);
+}
+
+#[test]
 fn options_that_make_no_sense_are_refused_by_name() {
     for (name, options, key) in [
         ("maml", "inner-rate = -1.0", "inner-rate"),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::learner::{Family, Learner, Outer, Prediction};
-use kshot::nn::{Network, Norm};
+use kshot::nn::{Network, Norm, embed_both};
 use kshot::params::Params;
 use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
 use kshot::rng::stream;
@@ -98,11 +98,9 @@ impl Learner for Prototypical {
     }
 
     fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
-        let embedded_support = self.network.forward(&self.theta, support.inputs())?;
-        let embedded_query = self.network.forward(&self.theta, query.inputs.view())?;
-        let scores =
-            scores(embedded_support.view(), support.classes()?, embedded_query.view(), self.distance)?;
-        Ok(Prediction::Scores(scores))
+        let [z_support, z_query] =
+            embed_both(self.network.as_ref(), &self.theta, support.inputs(), query.inputs.view())?;
+        Ok(Prediction::Scores(scores(z_support.view(), support.classes()?, z_query.view(), self.distance)?))
     }
 }
 
@@ -113,7 +111,7 @@ inventory::submit! {
         summary: "nearest class mean in a learned embedding",
         paper: "Snell, Swersky, Zemel, Prototypical Networks for Few-shot Learning, NeurIPS 2017",
         solves: &[Problem::Classification],
-        train: |_| TrainConfig { steps: 500, ..TrainConfig::default() },
+        train: |_| TrainConfig { steps: 400, validation_episodes: 100, ..TrainConfig::default() },
         options: defaults::<PrototypicalConfig>,
         build: |setup, table| Ok(Box::new(Prototypical::new(setup, &options("prototypical", table)?)?)),
     }

@@ -17,7 +17,7 @@ use dfdx::prelude::*;
 use kshot::episode::{Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::learner::{Family, Learner, Outer, Prediction};
 use kshot::nn::head::{class_means_of, on_host, rows};
-use kshot::nn::{HeadWeights, Metric, Network, Norm, TapedMatrix, TapedScalar};
+use kshot::nn::{HeadWeights, Metric, Network, Norm, TapedMatrix, TapedScalar, embed_both};
 use kshot::params::{Layout, Params, Role};
 use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
 use kshot::rng::stream;
@@ -206,9 +206,9 @@ impl Learner for Siamese {
     }
 
     fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
-        let left = self.network.forward(&self.theta, query.inputs.view())?;
-        let right = self.network.forward(&self.theta, support.inputs())?;
-        let similarity = self.compare(&left, &right)?;
+        let [z_support, z_query] =
+            embed_both(self.network.as_ref(), &self.theta, support.inputs(), query.inputs.view())?;
+        let similarity = self.compare(&z_query, &z_support)?;
         Ok(Prediction::Scores(mean_by_class(&similarity, support.classes()?)?))
     }
 
@@ -234,7 +234,7 @@ inventory::submit! {
         summary: "two towers with shared weights, trained on pairs",
         paper: "Koch, Zemel, Salakhutdinov, Siamese Neural Networks for One-shot Image Recognition, 2015; Hadsell et al., CVPR 2006",
         solves: &[Problem::Classification],
-        train: |_| TrainConfig { steps: 300, ..TrainConfig::default() },
+        train: |_| TrainConfig { steps: 220, validation_episodes: 100, ..TrainConfig::default() },
         options: defaults::<SiameseConfig>,
         build: |setup, table| Ok(Box::new(Siamese::new(setup, options("siamese", table)?)?)),
     }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use kshot::episode::{Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::learner::{Family, Learner, Outer, Prediction};
 use kshot::nn::head::{class_means_of, directions, directions_of, on_host};
-use kshot::nn::{Metric, Network, Norm};
+use kshot::nn::{Metric, Network, Norm, embed_both};
 use kshot::params::Params;
 use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
 use kshot::rng::stream;
@@ -97,10 +97,10 @@ impl TripletNetwork {
         Ok(Self { network, theta, config, task, seed: setup.seed })
     }
 
-    /// Embeddings as they are compared, `[n, features]`.
-    fn embed(&self, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
-        let z = self.network.forward(&self.theta, x)?;
-        Ok(if self.config.normalise { directions_of(z) } else { z })
+    /// Embeddings as they are compared, `[n, features]` each.
+    fn embed(&self, left: ArrayView4<'_, f32>, right: ArrayView4<'_, f32>) -> Result<[Array2<f32>; 2]> {
+        let z = embed_both(self.network.as_ref(), &self.theta, left, right)?;
+        Ok(if self.config.normalise { z.map(directions_of) } else { z })
     }
 }
 
@@ -147,9 +147,9 @@ impl Learner for TripletNetwork {
     }
 
     fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
-        let means = class_means_of(self.embed(support.inputs())?.view(), support.classes()?)?;
-        let queries = self.embed(query.inputs.view())?;
-        Ok(Prediction::Scores(-Metric::Squared.between(queries.view(), means.view())))
+        let [z_support, z_query] = self.embed(support.inputs(), query.inputs.view())?;
+        let means = class_means_of(z_support.view(), support.classes()?)?;
+        Ok(Prediction::Scores(-Metric::Squared.between(z_query.view(), means.view())))
     }
 
     fn similarity(
@@ -157,7 +157,8 @@ impl Learner for TripletNetwork {
         left: ArrayView4<'_, f32>,
         right: ArrayView4<'_, f32>,
     ) -> Result<Option<Array2<f32>>> {
-        Ok(Some(-Metric::Squared.between(self.embed(left)?.view(), self.embed(right)?.view())))
+        let [left, right] = self.embed(left, right)?;
+        Ok(Some(-Metric::Squared.between(left.view(), right.view())))
     }
 }
 
@@ -168,7 +169,7 @@ inventory::submit! {
         summary: "an embedding in which a positive is nearer than a negative, by a margin",
         paper: "Hoffer & Ailon, Deep Metric Learning Using Triplet Network, SIMBAD 2015; Schroff et al., FaceNet, CVPR 2015",
         solves: &[Problem::Classification],
-        train: |_| TrainConfig { steps: 500, ..TrainConfig::default() },
+        train: |_| TrainConfig { steps: 400, validation_episodes: 100, ..TrainConfig::default() },
         options: defaults::<TripletConfig>,
         build: |setup, table| Ok(Box::new(TripletNetwork::new(setup, options("triplet", table)?)?)),
     }
