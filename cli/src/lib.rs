@@ -30,8 +30,11 @@ use kshot::{Error, Result};
 use kshot_datasets as _;
 use kshot_finetune as _;
 use kshot_maml as _;
+use kshot_matching as _;
+use kshot_metanet as _;
 use kshot_pixels as _;
 use kshot_prototypical as _;
+use kshot_relation as _;
 use kshot_siamese as _;
 use kshot_triplet as _;
 

@@ -88,7 +88,7 @@ fn the_order_of_the_support_does_not_matter() {
 
 /// Learners whose head has a weight vector of its own for each label from the start: renaming the classes gives them
 /// another starting point, as in the papers.
-const HEAD_BY_LABEL: &[&str] = &["anil", "fomaml", "imaml", "maml", "meta-sgd", "reptile"];
+const HEAD_BY_LABEL: &[&str] = &["anil", "fomaml", "imaml", "maml", "meta-sgd", "metanet", "reptile"];
 
 #[test]
 fn renaming_the_classes_renames_the_predictions() {

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod conv4;
+mod episode;
 mod fixture;
 mod inner_loop;
 mod metric;
-mod prototypical;

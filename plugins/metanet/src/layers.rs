@@ -1,0 +1,153 @@
+//! Layers with slow and fast weights, and the attention that reads the memory of fast weights.
+
+use kshot::nn::head::DIRECTION_EPSILON;
+use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, Zip};
+
+use crate::meta_learners::{m, m_backward};
+
+/// Layer augmentation (§3.3): slow and fast weights each make an output of the same input, each goes through its own
+/// ReLU, and the two are summed. The last layer of a network has no ReLU.
+pub(crate) struct Augmented {
+    slow: Array2<f32>,
+    fast: Option<Array2<f32>>,
+    relu: bool,
+}
+
+impl Augmented {
+    pub(crate) fn new(slow: Array2<f32>, fast: Option<Array2<f32>>, relu: bool) -> Self {
+        Self { slow, fast, relu }
+    }
+
+    /// `[n, out]`.
+    pub(crate) fn output(&self) -> Array2<f32> {
+        let squash = |path: &Array2<f32>| if self.relu { path.mapv(|x| x.max(0.0)) } else { path.clone() };
+        match &self.fast {
+            Some(fast) => squash(&self.slow) + squash(fast),
+            None => squash(&self.slow),
+        }
+    }
+
+    /// Gradients of the slow and the fast path, from the one of the output.
+    pub(crate) fn backward(&self, d: &Array2<f32>) -> (Array2<f32>, Option<Array2<f32>>) {
+        let path = |path: &Array2<f32>| if self.relu { relu_backward(path, d.clone()) } else { d.clone() };
+        (path(&self.slow), self.fast.as_ref().map(path))
+    }
+}
+
+/// Gradient before a ReLU from the one after it: where something came through. `x` may be from before or after it.
+pub(crate) fn relu_backward(x: &Array2<f32>, mut d: Array2<f32>) -> Array2<f32> {
+    Zip::from(&mut d).and(x).for_each(|d, &x| *d = if x > 0.0 { *d } else { 0.0 });
+    d
+}
+
+/// The memory of one layer: fast weights Mᵢ = m(Z, ∇ᵢ) of each support example, read by queries.
+///
+/// A query's own fast weights are `W* = Σᵢ aᵢ Mᵢ`; they are never made, since `W* x = Σᵢ aᵢ (Mᵢ x)`.
+pub(crate) struct Memory<'a> {
+    meta_learner: &'a [Array2<f32>; 3],
+    gradients: Array2<f32>,
+    /// Each example's below the last one's, `[support · out, in]`.
+    weights: Array2<f32>,
+    /// `[queries, in]`.
+    x: Array2<f32>,
+    /// What each example's weights make of each query, `[queries, support, out]`.
+    each: Array3<f32>,
+}
+
+impl<'a> Memory<'a> {
+    /// `gradients`: ∇ᵢ of each support example, preprocessed, `[support · out · in, 2]`.
+    pub(crate) fn new(
+        meta_learner: &'a [Array2<f32>; 3],
+        gradients: Array2<f32>,
+        support: usize,
+        x: Array2<f32>,
+    ) -> Self {
+        let (queries, rows) = (x.nrows(), gradients.nrows() / x.ncols());
+        let weights =
+            m(meta_learner, &gradients).into_shape_with_order((rows, x.ncols())).expect("rows of `in`");
+        let each = x.dot(&weights.t()).into_shape_with_order((queries, support, rows / support));
+        Self { meta_learner, gradients, weights, x, each: each.expect("as many rows of each example") }
+    }
+
+    /// `[queries, out]`, with attention `[queries, support]`.
+    pub(crate) fn read(&self, attention: &Array2<f32>) -> Array2<f32> {
+        let mut output = Array2::zeros((self.each.dim().0, self.each.dim().2));
+        let rows = Zip::from(output.rows_mut()).and(self.each.outer_iter()).and(attention.rows());
+        rows.for_each(|mut output, each, a| output.assign(&a.dot(&each)));
+        output
+    }
+
+    /// Gradients in the queries and in Z, from the one in what was read; the one in the attention is added to.
+    pub(crate) fn backward(
+        &self,
+        attention: &Array2<f32>,
+        d: &Array2<f32>,
+        d_attention: &mut Array2<f32>,
+    ) -> (Array2<f32>, [Array2<f32>; 3]) {
+        let rows = Zip::from(d_attention.rows_mut()).and(self.each.outer_iter()).and(d.rows());
+        rows.for_each(|mut d_attention, each, d| d_attention += &each.dot(&d));
+        let d_each = &attention.view().insert_axis(Axis(2)) * &d.view().insert_axis(Axis(1));
+        let shape = (self.x.nrows(), self.weights.nrows());
+        let d_each = d_each.into_shape_with_order(shape).expect("the shape of the product");
+        let d_weights: Array1<f32> = d_each.t().dot(&self.x).into_iter().collect();
+        (d_each.dot(&self.weights), m_backward(self.meta_learner, &self.gradients, d_weights.view()))
+    }
+}
+
+/// Soft attention of each query to the support: the softmax of the cosines between their representations (§3.2).
+pub(crate) struct Attention {
+    support: Directions,
+    query: Directions,
+    /// `[queries, support]`; rows sum to 1.
+    pub(crate) weights: Array2<f32>,
+}
+
+impl Attention {
+    pub(crate) fn new(support: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>) -> Self {
+        let (support, query) = (Directions::new(support), Directions::new(query));
+        let weights = softmax(query.unit.dot(&support.unit.t()));
+        Self { support, query, weights }
+    }
+
+    /// Gradients in the representations of support and queries.
+    pub(crate) fn backward(&self, d: &Array2<f32>) -> (Array2<f32>, Array2<f32>) {
+        let mean = (d * &self.weights).sum_axis(Axis(1)).insert_axis(Axis(1));
+        let d_cosines = (d - &mean) * &self.weights;
+        let d_support = d_cosines.t().dot(&self.query.unit);
+        let d_query = d_cosines.dot(&self.support.unit);
+        (self.support.backward(d_support), self.query.backward(d_query))
+    }
+}
+
+/// Rows at length 1, and the lengths they had.
+struct Directions {
+    unit: Array2<f32>,
+    lengths: Array1<f32>,
+}
+
+impl Directions {
+    fn new(x: ArrayView2<'_, f32>) -> Self {
+        let lengths = x.map_axis(Axis(1), |row| (row.dot(&row) + DIRECTION_EPSILON).sqrt());
+        Self { unit: &x / &lengths.view().insert_axis(Axis(1)), lengths }
+    }
+
+    fn backward(&self, mut d: Array2<f32>) -> Array2<f32> {
+        Zip::from(d.rows_mut()).and(self.unit.rows()).and(&self.lengths).for_each(|mut d, unit, &length| {
+            let along = d.dot(&unit);
+            d.scaled_add(-along, &unit);
+            d /= length;
+        });
+        d
+    }
+}
+
+/// Each row's exponentials over their sum.
+pub(crate) fn softmax(mut x: Array2<f32>) -> Array2<f32> {
+    for mut row in x.rows_mut() {
+        let max = row.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+        row.mapv_inplace(|v| (v - max).exp());
+        let sum = row.sum();
+        row /= sum;
+    }
+    x
+}

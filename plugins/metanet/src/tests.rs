@@ -1,0 +1,107 @@
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use kshot::nn::Loss;
+use kshot::params::{Layout, Params};
+use kshot::rng::stream;
+use ndarray::Array2;
+use std::sync::Arc;
+
+use super::*;
+use crate::meta_learners::preprocess;
+
+const SIZES: Sizes = Sizes { features: 4, hidden: 6, ways: 3, meta: 5 };
+const LABELS: [usize; 4] = [0, 1, 2, 1];
+const QUERY: [usize; 3] = [2, 0, 1];
+
+fn theta() -> Params {
+    let mut layout = Layout::new();
+    Weights::extend(SIZES, &mut layout);
+    let mut theta = Params::zeros(&Arc::new(layout));
+    Weights::init(SIZES, &mut stream(5, "test", 0)).write(&mut theta);
+    theta
+}
+
+fn embeddings() -> Array2<f32> {
+    Array2::from_shape_fn((7, 4), |(i, j)| ((i * 4 + j) as f32 * 1.7).sin())
+}
+
+/// The loss with everything differentiated held in `slow`; gradients that the meta-learners see are made by `data`,
+/// as the paper's are data.
+fn loss(z: &Array2<f32>, theta: &Params, fast: FastWeights) -> f32 {
+    let weights = Weights::read(SIZES, theta).unwrap();
+    let task = Task { z: z.view(), labels: &LABELS, ways: 3 };
+    let loss = Loss::CrossEntropy { labels: QUERY.to_vec() };
+    loss.value(task.answer(&weights, fast).logits.view()).unwrap()
+}
+
+fn gradients(z: &Array2<f32>, theta: &Params, fast: FastWeights) -> (Array2<f32>, Params) {
+    let weights = Weights::read(SIZES, theta).unwrap();
+    let mut d_weights = Weights::zeros(SIZES);
+    let answer = Task { z: z.view(), labels: &LABELS, ways: 3 }.answer(&weights, fast);
+    let loss = Loss::CrossEntropy { labels: QUERY.to_vec() };
+    let d_z = answer.backward(&loss.gradient(answer.logits.view()).unwrap(), &mut d_weights);
+    let mut gradient = Params::zeros(theta.layout());
+    d_weights.write(&mut gradient);
+    (d_z, gradient)
+}
+
+/// Z and G do not enter the gradients that are data, nor do the queries: there the derivative is a plain difference.
+#[test]
+fn gradients_of_the_meta_learners_and_queries_are_differences() {
+    let (z, theta) = (embeddings(), theta());
+    let (d_z, gradient) = gradients(&z, &theta, FastWeights::All);
+    let step = 4e-3;
+    for name in ["m.layer0", "m.layer1", "m.layer2", "d.lstm", "d.output"] {
+        let range = theta.layout().get(name).unwrap().range.clone();
+        for at in range {
+            let moved = |by: f32| {
+                let mut theta = theta.clone();
+                theta.values_mut()[at] += by;
+                loss(&z, &theta, FastWeights::All)
+            };
+            let difference = (moved(step) - moved(-step)) / (2.0 * step);
+            let exact = gradient.values()[at];
+            assert!(
+                (difference - exact).abs() < 2e-3 + 0.02 * exact.abs(),
+                "{name} {at}: {difference} {exact}"
+            );
+        }
+        let range = theta.layout().get(name).unwrap().range.clone();
+        assert!(gradient.values()[range].iter().any(|d| d.abs() > 1e-4), "{name} learns");
+    }
+    for (at, exact) in d_z.indexed_iter().filter(|((row, _), _)| *row >= LABELS.len()) {
+        let moved = |by: f32| {
+            let mut z = z.clone();
+            z[at] += by;
+            loss(&z, &theta, FastWeights::All)
+        };
+        let difference = (moved(step) - moved(-step)) / (2.0 * step);
+        assert!((difference - exact).abs() < 2e-3 + 0.02 * exact.abs(), "query {at:?}: {difference} {exact}");
+    }
+}
+
+/// Without fast weights nothing is data: every gradient is a difference.
+#[test]
+fn gradients_of_the_slow_weights_are_differences() {
+    let (z, theta) = (embeddings(), theta());
+    let (_, gradient) = gradients(&z, &theta, FastWeights::None);
+    let step = 4e-3;
+    for at in 0..theta.values().len() {
+        let moved = |by: f32| {
+            let mut theta = theta.clone();
+            theta.values_mut()[at] += by;
+            loss(&z, &theta, FastWeights::None)
+        };
+        let (difference, exact) = ((moved(step) - moved(-step)) / (2.0 * step), gradient.values()[at]);
+        assert!((difference - exact).abs() < 1e-3, "{at}: {difference} {exact}");
+    }
+}
+
+#[test]
+fn gradients_enter_as_logarithm_and_sign() {
+    let pairs = preprocess(ndarray::array![[1.0_f32, -(-3.5_f32).exp(), 0.0, 1e-4]].view());
+    let small = 1e-4 * 7.0_f32.exp();
+    for (pair, expected) in pairs.outer_iter().zip([[0.0, 1.0], [-0.5, -1.0], [-1.0, 0.0], [-1.0, small]]) {
+        assert!((pair[0] - expected[0]).abs() < 1e-6 && (pair[1] - expected[1]).abs() < 1e-6, "{pair}");
+    }
+}
