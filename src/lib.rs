@@ -23,5 +23,6 @@ pub mod rng;
 pub mod schedule;
 pub mod stats;
 pub mod train;
+pub mod verification;
 
 pub use error::{Error, Result};

@@ -72,6 +72,9 @@ pub(crate) struct EvalArgs {
     pub(crate) checkpoint: PathBuf,
     #[command(flatten)]
     pub(crate) flags: Flags,
+    /// Do two examples share a class, and which are most alike? On `--episodes` batches [default: 20]
+    #[arg(long)]
+    pub(crate) verification: bool,
     /// Write the figures to this JSON file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -1,11 +1,13 @@
 //! `kshot eval`: a trained learner on test episodes.
 
+use std::path::Path;
+
 use kshot::checkpoint::Checkpoint;
 use kshot::eval::evaluate;
 use kshot::log::episode_bar;
 use kshot::train::BEST;
 use kshot::{Error, Result, atomic};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::EvalArgs;
 use crate::bench::{figure, writable};
@@ -13,6 +15,7 @@ use crate::experiment::Experiment;
 use crate::job::Job;
 use crate::print;
 use crate::train::{only_shape, tasks_in_words};
+use crate::verification;
 
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
     let path = if args.checkpoint.is_dir() { args.checkpoint.join(BEST) } else { args.checkpoint };
@@ -39,6 +42,10 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     }
     let mut learner = job.build(entry, shape)?;
     *learner.params_mut() = checkpoint.params(learner.params().layout())?;
+    if args.verification {
+        let json = verification::run(&job, entry.name, learner.as_ref())?;
+        return args.json.map_or(Ok(()), |path| write_json(&path, &json));
+    }
     let (tasks, episodes) = job.test(shape)?;
     let asked = job.test_steps(entry);
     if job.experiment.test_steps.is_some() && asked == [None] {
@@ -84,10 +91,11 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
             evaluation.episodes_per_second()
         ))?;
     }
-    if let Some(path) = &args.json {
-        // One figure is an object, several are a list.
-        let json = if figures.len() == 1 { figures.remove(0) } else { json!(figures) };
-        atomic::write(path, format!("{json:#}\n").as_bytes(), "writing the figures to")?;
-    }
-    Ok(())
+    // One figure is an object, several are a list.
+    let json = if figures.len() == 1 { figures.remove(0) } else { json!(figures) };
+    args.json.map_or(Ok(()), |path| write_json(&path, &json))
+}
+
+fn write_json(path: &Path, json: &Value) -> Result<()> {
+    atomic::write(path, format!("{json:#}\n").as_bytes(), "writing the figures to")
 }

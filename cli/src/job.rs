@@ -187,6 +187,20 @@ impl Job {
         }
     }
 
+    /// Batches of up to 50 classes × 10 examples, to compare all with all.
+    pub(crate) fn batches(&self, split: Split) -> Result<Box<dyn Tasks>> {
+        let source = self.dataset.split(split)?;
+        let TaskSource::Classes(set) = &source else {
+            return Err(Error::invalid("verification compares classes, and a regression has none"));
+        };
+        let fewest = set.classes().iter().map(|class| class.images.len()).min().unwrap_or(0);
+        TaskSpec::PkBatch { classes: set.classes().len().min(50), per_class: fewest.min(10) }.open(
+            &source,
+            split,
+            self.experiment.seed(),
+        )
+    }
+
     fn sampled(&self, shape: Shape, split: Split) -> Result<Box<dyn Tasks>> {
         let queries = self.experiment.queries();
         let spec = match self.problem() {

@@ -18,6 +18,7 @@ mod list;
 mod perf;
 mod table;
 mod train;
+mod verification;
 
 use std::io::Write as _;
 use std::process::ExitCode;

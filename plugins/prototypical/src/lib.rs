@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::learner::{Family, Learner, Outer, Prediction};
-use kshot::nn::{Network, Norm, embed_both};
+use kshot::nn::head::directions_of;
+use kshot::nn::{Metric, Network, Norm, embed_both};
 use kshot::params::Params;
 use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
 use kshot::rng::stream;
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
-use ndarray::{Axis, concatenate};
+use ndarray::{Array2, ArrayView4, Axis, concatenate};
 use serde::{Deserialize, Serialize};
 
 pub use loss::{Distance, episode_loss, scores};
@@ -101,6 +102,19 @@ impl Learner for Prototypical {
         let [z_support, z_query] =
             embed_both(self.network.as_ref(), &self.theta, support.inputs(), query.inputs.view())?;
         Ok(Prediction::Scores(scores(z_support.view(), support.classes()?, z_query.view(), self.distance)?))
+    }
+
+    fn similarity(
+        &self,
+        left: ArrayView4<'_, f32>,
+        right: ArrayView4<'_, f32>,
+    ) -> Result<Option<Array2<f32>>> {
+        let embed = |x| self.network.forward(&self.theta, x);
+        let (left, right) = (embed(left)?, embed(right)?);
+        Ok(Some(match self.distance {
+            Distance::Euclidean => -Metric::Squared.between(left.view(), right.view()),
+            Distance::Cosine => directions_of(left).dot(&directions_of(right).t()),
+        }))
     }
 }
 

@@ -1,0 +1,59 @@
+//! `kshot eval --verification`: pairs and neighbours of classes never seen in training.
+
+use kshot::dataset::Split;
+use kshot::learner::Learner;
+use kshot::log::episode_bar;
+use kshot::stats::Interval;
+use kshot::verification::verify;
+use kshot::{Error, Result};
+use serde_json::{Value, json};
+
+use crate::job::Job;
+use crate::print;
+
+/// Batches unless `--episodes` says otherwise.
+const BATCHES: u64 = 20;
+
+/// Prints the figures, and gives them as JSON.
+pub(crate) fn run(job: &Job, name: &str, learner: &dyn Learner) -> Result<Value> {
+    if job.experiment.manifest.is_some() || job.experiment.test_steps.is_some() {
+        return Err(Error::invalid(
+            "`--verification` samples batches of its own and adapts to no task: leave out `manifest` and `test-steps`",
+        ));
+    }
+    let batches = job.experiment.episodes.unwrap_or(BATCHES);
+    let bar = episode_bar("verification", 2 * batches);
+    let (validation, test) = (job.batches(Split::Validation)?, job.batches(Split::Test)?);
+    let figures = verify(learner, validation.as_ref(), test.as_ref(), batches, &|| bar.inc(1))
+        .map_err(|error| error.context(format!("verification by `{name}`")))?;
+    bar.finish_and_clear();
+    let support = test.episode(0)?.support;
+    let (classes, examples) = (support.ways()?, support.len());
+    let percent =
+        |interval: Interval| format!("{:.2} ± {:.2} %", 100.0 * interval.mean, 100.0 * interval.ci95);
+    let mut text = format!(
+        "{name} on {}, test classes: {batches} batches of {classes} classes × {} examples\n",
+        job.experiment.data(),
+        examples / classes
+    );
+    for (what, interval) in [
+        ("ROC AUC", figures.auc),
+        ("equal error rate", figures.eer),
+        ("accuracy", figures.accuracy),
+        ("recall@1", figures.recall_at_1),
+        ("recall@5", figures.recall_at_5),
+        ("MAP@R", figures.map_at_r),
+    ] {
+        text += &format!("  {what:<17} {}\n", percent(interval));
+    }
+    print(&text)?;
+    Ok(json!({
+        "learner": name,
+        "dataset": job.experiment.data(),
+        "seed": job.experiment.seed(),
+        "batches": batches,
+        "classes": classes,
+        "examples": examples,
+        "verification": figures,
+    }))
+}
