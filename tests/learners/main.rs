@@ -9,6 +9,8 @@ use kshot::nn::BackboneConfig;
 use kshot::registry::{self, LearnerEntry, Problem, Setup};
 use ndarray::{Array2, Axis};
 
+mod trained;
+
 // Linking the program registers what it comes with.
 use kshot_cli as _;
 

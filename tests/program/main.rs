@@ -10,3 +10,4 @@ mod kshot;
 mod omniglot;
 mod perf;
 mod runs;
+mod verification;

@@ -15,8 +15,10 @@ pub struct FinetuneConfig {
     pub freeze: Freeze,
     /// Examples of a pre-training step.
     pub batch: usize,
-    /// Steps of gradient descent on a task's support set.
-    pub inner_steps: u64,
+    /// Steps of gradient descent on a task's support set, at most.
+    pub test_steps: u64,
+    /// Support loss at which they stop early; 0 never does.
+    pub stop_loss: f32,
     /// Their learning rate.
     pub inner_rate: f32,
     /// Their momentum.
@@ -31,7 +33,8 @@ impl Default for FinetuneConfig {
             head: HeadKind::Linear,
             freeze: Freeze { tuned: 0 },
             batch: 64,
-            inner_steps: 100,
+            test_steps: 100,
+            stop_loss: 0.0,
             inner_rate: 0.01,
             inner_momentum: 0.9,
             inner_weight_decay: 1e-3,
@@ -47,6 +50,9 @@ impl FinetuneConfig {
         let wrong = match self {
             _ if self.batch == 0 => "`batch` is 0: a pre-training step needs an example",
             _ if !positive(self.inner_rate) => "`inner-rate` must be a positive number, as 0.01",
+            _ if !(self.stop_loss.is_finite() && self.stop_loss >= 0.0) => {
+                "`stop-loss` must be 0 (never) or positive"
+            }
             _ if !share(self.inner_momentum) => "`inner-momentum` must be 0 or more and below 1",
             _ if !share(self.inner_weight_decay) => "`inner-weight-decay` must be 0 or more and below 1",
             _ => return Ok(()),

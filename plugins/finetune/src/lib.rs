@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use kshot::episode::{Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::learner::{Family, Learner, Outer, Prediction, argmax};
-use kshot::nn::{NORM_MOMENTUM, Network, Norm, cross_entropy, network};
+use kshot::nn::{Loss, NORM_MOMENTUM, Network, Norm, network};
 use kshot::optimizer::{Optimizer, OptimizerKind};
 use kshot::params::{Layout, Params, Role};
 use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
@@ -31,9 +31,10 @@ pub struct Finetune {
     front: Arc<dyn Network>,
     tail: Arc<dyn Network>,
     between: [usize; 3],
-    /// The extractor's weights, then those of the base classes' head.
+    /// The extractor's weights, then those of the base classes' head; of the one output's for a regression.
     theta: Params,
     head: Head,
+    task: TaskSpec,
 }
 
 impl Finetune {
@@ -43,6 +44,15 @@ impl Finetune {
     /// When an option makes no sense, or the backbone does not fit the input.
     pub fn new(setup: &Setup, config: FinetuneConfig) -> Result<Self> {
         config.check()?;
+        let task = match setup.base_classes {
+            0 if config.head == HeadKind::Cosine => {
+                return Err(Error::invalid(
+                    "options of `finetune`: `head = \"cosine\"` tells classes apart; a regression needs `linear`",
+                ));
+            }
+            0 => TaskSpec::Regression { shots: config.batch, queries: 0 },
+            _ => TaskSpec::FlatBatch { size: config.batch },
+        };
         let architecture = setup.backbone.architecture(setup.input, Norm::Running, None)?;
         let parts = architecture.split(config.freeze.tuned);
         let (front, tail) = parts.map_err(|error| error.context("`finetune`, option `freeze`"))?;
@@ -51,7 +61,8 @@ impl Finetune {
         let mut rng = stream(setup.seed, "init", 0);
         let weights = extractor.init(&mut rng);
         let theta = head.join(&weights, &head.init(setup.base_classes.max(1), &mut rng))?;
-        Ok(Self { config, extractor, front: network(front)?, tail: network(tail)?, between, theta, head })
+        let (front, tail) = (network(front)?, network(tail)?);
+        Ok(Self { config, extractor, front, tail, between, theta, head, task })
     }
 
     /// The front's output for some inputs, as the tail's input.
@@ -63,19 +74,22 @@ impl Finetune {
     }
 
     /// Trains tail and head on the embedded support; the network's statistics follow, as in pre-training.
-    fn adapt(&self, mut theta: Params, support: &Array4<f32>, labels: &[usize]) -> Result<Params> {
-        let FinetuneConfig { inner_steps, inner_rate, inner_momentum, inner_weight_decay, .. } = self.config;
+    fn adapt(&self, mut theta: Params, support: &Array4<f32>, criterion: &Loss) -> Result<Params> {
+        let FinetuneConfig { test_steps, inner_rate, inner_momentum, inner_weight_decay, .. } = self.config;
         let mut optimizer =
             Optimizer::new(OptimizerKind::Sgd, inner_momentum, inner_weight_decay, theta.layout());
-        for step in 1..=inner_steps {
+        for step in 1..=test_steps {
             let (loss, gradient) = self.tail.value_and_grad(&theta, support.view(), &mut |z, weights| {
-                cross_entropy(self.head.logits(z, weights)?, labels)
+                criterion.on_tape(self.head.logits(z, weights)?)
             })?;
             if !loss.is_finite() {
                 return Err(Error::NotFinite(format!(
                     "fine-tuning diverged: the support loss is {loss} at inner step {step}; lower `inner-rate` \
                      ({inner_rate})"
                 )));
+            }
+            if loss <= self.config.stop_loss {
+                break;
             }
             optimizer.update(&mut theta, &gradient, inner_rate, step);
             let layout = theta.layout().clone();
@@ -101,47 +115,65 @@ impl Learner for Finetune {
     }
 
     fn training_task(&self) -> TaskSpec {
-        TaskSpec::FlatBatch { size: self.config.batch }
+        self.task.clone()
     }
 
     fn is_transductive(&self) -> bool {
         self.extractor.norm() == Norm::Batch
     }
 
-    /// Pre-training: classification of the base classes.
+    /// Pre-training: classification of the base classes; or one function for the points of all tasks.
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
-        let labels = episode.support.classes()?;
-        let mut correct = 0;
+        let criterion = Loss::of(&episode.support.targets);
+        let mut metrics = Vec::new();
         let (loss, gradient) =
             self.extractor.value_and_grad(&self.theta, episode.support.inputs(), &mut |z, weights| {
-                let logits = self.head.logits(z, weights)?;
-                let classes = episode.classes.len();
-                let rows = logits.as_vec();
-                let predicted = rows.chunks_exact(classes).map(|row| argmax(row.iter().copied()));
-                correct = predicted.zip(labels).filter(|(predicted, label)| predicted == *label).count();
-                cross_entropy(logits, labels)
+                let outputs = self.head.logits(z, weights)?;
+                if let Loss::CrossEntropy { labels } = &criterion {
+                    let rows = outputs.as_vec();
+                    let predicted =
+                        rows.chunks_exact(episode.classes.len()).map(|row| argmax(row.iter().copied()));
+                    let correct = predicted.zip(labels).filter(|(predicted, label)| predicted == *label);
+                    metrics.push(("accuracy", correct.count() as f32 / labels.len() as f32));
+                }
+                criterion.on_tape(outputs)
             })?;
-        Ok(Outer { loss, gradient, metrics: vec![("accuracy", correct as f32 / labels.len() as f32)] })
+        Ok(Outer { loss, gradient, metrics })
     }
 
+    /// A new head for classes; a regression goes on with the one it was pre-trained with.
     fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
-        let labels = support.classes()?;
-        let (front, tail) = parts(&self.theta, self.front.layout(), self.tail.layout())?;
+        let (front, tail, pretrained) = parts(&self.theta, self.front.layout(), self.tail.layout())?;
         let embedded = self.embed(&front, &support.examples)?;
-        let features = self.tail.forward(&tail, embedded.view())?;
-        let head = self.head.start(&features, labels)?;
-        let theta = self.adapt(self.head.join(&tail, &head)?, &embedded, labels)?;
+        let criterion = Loss::of(&support.targets);
+        let start = match &criterion {
+            Loss::CrossEntropy { labels } => {
+                let features = self.tail.forward(&tail, embedded.view())?;
+                self.head.join(&tail, &self.head.start(&features, labels)?)?
+            }
+            Loss::Mse { .. } => pretrained,
+        };
+        let theta = self.adapt(start, &embedded, &criterion)?;
         let z: Array2<f32> = self.tail.forward(&theta, self.embed(&front, query)?.view())?;
-        Ok(Prediction::Scores(self.head.scores(&z, &theta)?))
+        let outputs = self.head.scores(&z, &theta)?;
+        Ok(match criterion {
+            Loss::CrossEntropy { .. } => Prediction::Scores(outputs),
+            Loss::Mse { .. } => Prediction::Values(outputs),
+        })
     }
 }
 
-/// The front's and the tail's weights, which lie one after the other in θ.
-fn parts(theta: &Params, front: &Arc<Layout>, tail: &Arc<Layout>) -> Result<(Params, Params)> {
+/// The front's weights, the tail's, and the tail's with the head's: they lie one after the other in θ.
+fn parts(theta: &Params, front: &Arc<Layout>, tail: &Arc<Layout>) -> Result<(Params, Params, Params)> {
     let (front_values, rest) = theta.values().split_at(front.len());
+    let mut behind = Layout::new();
+    for entry in theta.layout().entries().iter().filter(|entry| entry.range.start >= front.len()) {
+        behind.push(entry.name.clone(), &entry.shape, entry.role);
+    }
     Ok((
         Params::from_values(front, front_values.to_vec())?,
         Params::from_values(tail, rest[..tail.len()].to_vec())?,
+        Params::from_values(&Arc::new(behind), rest.to_vec())?,
     ))
 }
 
@@ -151,8 +183,15 @@ inventory::submit! {
         family: Family::ModelTransfer,
         summary: "pre-trained extractor, a new head trained on each support set",
         paper: "Chen et al., A Closer Look at Few-shot Classification, ICLR 2019 (Baseline, Baseline++)",
-        solves: &[Problem::Classification],
-        train: |_| TrainConfig { steps: 400, validation_episodes: 100, ..TrainConfig::default() },
+        solves: &[Problem::Classification, Problem::Regression],
+        train: |problem| match problem {
+            Problem::Classification => {
+                TrainConfig { steps: 400, validation_episodes: 100, ..TrainConfig::default() }
+            }
+            Problem::Regression => {
+                TrainConfig { steps: 5000, meta_batch: 25, validate_every: 1000, ..TrainConfig::default() }
+            }
+        },
         options: defaults::<FinetuneConfig>,
         build: |setup, table| Ok(Box::new(Finetune::new(setup, options("finetune", table)?)?)),
     }

@@ -66,3 +66,34 @@ fn freeze_is_written_as_in_the_documentation() {
     }
     assert!(Freeze::try_from("most".to_owned()).is_err());
 }
+
+#[test]
+fn steps_end_at_the_stop_loss() {
+    let support = task(vec![0, 0, 1, 1]);
+    let answer = |stop_loss: f32, test_steps: u64| {
+        let config = FinetuneConfig { inner_rate: 0.1, stop_loss, test_steps, ..FinetuneConfig::default() };
+        Finetune::new(&setup(), config).unwrap().predict(&support, &support.examples).unwrap()
+    };
+    // The first loss, of a head of zeros, is ln 2: below 1 before any step.
+    assert_eq!(answer(1.0, 100), answer(0.0, 0));
+    assert_ne!(answer(0.01, 100), answer(0.0, 0));
+}
+
+#[test]
+fn a_regression_goes_on_from_its_pre_trained_head() {
+    let setup = Setup { input: [1, 1, 1], base_classes: 0, ..setup() };
+    let values = Targets::Values(ndarray::array![[1.0], [-1.0]]);
+    let inputs = Array4::from_shape_fn((2, 1, 1, 1), |(n, ..)| n as f32);
+    let support = Labelled { examples: Unlabelled { inputs }, targets: values };
+    let error = |test_steps: u64| {
+        let config = FinetuneConfig { test_steps, inner_rate: 0.05, ..FinetuneConfig::default() };
+        let learner = Finetune::new(&setup, config).unwrap();
+        match learner.predict(&support, &support.examples).unwrap() {
+            Prediction::Values(values) => (values[[0, 0]] - 1.0).powi(2) + (values[[1, 0]] + 1.0).powi(2),
+            Prediction::Scores(_) => panic!("scores for a regression"),
+        }
+    };
+    assert!(error(200) < 0.1 * error(0), "{} {}", error(200), error(0));
+    let cosine = FinetuneConfig { head: HeadKind::Cosine, ..FinetuneConfig::default() };
+    assert!(Finetune::new(&setup, cosine).err().unwrap().to_string().contains("`linear`"));
+}

@@ -184,7 +184,7 @@ fn sigmoid(x: f32) -> f32 {
 /// `x Wᵀ + b`, the bias b being the last column.
 fn affine(x: ArrayView2<'_, f32>, weights: &Array2<f32>) -> Array2<f32> {
     let inputs = x.ncols();
-    x.dot(&weights.slice(s![.., ..inputs]).t()) + &weights.column(inputs)
+    x.dot(&weights.slice(s![.., ..inputs]).t()) + weights.column(inputs)
 }
 
 /// Gradient in an affine layer's weights, from its inputs and the gradient in its outputs.

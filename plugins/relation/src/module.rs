@@ -136,7 +136,7 @@ impl Module {
             ArrayView2::from_shape((rows, values.len() / rows), values)
                 .map_err(|error| Error::invalid(format!("`relation`: tensor `{name}`: {error}")))
         };
-        let of_query = query.dot(&matrix(QUERY, self.hidden)?.t()) + &ndarray::aview1(vector(BIAS)?);
+        let of_query = query.dot(&matrix(QUERY, self.hidden)?.t()) + ndarray::aview1(vector(BIAS)?);
         let of_class = classes.dot(&matrix(CLASS, self.hidden)?.t());
         let (hidden, output) = (matrix(HIDDEN, self.hidden)?, ndarray::aview1(vector(OUTPUT)?));
         let (hidden_bias, output_bias) = (ndarray::aview1(vector(HIDDEN_BIAS)?), vector(OUTPUT_BIAS)?[0]);
