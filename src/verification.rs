@@ -204,9 +204,11 @@ mod tests {
         assert!((area - 6.5 / 9.0).abs() < 1e-6, "{area}");
         // At 0.7 one in three of either kind is wrong.
         assert!((equal - 1.0 / 3.0).abs() < 1e-6, "{equal}");
+        // Best after the second pair: two in three of one class accepted, none of two.
+        let pairs = vec![(0.9, true), (0.7, true), (0.5, false), (0.4, false), (0.3, true), (0.1, false)];
         let threshold = best_threshold(&pairs);
-        assert!((threshold - 0.85).abs() < 1e-6, "{threshold}: 1/3 − 0 comes before 2/3 − 1/3");
-        assert!((balanced_accuracy(&pairs, threshold) - (1.0 / 3.0 + 1.0) / 2.0).abs() < 1e-6);
+        assert!((threshold - 0.6).abs() < 1e-6, "{threshold}");
+        assert!((balanced_accuracy(&pairs, threshold) - (2.0 / 3.0 + 1.0) / 2.0).abs() < 1e-6);
     }
 
     #[test]
