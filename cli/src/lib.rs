@@ -37,6 +37,7 @@ use kshot_pixels as _;
 use kshot_prototypical as _;
 use kshot_relation as _;
 use kshot_siamese as _;
+use kshot_tca as _;
 use kshot_triplet as _;
 
 use args::{Cli, Command};

@@ -8,3 +8,4 @@ mod episode;
 mod fixture;
 mod inner_loop;
 mod metric;
+mod tca;
