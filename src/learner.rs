@@ -82,6 +82,15 @@ pub fn argmax(values: impl IntoIterator<Item = f32>) -> usize {
     best.0
 }
 
+/// Share of examples whose highest score is their label's; 0 of none. Scores are `[examples, classes]`, row by row.
+pub fn accuracy(scores: impl IntoIterator<Item = f32>, labels: &[usize]) -> f32 {
+    let scores: Vec<f32> = scores.into_iter().collect();
+    let classes = (scores.len() / labels.len().max(1)).max(1);
+    let rows = scores.chunks_exact(classes).map(|row| argmax(row.iter().copied()));
+    let correct = rows.zip(labels).filter(|(predicted, label)| predicted == *label).count();
+    correct as f32 / labels.len().max(1) as f32
+}
+
 /// A learner: everything a plugin's author writes, besides a configuration and one `inventory::submit!`.
 pub trait Learner: Send + Sync {
     /// What the outer loop learns; empty for a learner without training.

@@ -10,7 +10,7 @@ mod head;
 use std::sync::Arc;
 
 use kshot::episode::{Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Family, Learner, Outer, Prediction, argmax};
+use kshot::learner::{Family, Learner, Outer, Prediction, accuracy};
 use kshot::nn::{Loss, NORM_MOMENTUM, Network, Norm, network};
 use kshot::optimizer::{Optimizer, OptimizerKind};
 use kshot::params::{Layout, Params, Role};
@@ -130,11 +130,7 @@ impl Learner for Finetune {
             self.extractor.value_and_grad(&self.theta, episode.support.inputs(), &mut |z, weights| {
                 let outputs = self.head.logits(z, weights)?;
                 if let Loss::CrossEntropy { labels } = &criterion {
-                    let rows = outputs.as_vec();
-                    let predicted =
-                        rows.chunks_exact(episode.classes.len()).map(|row| argmax(row.iter().copied()));
-                    let correct = predicted.zip(labels).filter(|(predicted, label)| predicted == *label);
-                    metrics.push(("accuracy", correct.count() as f32 / labels.len() as f32));
+                    metrics.push(("accuracy", accuracy(outputs.as_vec(), labels)));
                 }
                 criterion.on_tape(outputs)
             })?;

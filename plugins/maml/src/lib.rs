@@ -24,13 +24,13 @@ use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::inner_loop::{InnerLoop, MetaGradient, Objective, Proximal, rates};
-use kshot::learner::{Family, Learner, Outer, Prediction, argmax};
+use kshot::learner::{Family, Learner, Outer, Prediction, accuracy};
 use kshot::nn::{Loss, Network, Norm};
 use kshot::params::{Layout, Params, Role};
 use kshot::registry::{LearnerEntry, Problem, Setup};
 use kshot::rng::stream;
 use kshot::{Error, Result};
-use ndarray::{Array2, s};
+use ndarray::s;
 
 pub use config::{ImamlConfig, InnerConfig, MamlConfig, ReptileConfig};
 
@@ -160,8 +160,11 @@ impl Learner for Maml {
         };
         let judged_on =
             if matches!(self.method, Method::Reptile { .. }) { &support_loss } else { &query_loss };
-        let metrics = accuracy(judged_on, &judged.outputs).map(|share| ("accuracy", share));
-        Ok(Outer { loss: judged.loss, gradient: judged.gradient, metrics: metrics.into_iter().collect() })
+        let metrics = match judged_on {
+            Loss::CrossEntropy { labels } => vec![("accuracy", accuracy(judged.outputs, labels))],
+            Loss::Mse { .. } => Vec::new(),
+        };
+        Ok(Outer { loss: judged.loss, gradient: judged.gradient, metrics })
     }
 
     fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
@@ -190,14 +193,6 @@ impl Learner for Maml {
 
 fn loss(set: &Labelled) -> Loss {
     Loss::of(&set.targets)
-}
-
-/// Share of rows whose largest output is their label's; none for a regression.
-fn accuracy(loss: &Loss, outputs: &Array2<f32>) -> Option<f32> {
-    let Loss::CrossEntropy { labels } = loss else { return None };
-    let right = |(row, &label): (ndarray::ArrayView1<'_, f32>, &usize)| argmax(row.iter().copied()) == label;
-    let correct = outputs.rows().into_iter().zip(labels).filter(|pair| right(*pair)).count();
-    Some(correct as f32 / labels.len().max(1) as f32)
 }
 
 /// Weights, and after them a rate (or its gradient) for each, as tensors `alpha/NAME`.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use ndarray::Array2;
+
 use super::*;
 use kshot::dataset::{FunctionTasks, Split};
 use kshot::nn::BackboneConfig;

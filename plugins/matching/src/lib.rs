@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dfdx::prelude::*;
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Family, Learner, Outer, Prediction, argmax};
+use kshot::learner::{Family, Learner, Outer, Prediction, accuracy};
 use kshot::nn::head::{directions, directions_of, rows};
 use kshot::nn::{Network, Norm, TapedMatrix, TapedScalar, embed_both};
 use kshot::params::Params;
@@ -112,9 +112,7 @@ pub fn episode_loss(
         attention.try_matmul(one_hot)
     };
     let p = compute().map_err(failed)?;
-    let predicted = p.as_vec();
-    let predicted = predicted.chunks_exact(ways).map(|row| argmax(row.iter().copied()));
-    let correct = predicted.zip(query).filter(|(predicted, label)| predicted == *label).count();
+    let accuracy = accuracy(p.as_vec(), query);
     let loss = || {
         let mut mask = vec![0.0; query.len() * ways];
         query.iter().enumerate().for_each(|(row, &label)| mask[row * ways + label] = 1.0);
@@ -123,7 +121,7 @@ pub fn episode_loss(
         let logarithms = p.try_add(f32::MIN_POSITIVE)?.try_ln()?;
         logarithms.try_mul(mask)?.try_sum()?.try_mul(-1.0 / query.len() as f32)
     };
-    Ok((loss().map_err(failed)?, correct as f32 / query.len() as f32))
+    Ok((loss().map_err(failed)?, accuracy))
 }
 
 /// p(y | x̂), `[queries, ways]`, of embedded queries, `[queries, features]`, given the embedded support.

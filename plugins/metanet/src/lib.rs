@@ -27,7 +27,7 @@ mod weights;
 use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Family, Learner, Outer, Prediction, argmax};
+use kshot::learner::{Family, Learner, Outer, Prediction, accuracy};
 use kshot::nn::head::on_host;
 use kshot::nn::{Loss, Network, Norm, embed_both};
 use kshot::params::{Layout, Params};
@@ -166,21 +166,19 @@ impl Learner for Metanet {
         let weights = Weights::read(self.sizes, &self.theta)?;
         let mut d_weights = Weights::zeros(self.sizes);
         let loss = Loss::CrossEntropy { labels: query.to_vec() };
-        let mut correct = 0;
+        let mut correct = 0.0;
         let x = concatenate![Axis(0), episode.support.inputs(), episode.query.inputs()];
         let (value, mut gradient) = self.network.value_and_grad(&self.theta, x.view(), &mut |z, _| {
             on_host(z, |z| {
                 let answer = Task { z, labels, ways }.answer(&weights, self.fast);
                 let logits = answer.logits.view();
-                let predicted = logits.outer_iter().map(|row| argmax(row.iter().copied()));
-                correct = predicted.zip(query).filter(|(predicted, label)| predicted == *label).count();
+                correct = accuracy(logits.iter().copied(), query);
                 let d_logits = loss.gradient(logits)?;
                 Ok((loss.value(logits)?, answer.backward(&d_logits, &mut d_weights)))
             })
         })?;
         d_weights.write(&mut gradient);
-        let accuracy = correct as f32 / query.len() as f32;
-        Ok(Outer { loss: value, gradient, metrics: vec![("accuracy", accuracy)] })
+        Ok(Outer { loss: value, gradient, metrics: vec![("accuracy", correct)] })
     }
 
     fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {

@@ -25,8 +25,6 @@ fn embeddings() -> Array2<f32> {
     Array2::from_shape_fn((7, 4), |(i, j)| ((i * 4 + j) as f32 * 1.7).sin())
 }
 
-/// The loss with everything differentiated held in `slow`; gradients that the meta-learners see are made by `data`,
-/// as the paper's are data.
 fn loss(z: &Array2<f32>, theta: &Params, fast: FastWeights) -> f32 {
     let weights = Weights::read(SIZES, theta).unwrap();
     let task = Task { z: z.view(), labels: &LABELS, ways: 3 };

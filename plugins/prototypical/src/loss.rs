@@ -1,7 +1,7 @@
 //! The loss of an episode and the scores of its queries: equations 1 and 2 of Snell et al. 2017.
 
 use dfdx::prelude::*;
-use kshot::learner::argmax;
+use kshot::learner::accuracy;
 use kshot::nn::head::{class_means, class_means_of, cross_entropy, directions, directions_of, rows};
 use kshot::nn::{Dev, TapedMatrix, TapedScalar};
 use kshot::{Error, Result};
@@ -48,14 +48,8 @@ pub fn episode_loss(
             cosines.try_mul(COSINE_SCALE).map_err(failed)?
         }
     };
-    let &(_, ways) = logits.shape();
-    let correct = logits
-        .as_vec()
-        .chunks_exact(ways)
-        .zip(query)
-        .filter(|(row, label)| argmax(row.iter().copied()) == **label)
-        .count();
-    Ok((cross_entropy(logits, query)?, correct as f32 / query.len() as f32))
+    let accuracy = accuracy(logits.as_vec(), query);
+    Ok((cross_entropy(logits, query)?, accuracy))
 }
 
 /// Minus the squared Euclidean distances but for what a query's classes share:

@@ -13,7 +13,7 @@ mod module;
 use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Family, Learner, Outer, Prediction, argmax};
+use kshot::learner::{Family, Learner, Outer, Prediction};
 use kshot::nn::head::class_means_of;
 use kshot::nn::{Network, Norm, embed_both};
 use kshot::params::Params;
@@ -99,10 +99,8 @@ impl Learner for Relation {
         let x = concatenate![Axis(0), episode.support.inputs(), episode.query.inputs()];
         let mut accuracy = 0.0;
         let (loss, gradient) = self.network.value_and_grad(&self.theta, x.view(), &mut |z, weights| {
-            let (loss, scores) = self.module.loss(z, weights, support, query)?;
-            let predicted = scores.outer_iter().map(|row| argmax(row.iter().copied()));
-            let correct = predicted.zip(query).filter(|(predicted, label)| predicted == *label).count();
-            accuracy = correct as f32 / query.len() as f32;
+            let (loss, correct) = self.module.loss(z, weights, support, query)?;
+            accuracy = correct;
             Ok(loss)
         })?;
         Ok(Outer { loss, gradient, metrics: vec![("accuracy", accuracy)] })

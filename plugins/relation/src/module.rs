@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use dfdx::prelude::*;
+use kshot::learner::accuracy;
 use kshot::nn::head::{class_means, rows};
 use kshot::nn::{Dev, HeadWeights, Matrix, TapedMatrix, TapedScalar};
 use kshot::params::{Layout, Params, Role};
@@ -64,22 +65,22 @@ impl Module {
         Params::from_values(&Arc::new(layout), values)
     }
 
-    /// The loss of an episode (equation 2) and its scores, `[queries, ways]`. `z` holds the embedded support, then the
-    /// embedded queries.
+    /// The loss of an episode (equation 2), and the share of its queries that is classified correctly. `z` holds the
+    /// embedded support, then the embedded queries.
     pub(crate) fn loss(
         &self,
         z: TapedMatrix,
         weights: &HeadWeights<'_>,
         support: &[usize],
         query: &[usize],
-    ) -> Result<(TapedScalar, Array2<f32>)> {
+    ) -> Result<(TapedScalar, f32)> {
         let (z, tape) = z.split_tape();
         let device = z.device().clone();
         let z_support = rows(z.clone().put_tape(tape), 0, support.len())?;
         let z_query = rows(z.put_tape(OwnedTape::default()), support.len(), support.len() + query.len())?;
         let means = class_means(support)?;
         let &(ways, _) = means.shape();
-        let (queries, pairs) = (query.len(), query.len() * ways);
+        let pairs = query.len() * ways;
         // Pair `q · ways + c` is query q with class c.
         let place = |of: &dyn Fn(usize) -> usize, columns: usize| {
             let mut one_hot = vec![0.0; pairs * columns];
@@ -110,14 +111,11 @@ impl Module {
             let x = x.try_add(bias)?.try_relu()?.try_matmul(transposed(output)?)?;
             let bias = output_bias.put_tape(OwnedTape::default());
             let x = x.try_add(bias.try_broadcast_like::<_, Axis<0>>(&(pairs, 1))?)?.try_sigmoid()?;
-            let scores = x.as_vec();
+            let accuracy = accuracy(x.as_vec(), query);
             let targets = device.try_tensor_from_vec(targets, (pairs, 1))?;
-            Ok::<_, <Dev as HasErr>::Err>((x.try_sub(targets)?.try_square()?.try_mean()?, scores))
+            Ok::<_, <Dev as HasErr>::Err>((x.try_sub(targets)?.try_square()?.try_mean()?, accuracy))
         };
-        let (loss, scores) =
-            compute().map_err(|error| Error::device("relating queries to classes", error))?;
-        let scores = Array2::from_shape_vec((queries, ways), scores);
-        Ok((loss, scores.map_err(|error| Error::device("reading relation scores", error))?))
+        compute().map_err(|error| Error::device("relating queries to classes", error))
     }
 
     /// Scores before the sigmoid, `[queries, classes]`, of embeddings `[queries, features]` and `[classes, features]`.
