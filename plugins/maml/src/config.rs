@@ -61,7 +61,7 @@ pub struct MamlConfig {
 
 impl MamlConfig {
     /// The method called `name`, with the options.
-    pub(crate) fn method(self, name: &str) -> (Method, Self) {
+    pub(crate) fn method(self, name: &str, _: Problem) -> (Method, Self) {
         let method = match name {
             "fomaml" => Method::Fomaml,
             "anil" => Method::Anil,
@@ -124,34 +124,49 @@ fn regression() -> TrainConfig {
     TrainConfig { steps: 20_000, meta_batch: 25, validate_every: 2000, ..TrainConfig::default() }
 }
 
-/// Options of `reptile`.
+/// Options of `reptile`: more inner steps than MAML's, as their first-order difference is all there is to learn from.
+///
+/// Where unset, `inner-rate`, `train-steps` and `train-shots` are 0.1, 3 and 5 for classification, 0.02, 10 and 20 for
+/// regression.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ReptileConfig {
-    /// The inner loop: more steps than MAML's, as its first-order difference is all there is to learn from.
-    #[serde(flatten)]
-    pub inner: InnerConfig,
+    /// α of the inner steps.
+    pub inner_rate: Option<f32>,
+    /// Inner steps in training.
+    pub train_steps: Option<usize>,
+    /// Inner steps on a task that is evaluated.
+    pub test_steps: usize,
     /// Support examples of each class (points of each function) in training.
-    pub train_shots: usize,
+    pub train_shots: Option<usize>,
 }
 
 impl Default for ReptileConfig {
     fn default() -> Self {
-        let inner = InnerConfig { inner_rate: Some(0.1), train_steps: 3, test_steps: 5 };
-        Self { inner, train_shots: 5 }
+        Self { inner_rate: None, train_steps: None, test_steps: 5, train_shots: None }
     }
 }
 
 impl ReptileConfig {
-    pub(crate) fn method(self, _: &str) -> (Method, MamlConfig) {
-        (Method::Reptile { shots: self.train_shots }, MamlConfig { inner: self.inner, step_weights: None })
+    pub(crate) fn method(self, _: &str, problem: Problem) -> (Method, MamlConfig) {
+        let (rate, steps, shots) = match problem {
+            Problem::Classification => (0.1, 3, 5),
+            Problem::Regression => (0.02, 10, 20),
+        };
+        let inner = InnerConfig {
+            inner_rate: Some(self.inner_rate.unwrap_or(rate)),
+            train_steps: self.train_steps.unwrap_or(steps),
+            test_steps: self.test_steps,
+        };
+        let method = Method::Reptile { shots: self.train_shots.unwrap_or(shots) };
+        (method, MamlConfig { inner, step_weights: None })
     }
 
     /// Moves by the whole mean of θ_K − θ at first and less and less (Nichol et al. 2018, appendix A).
     pub(crate) fn training(problem: Problem) -> TrainConfig {
         let base = match problem {
             Problem::Classification => TrainConfig { steps: 80, meta_batch: 4, ..classification(0) },
-            Problem::Regression => regression(),
+            Problem::Regression => TrainConfig { steps: 6000, ..regression() },
         };
         TrainConfig { optimizer: OptimizerKind::Sgd, learning_rate: 1.0, schedule: Schedule::Cosine, ..base }
     }
@@ -180,7 +195,7 @@ impl Default for ImamlConfig {
 }
 
 impl ImamlConfig {
-    pub(crate) fn method(self, _: &str) -> (Method, MamlConfig) {
+    pub(crate) fn method(self, _: &str, _: Problem) -> (Method, MamlConfig) {
         let method = Method::Imaml { lambda: self.lambda, cg_steps: self.cg_steps };
         (method, MamlConfig { inner: self.inner, step_weights: None })
     }

@@ -65,7 +65,8 @@ pub struct Maml {
     inner: InnerConfig,
     step_weights: Option<Vec<f32>>,
     network: Arc<dyn Network>,
-    /// The network's weights; for Meta-SGD the learning rates after them, under `alpha/…`.
+    /// The network's weights; for Meta-SGD the learning rates after them, under `alpha/…`, in units of `inner-rate`: an
+    /// update of Adam then changes a rate by a small share of it, whatever `inner-rate` is.
     theta: Params,
     /// α where it is not learned.
     fixed_rate: Params,
@@ -79,7 +80,7 @@ impl Maml {
     /// # Errors
     /// When an option makes no sense, or the backbone does not fit the input.
     pub fn new(setup: &Setup, method: Method, config: MamlConfig) -> Result<Self> {
-        let problem = if setup.base_classes == 0 { Problem::Regression } else { Problem::Classification };
+        let problem = problem(setup);
         config.check(&method)?;
         let MamlConfig { inner, step_weights } = config;
         let head = if problem == Problem::Regression { 1 } else { setup.ways };
@@ -88,7 +89,7 @@ impl Maml {
         let adapts = |name: &str| !matches!(method, Method::Anil) || name.starts_with("head.");
         let fixed_rate = rates(network.layout(), inner.rate(problem), adapts);
         let theta = match method {
-            Method::MetaSgd => with_rates(&initial, &fixed_rate)?,
+            Method::MetaSgd => with_rates(&initial, &rates(network.layout(), 1.0, |_| true))?,
             _ => initial,
         };
         let (shots, queries) = match method {
@@ -107,7 +108,11 @@ impl Maml {
     /// The network's weights, and α.
     fn parts(&self) -> Result<(Params, Params)> {
         match self.method {
-            Method::MetaSgd => without_rates(&self.theta, self.network.layout()),
+            Method::MetaSgd => {
+                let (weights, mut rate) = without_rates(&self.theta, self.network.layout())?;
+                times(&mut rate, self.inner.rate(self.problem));
+                Ok((weights, rate))
+            }
             _ => Ok((self.theta.clone(), self.fixed_rate.clone())),
         }
     }
@@ -153,7 +158,8 @@ impl Learner for Maml {
             Method::Reptile { .. } => inner.reptile(&theta, support)?,
             Method::Imaml { cg_steps, .. } => inner.imaml(&theta, support, query, cg_steps)?,
             Method::MetaSgd => {
-                let (judged, d_rate) = inner.meta_sgd(&theta, support, query)?;
+                let (judged, mut d_rate) = inner.meta_sgd(&theta, support, query)?;
+                times(&mut d_rate, self.inner.rate(self.problem));
                 let gradient = with_rates(&judged.gradient, &d_rate)?;
                 MetaGradient { gradient, ..judged }
             }
@@ -191,6 +197,10 @@ impl Learner for Maml {
     }
 }
 
+fn problem(setup: &Setup) -> Problem {
+    if setup.base_classes == 0 { Problem::Regression } else { Problem::Classification }
+}
+
 fn loss(set: &Labelled) -> Loss {
     Loss::of(&set.targets)
 }
@@ -204,6 +214,10 @@ fn with_rates(weights: &Params, rates: &Params) -> Result<Params> {
         values.extend_from_slice(&rates.values()[entry.range.clone()]);
     }
     Params::from_values(&Arc::new(layout), values)
+}
+
+fn times(params: &mut Params, factor: f32) {
+    params.values_mut().iter_mut().for_each(|value| *value *= factor);
 }
 
 /// The inverse of [`with_rates`].
@@ -234,7 +248,7 @@ macro_rules! register {
                 options: kshot::registry::defaults::<$config>,
                 build: |setup, table| {
                     let config: $config = kshot::registry::options($name, table)?;
-                    let (method, config) = config.method($name);
+                    let (method, config) = config.method($name, problem(setup));
                     let built = Maml::new(setup, method, config);
                     Ok(Box::new(built.map_err(|error| error.context(concat!("`", $name, "`")))?))
                 },

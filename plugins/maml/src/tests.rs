@@ -134,9 +134,9 @@ fn the_learned_rates_of_meta_sgd_are_part_of_its_weights() {
 fn options_that_are_not_set_are_the_learners_own() {
     let given = "train-shots = 3".parse().unwrap();
     let config: ReptileConfig = registry::options("reptile", &given).unwrap();
-    let own = ReptileConfig::default();
-    assert_eq!(config.train_shots, 3);
-    assert_eq!(config.inner.train_steps, own.inner.train_steps);
+    let (method, config) = config.method("reptile", Problem::Regression);
+    assert!(matches!(method, Method::Reptile { shots: 3 }));
+    assert_eq!((config.inner.train_steps, config.inner.test_steps), (10, 5));
     assert_ne!(config.inner.train_steps, InnerConfig::default().train_steps);
 }
 
