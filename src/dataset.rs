@@ -1,16 +1,19 @@
 //! Datasets: what episodes are sampled from. Implementations live in the `datasets` crate and in plugins.
 
+mod class_set;
+mod domains;
 mod quarter_turn;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Result;
 use crate::episode::Episode;
-use crate::{Error, Result};
-use quarter_turn::turn;
+
+pub use class_set::{Class, ClassSet, Values};
+pub use domains::{Domain, Domains};
 
 /// The disjoint parts of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -52,6 +55,21 @@ pub trait Dataset: Send + Sync {
 
     /// Shape of one input, `[channels, height, width]`.
     fn input(&self) -> [usize; 3];
+
+    /// Figures that papers give for whole source to whole target, to be shown beside one's own.
+    fn published(&self) -> &'static [Published] {
+        &[]
+    }
+}
+
+/// One method's published accuracies from domain to domain.
+pub struct Published {
+    /// The method, as the table's head shows it.
+    pub method: &'static str,
+    /// Where they are from: paper, table.
+    pub paper: &'static str,
+    /// (source, target, accuracy in %).
+    pub accuracies: &'static [(&'static str, &'static str, f64)],
 }
 
 /// What a split offers to sample tasks from.
@@ -59,6 +77,9 @@ pub trait Dataset: Send + Sync {
 pub enum TaskSource {
     /// Classes with examples: N-way K-shot tasks, batches, manifests.
     Classes(Arc<ClassSet>),
+    /// The same classes in several domains: tasks that learn in one and are asked in another. All splits offer the
+    /// same; each domain has examples of its own for training and for test.
+    Domains(Arc<Domains>),
     /// A distribution over functions: regression tasks.
     Functions(Arc<dyn FunctionTasks>),
 }
@@ -68,6 +89,7 @@ impl TaskSource {
     pub fn class_count(&self) -> usize {
         match self {
             Self::Classes(set) => set.classes().len(),
+            Self::Domains(domains) => domains.class_names().len(),
             Self::Functions(_) => 0,
         }
     }
@@ -77,111 +99,4 @@ impl TaskSource {
 pub trait FunctionTasks: Send + Sync {
     /// Task `index` of `split` under `seed`, with this many support and query points: a pure function of its arguments.
     fn task(&self, seed: u64, split: Split, index: u64, support: usize, query: usize) -> Episode;
-}
-
-/// One class of a [`ClassSet`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Class {
-    /// Name, unique in its set: `Greek/character07/rot090`.
-    pub name: String,
-    /// Its examples: numbers of images in the set.
-    pub images: Vec<u32>,
-    /// How many times 90° counter-clockwise its images are turned as they are sampled (0–3).
-    pub quarter_turns: u8,
-}
-
-/// Images by class: `u8` in memory, `f32` in 0–1 as they are sampled.
-#[derive(Clone, Debug)]
-pub struct ClassSet {
-    shape: [usize; 3],
-    pixels: Arc<Vec<u8>>,
-    image_names: Arc<Vec<String>>,
-    classes: Vec<Class>,
-}
-
-impl ClassSet {
-    /// A set over `pixels`, `[images, channels, height, width]` flattened, which several splits may share.
-    ///
-    /// `image_names` has one file name for each image.
-    ///
-    /// # Errors
-    /// When the lengths disagree, a class is empty, or images that are not square are to be turned.
-    pub fn new(
-        shape: [usize; 3],
-        pixels: Arc<Vec<u8>>,
-        image_names: Arc<Vec<String>>,
-        classes: Vec<Class>,
-    ) -> Result<Self> {
-        let size = shape.iter().product::<usize>();
-        if size == 0 || pixels.len() != size * image_names.len() {
-            return Err(Error::invalid(format!(
-                "{} pixels are not {} images of {}×{}×{}",
-                pixels.len(),
-                image_names.len(),
-                shape[0],
-                shape[1],
-                shape[2]
-            )));
-        }
-        for class in &classes {
-            if class.images.is_empty() {
-                return Err(Error::invalid(format!("class `{}` has no examples", class.name)));
-            }
-            if class.images.iter().any(|&image| image as usize >= image_names.len()) {
-                return Err(Error::invalid(format!(
-                    "class `{}` names an image that is not there",
-                    class.name
-                )));
-            }
-            if class.quarter_turns % 2 == 1 && shape[1] != shape[2] {
-                return Err(Error::invalid(format!(
-                    "images of {}×{} cannot be turned by 90°: rotation needs square images",
-                    shape[1], shape[2]
-                )));
-            }
-        }
-        Ok(Self { shape, pixels, image_names, classes })
-    }
-
-    /// Shape of one image, `[channels, height, width]`.
-    pub fn shape(&self) -> [usize; 3] {
-        self.shape
-    }
-
-    /// The classes, in order; a class's number is its place here.
-    pub fn classes(&self) -> &[Class] {
-        &self.classes
-    }
-
-    /// `CLASS/FILE` of every example → (class, place within the class): what manifests name.
-    pub fn example_names(&self) -> HashMap<String, (usize, usize)> {
-        let mut names = HashMap::new();
-        for (number, class) in self.classes.iter().enumerate() {
-            for (place, &image) in class.images.iter().enumerate() {
-                names.insert(format!("{}/{}", class.name, self.image_names[image as usize]), (number, place));
-            }
-        }
-        names
-    }
-
-    /// Appends examples, each (class, place within the class), to `out` as `f32` in 0–1, turned as their classes say.
-    pub fn push_examples(&self, examples: impl IntoIterator<Item = (usize, usize)>, out: &mut Vec<f32>) {
-        const SCALE: f32 = 1.0 / 255.0;
-        let [_, height, width] = self.shape;
-        let size = self.shape.iter().product::<usize>();
-        let mut turned = Vec::new();
-        for (class, place) in examples {
-            let class = &self.classes[class];
-            let start = class.images[place] as usize * size;
-            let mut pixels = &self.pixels[start..start + size];
-            if !class.quarter_turns.is_multiple_of(4) {
-                turned.resize(size, 0);
-                let planes = pixels.chunks_exact(height * width).zip(turned.chunks_exact_mut(height * width));
-                planes.for_each(|(plane, out)| turn(plane, out, width, class.quarter_turns));
-                pixels = &turned;
-            }
-            // Appended, not written over zeros: that is another pass over memory.
-            out.extend(pixels.iter().map(|&pixel| f32::from(pixel) * SCALE));
-        }
-    }
 }

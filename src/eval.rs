@@ -74,7 +74,8 @@ impl Evaluation {
 /// `on_episode` is called after each episode, from whichever thread it ran on: a place to move a progress bar.
 ///
 /// # Errors
-/// When there are fewer episodes than asked for or than the two an interval needs, an episode has no queries or does
+/// When there are fewer episodes than asked for or than the two an interval needs (unless there is only one, which has
+/// none), an episode has no queries or does
 /// not fit the learner, or a prediction has the wrong shape or is not a number. The message names the episode.
 pub fn evaluate(
     learner: &dyn Learner,
@@ -100,7 +101,11 @@ pub fn evaluate(
     let seconds = started.elapsed().as_secs_f64();
     let measure = figures.first().map_or(Measure::Accuracy, |&(measure, _)| measure);
     let per_episode: Vec<f32> = figures.into_iter().map(|(_, value)| value).collect();
-    let interval = interval95(&per_episode)?;
+    let interval = match per_episode.as_slice() {
+        // All there is was asked once: a figure, and no spread to speak of.
+        [one] if tasks.limit() == Some(1) => Interval { mean: f64::from(*one), ci95: f64::NAN },
+        figures => interval95(figures)?,
+    };
     Ok(Evaluation { score: Score { measure, interval }, per_episode, seconds })
 }
 
@@ -161,9 +166,11 @@ mod tests {
 
     impl Tasks for TwoWay {
         fn episode(&self, index: u64) -> Result<Episode> {
-            let labelled = |classes: Vec<usize>| Labelled {
-                examples: Unlabelled { inputs: Array4::from_elem((classes.len(), 1, 1, 1), index as f32) },
-                targets: Targets::Classes(classes),
+            let labelled = |classes: Vec<usize>| {
+                Labelled::new(
+                    Array4::from_elem((classes.len(), 1, 1, 1), index as f32),
+                    Targets::Classes(classes),
+                )
             };
             let (support, query) = (labelled(vec![0, 1]), labelled(vec![0, 0, 1, 1]));
             Ok(Episode { index, support, query, classes: vec![0, 1] })

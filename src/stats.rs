@@ -12,7 +12,7 @@ const Z95: f64 = 1.96;
 pub struct Interval {
     /// The mean over episodes.
     pub mean: f64,
-    /// 1.96·s/√n, s the sample standard deviation (divisor n − 1) over n episodes.
+    /// 1.96·s/√n, s the sample standard deviation (divisor n − 1) over n episodes; NaN where there is one episode only.
     pub ci95: f64,
 }
 

@@ -12,17 +12,17 @@ use serde_json::{Value, json};
 use crate::args::BenchArgs;
 use crate::job::{Job, Shape};
 use crate::train::tasks_in_words;
-use crate::{STOP, complain, paragraph, print, stop_on_ctrl_c, table};
+use crate::{STOP, complain, domain_table, paragraph, print, stop_on_ctrl_c, table};
 
 /// One line of the table.
-struct Row {
-    entry: &'static LearnerEntry,
-    shape: Shape,
+pub(crate) struct Row {
+    pub(crate) entry: &'static LearnerEntry,
+    pub(crate) shape: Shape,
     /// Inner steps on a test task, where they were asked for.
-    test_steps: Option<usize>,
+    pub(crate) test_steps: Option<usize>,
     transductive: bool,
     trained: Trained,
-    evaluation: Evaluation,
+    pub(crate) evaluation: Evaluation,
 }
 
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
@@ -31,23 +31,24 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     if let Some(path) = &json {
         writable(path)?;
     }
-    let (learners, shapes) = (job.learners()?, job.shapes());
+    let (learners, shapes) = (job.learners()?, job.shapes()?);
     // What cannot work is refused before anything is trained.
-    for &shape in &shapes {
+    for shape in &shapes {
         job.test(shape)?;
         for entry in &learners {
             let learner = job.build(entry, shape)?;
             if !learner.params().layout().is_empty() {
-                job.training(learner.as_ref()).map_err(|error| error.context(format!("`{}`", entry.name)))?;
+                job.training(learner.as_ref(), shape)
+                    .map_err(|error| error.context(format!("`{}`", entry.name)))?;
                 job.validation(entry, shape)?;
             }
         }
     }
     stop_on_ctrl_c();
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
-    for &shape in &shapes {
+    for shapes in shapes.chunk_by(Shape::trains_as) {
         for entry in &learners {
-            match measure(&job, entry, shape) {
+            match measure(&job, entry, shapes) {
                 Ok(measured) => rows.extend(measured),
                 Err(error @ Error::Interrupted(_)) => {
                     return finish(&job, json.as_deref(), &rows, Err(error));
@@ -81,15 +82,16 @@ fn finish(job: &Job, json: Option<&Path>, rows: &[Row], outcome: Result<()>) -> 
     outcome
 }
 
-/// Trains a learner and evaluates it; a row for each number of inner steps asked for.
-fn measure(job: &Job, entry: &'static LearnerEntry, shape: Shape) -> Result<Vec<Row>> {
+/// Trains a learner once and evaluates it on each kind of task; a row for each number of inner steps asked for.
+fn measure(job: &Job, entry: &'static LearnerEntry, shapes: &[Shape]) -> Result<Vec<Row>> {
+    let Some(shape) = shapes.first() else { return Ok(Vec::new()) };
     let named = |error: Error| error.context(format!("`{}`", entry.name));
     let mut learner = job.build(entry, shape)?;
     let config = job.experiment.train_config((entry.train)(job.problem()))?;
     let trained = if learner.params().layout().is_empty() {
         Trained { steps: 0, best_step: 0, validation: None, seconds: 0.0 }
     } else {
-        let tasks = job.training(learner.as_ref())?;
+        let tasks = job.training(learner.as_ref(), shape)?;
         let validation = job.validation(entry, shape)?;
         let mut progress = Progress::new(entry.name, config.steps);
         let run = Run {
@@ -103,22 +105,35 @@ fn measure(job: &Job, entry: &'static LearnerEntry, shape: Shape) -> Result<Vec<
         };
         train(learner.as_mut(), tasks.as_ref(), validation.as_deref(), &config, run).map_err(named)?
     };
-    let (tasks, episodes) = job.test(shape)?;
-    let row = |test_steps: Option<usize>| {
+    let row = |shape: &Shape, test_steps: Option<usize>| {
+        let (tasks, episodes) = job.test(shape)?;
         let adapting = test_steps.map(|steps| job.with_test_steps(entry, shape, learner.as_ref(), steps));
         let adapting = adapting.transpose()?;
         let learner = adapting.as_ref().unwrap_or(&learner).as_ref();
         let bar = episode_bar(&format!("{}: test", entry.name), episodes);
-        let evaluation = evaluate(learner, tasks.as_ref(), episodes, &|| bar.inc(1)).map_err(named)?;
+        let evaluation = evaluate(learner, tasks.as_ref(), episodes, &|| bar.inc(1)).map_err(|error| {
+            match &shape.pair {
+                Some(pair) => named(error.context(format!("{} to {}", pair.source, pair.target))),
+                None => named(error),
+            }
+        })?;
         bar.finish_and_clear();
-        let transductive = learner.is_transductive();
+        let (shape, transductive) = (shape.clone(), learner.is_transductive());
         Ok(Row { entry, shape, test_steps, transductive, trained: trained.clone(), evaluation })
     };
-    job.test_steps(entry).into_iter().map(row).collect()
+    let steps = job.test_steps(entry);
+    shapes
+        .iter()
+        .flat_map(|shape| steps.iter().map(move |&steps| (shape, steps)))
+        .map(|(s, t)| row(s, t))
+        .collect()
 }
 
 /// The table, one part for each setting of ways and shots.
 fn text(job: &Job, rows: &[Row]) -> String {
+    if rows.iter().any(|row| row.shape.pair.is_some()) {
+        return domain_table::text(job, rows);
+    }
     let mut text = String::new();
     let mut rest = rows;
     while let Some(first) = rest.first() {
@@ -128,7 +143,7 @@ fn text(job: &Job, rows: &[Row]) -> String {
         text += &format!(
             "\n{}, {}, {} queries{}, {} test episodes, seed {}\n\n",
             job.experiment.data(),
-            tasks_in_words(job, first.shape),
+            tasks_in_words(job, &first.shape),
             job.experiment.queries(),
             if job.problem() == Problem::Classification { " a class" } else { "" },
             first.evaluation.per_episode.len(),
@@ -162,6 +177,9 @@ fn cells(row: &Row) -> Vec<String> {
 /// `97.31 ± 0.25 %`, or `0.532 ± 0.041`.
 pub(crate) fn figure(evaluation: &Evaluation) -> String {
     let interval = evaluation.score.interval;
+    if interval.ci95.is_nan() {
+        return format!("{:.2} %", 100.0 * interval.mean);
+    }
     match evaluation.score.measure {
         Measure::Accuracy => format!("{:.2} ± {:.2} %", 100.0 * interval.mean, 100.0 * interval.ci95),
         Measure::Mse => format!("{:.3} ± {:.3}", interval.mean, interval.ci95),
@@ -169,7 +187,7 @@ pub(crate) fn figure(evaluation: &Evaluation) -> String {
 }
 
 fn json_row(job: &Job, row: &Row) -> Value {
-    let count = |count: kshot::episode::Count| serde_json::to_value(count).unwrap_or_default();
+    let count = |count: Option<kshot::episode::Count>| serde_json::to_value(count).unwrap_or_default();
     let mut json = json!({
         "learner": row.entry.name,
         "family": row.entry.family,
@@ -186,6 +204,12 @@ fn json_row(job: &Job, row: &Row) -> Value {
         "transductive": row.transductive,
         "seed": job.experiment.seed(),
     });
+    if let Some(pair) = &row.shape.pair {
+        json["source"] = json!(pair.source);
+        json["target"] = json!(pair.target);
+        json["target_shots"] = json!(pair.target_shots);
+        json["queries"] = json!(job.experiment.queries);
+    }
     json[row.evaluation.score.measure.name()] = json!(row.evaluation.score.interval.mean);
     json
 }

@@ -32,6 +32,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     }
     let job = Job::open(args.flags.experiment(Some(base))?)?;
     let (entry, shape) = (job.learner()?, only_shape(&job)?);
+    let shape = &shape;
     if entry.name != checkpoint.description.learner {
         return Err(Error::invalid(format!(
             "{} holds weights of `{}`, not of `{}`",

@@ -51,15 +51,29 @@ pub(crate) struct Experiment {
     /// Learner, or several with commas [default of bench: all that fit]
     #[arg(long, value_name = "NAME,…")]
     pub(crate) learner: Option<List<String>>,
-    /// Classes in a task: a number, a range (`5-10`), or several with commas [default: 5]
+    /// Classes in a task: a number, a range (`5-10`), or several with commas [default: 5; all of a
+    /// dataset of domains]
     #[arg(long, value_name = "N,…")]
     pub(crate) ways: Option<List<Count>>,
-    /// Labelled examples of each class, in the same manner [default: 1; 10 points for a regression]
+    /// Labelled examples of each class, in the same manner [default: 1; 10 points for a
+    /// regression; all of a source domain]
     #[arg(long, value_name = "N,…")]
     pub(crate) shots: Option<List<Count>>,
-    /// Queries of each class [default: 15]
+    /// Queries of each class [default: 15; all of a target domain]
     #[arg(long, value_name = "N")]
     pub(crate) queries: Option<usize>,
+    /// Labelled domain, or several with commas, for datasets of domains [default: each in turn]
+    #[arg(long, value_name = "DOMAIN,…")]
+    pub(crate) source: Option<List<String>>,
+    /// Domain that is asked, or several with commas [default: each but the source]
+    #[arg(long, value_name = "DOMAIN,…")]
+    pub(crate) target: Option<List<String>>,
+    /// Labelled target examples of each class beside the source's, or several with commas [default: 0]
+    #[arg(long, value_name = "N,…")]
+    pub(crate) target_shots: Option<List<usize>>,
+    /// Domains that learners are trained on, from each to the others [default: the source]
+    #[arg(long, value_name = "DOMAIN,…")]
+    pub(crate) train_domains: Option<List<String>>,
     /// Inner steps on test tasks, or several with commas: a figure after each [default: each learner's own; 0,1,5,10
     /// for a regression]
     #[arg(long, value_name = "N,…")]

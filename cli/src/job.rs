@@ -1,14 +1,15 @@
 //! What an experiment asks for, opened and checked: dataset, tasks, learners.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use kshot::dataset::{Dataset, DatasetContext, Split, TaskSource};
-use kshot::episode::{Count, TaskSpec, Tasks};
-use kshot::learner::Learner;
+use kshot::dataset::{Dataset, DatasetContext, Published, Split, TaskSource};
+use kshot::episode::{Count, Shift, TaskSpec, Tasks};
+use kshot::learner::{Family, Learner};
 use kshot::registry::{self, LearnerEntry, Problem, Setup};
 use kshot::{Error, Result};
 
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, List};
 
 /// An experiment with its dataset open.
 pub(crate) struct Job {
@@ -17,12 +18,32 @@ pub(crate) struct Job {
     train: TaskSource,
 }
 
-/// One setting of ways and shots.
-#[derive(Clone, Copy)]
+/// One kind of task: ways, shots, and from which domain to which; `None` for all there is.
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Shape {
-    pub(crate) ways: Count,
-    pub(crate) shots: Count,
+    pub(crate) ways: Option<Count>,
+    pub(crate) shots: Option<Count>,
+    pub(crate) pair: Option<Pair>,
 }
+
+/// From one domain to another.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pair {
+    pub(crate) source: String,
+    pub(crate) target: String,
+    pub(crate) target_shots: usize,
+}
+
+impl Shape {
+    /// Whether a learner trained for one of them is trained for the other.
+    pub(crate) fn trains_as(&self, other: &Self) -> bool {
+        let source = |shape: &Self| shape.pair.as_ref().map(|pair| pair.source.clone());
+        self.ways == other.ways && self.shots == other.shots && source(self) == source(other)
+    }
+}
+
+/// Shots and queries that learners are trained with for tasks that take all of a domain.
+const SHOTS_OF_ALL: usize = 5;
 
 /// The option of learners that take inner steps on a task.
 const TEST_STEPS: &str = "test-steps";
@@ -58,27 +79,110 @@ impl Job {
     /// What the dataset's tasks ask.
     pub(crate) fn problem(&self) -> Problem {
         match self.train {
-            TaskSource::Classes(_) => Problem::Classification,
+            TaskSource::Classes(_) | TaskSource::Domains(_) => Problem::Classification,
             TaskSource::Functions(_) => Problem::Regression,
         }
     }
 
-    /// All settings of ways and shots.
-    pub(crate) fn shapes(&self) -> Vec<Shape> {
-        let list = |asked: &Option<crate::experiment::List<Count>>, default| match asked {
-            Some(list) => list.as_slice().to_vec(),
-            None => vec![Count::fixed(default)],
+    /// All kinds of task asked for, those that share a training side by side.
+    pub(crate) fn shapes(&self) -> Result<Vec<Shape>> {
+        let list = |asked: &Option<List<Count>>, default| match asked {
+            Some(list) => list.as_slice().iter().copied().map(Some).collect(),
+            None => vec![default],
         };
-        let default_shots = if self.problem() == Problem::Regression { 10 } else { 1 };
-        let (ways, shots) = (list(&self.experiment.ways, 5), list(&self.experiment.shots, default_shots));
-        ways.iter().flat_map(|&ways| shots.iter().map(move |&shots| Shape { ways, shots })).collect()
+        let (ways, shots) = match &self.train {
+            TaskSource::Domains(_) => (None, None),
+            TaskSource::Classes(_) => (Some(Count::fixed(5)), Some(Count::fixed(1))),
+            TaskSource::Functions(_) => (Some(Count::fixed(5)), Some(Count::fixed(10))),
+        };
+        let (ways, shots) = (list(&self.experiment.ways, ways), list(&self.experiment.shots, shots));
+        let pairs = self.pairs()?;
+        let mut shapes = Vec::new();
+        for &ways in &ways {
+            for &shots in &shots {
+                shapes.extend(pairs.iter().map(|pair| Shape { ways, shots, pair: pair.clone() }));
+            }
+        }
+        Ok(shapes)
+    }
+
+    /// From where to where; one `None` for a dataset without domains.
+    fn pairs(&self) -> Result<Vec<Option<Pair>>> {
+        let Experiment { source, target, target_shots, train_domains, .. } = &self.experiment;
+        let TaskSource::Domains(domains) = &self.train else {
+            if source.is_some() || target.is_some() || target_shots.is_some() || train_domains.is_some() {
+                return Err(Error::invalid(format!(
+                    "the dataset `{}` has no domains: leave out `source`, `target`, `target-shots` and `train-domains`",
+                    self.experiment.data()
+                )));
+            }
+            return Ok(vec![None]);
+        };
+        let all: Vec<String> = domains.domains().iter().map(|domain| domain.name.clone()).collect();
+        let names = |asked: &Option<List<String>>| -> Result<Vec<String>> {
+            let names = asked.as_ref().map_or(all.clone(), |list| list.as_slice().to_vec());
+            names.iter().try_for_each(|name| domains.named(name).map(drop))?;
+            Ok(names)
+        };
+        let mut pairs = Vec::new();
+        for source in names(source)? {
+            for other in names(target)? {
+                // The source itself only where it is asked for by name.
+                if other == source && target.is_none() {
+                    continue;
+                }
+                for &target_shots in target_shots.as_ref().map_or(&[0][..], List::as_slice) {
+                    let (source, target) = (source.clone(), other.clone());
+                    pairs.push(Some(Pair { source, target, target_shots }));
+                }
+            }
+        }
+        if pairs.is_empty() {
+            return Err(Error::invalid("there is only one domain; name it as `source` and as `target`"));
+        }
+        Ok(pairs)
+    }
+
+    /// Whether each task is a whole domain from a whole domain, which leaves nothing to draw.
+    fn is_whole(&self) -> bool {
+        let Experiment { ways, shots, queries, target_shots, .. } = &self.experiment;
+        let few = target_shots.as_ref().is_some_and(|list| list.as_slice() != [0]);
+        matches!(self.train, TaskSource::Domains(_))
+            && ways.is_none()
+            && shots.is_none()
+            && queries.is_none()
+            && !few
+    }
+
+    /// What learners are trained on for these tasks.
+    fn train_source(&self, shape: &Shape) -> Result<TaskSource> {
+        let (TaskSource::Domains(domains), Some(pair)) = (&self.train, &shape.pair) else {
+            return Ok(self.train.clone());
+        };
+        let own = [pair.source.clone()];
+        let names = self.experiment.train_domains.as_ref().map_or(&own[..], List::as_slice);
+        Ok(TaskSource::Domains(Arc::new(domains.only(names.iter().map(String::as_str))?)))
+    }
+
+    /// Classes in a task, the most.
+    fn ways(&self, shape: &Shape) -> Result<usize> {
+        Ok(shape.ways.map_or(self.train_source(shape)?.class_count(), Count::max))
+    }
+
+    /// Figures of papers for these tasks.
+    pub(crate) fn published(&self) -> &'static [Published] {
+        if self.is_whole() { self.dataset.published() } else { &[] }
     }
 
     /// The learners asked for, or all that fit the dataset.
     pub(crate) fn learners(&self) -> Result<Vec<&'static LearnerEntry>> {
         let fits = |entry: &&'static LearnerEntry| entry.solves.contains(&self.problem());
+        // Whole domains are what feature transfer was made for; others are welcome by name.
+        let by_default = |entry: &&'static LearnerEntry| {
+            fits(entry) && (entry.family == Family::FeatureTransfer || !self.is_whole())
+        };
         let chosen = match &self.experiment.learner {
-            None => registry::learners().into_iter().filter(fits).collect(),
+            None => registry::learners().into_iter().filter(by_default).collect(),
             Some(names) => {
                 let entries = names
                     .as_slice()
@@ -125,7 +229,7 @@ impl Job {
     pub(crate) fn with_test_steps(
         &self,
         entry: &LearnerEntry,
-        shape: Shape,
+        shape: &Shape,
         trained: &dyn Learner,
         steps: usize,
     ) -> Result<Box<dyn Learner>> {
@@ -137,16 +241,16 @@ impl Job {
     }
 
     /// Builds a learner with fresh weights.
-    pub(crate) fn build(&self, entry: &LearnerEntry, shape: Shape) -> Result<Box<dyn Learner>> {
+    pub(crate) fn build(&self, entry: &LearnerEntry, shape: &Shape) -> Result<Box<dyn Learner>> {
         (entry.build)(&self.setup(shape)?, &self.experiment.options(entry.name))
     }
 
-    fn setup(&self, shape: Shape) -> Result<Setup> {
+    fn setup(&self, shape: &Shape) -> Result<Setup> {
         Ok(Setup {
             input: self.dataset.input(),
-            base_classes: self.train.class_count(),
-            ways: shape.ways.max(),
-            shots: shape.shots.max(),
+            base_classes: self.train_source(shape)?.class_count(),
+            ways: self.ways(shape)?,
+            shots: shape.shots.map_or(SHOTS_OF_ALL, Count::max),
             queries: self.experiment.queries(),
             backbone: self.experiment.backbone()?,
             seed: self.experiment.seed(),
@@ -154,25 +258,42 @@ impl Job {
     }
 
     /// The tasks a learner wants to be trained on.
-    pub(crate) fn training(&self, learner: &dyn Learner) -> Result<Box<dyn Tasks>> {
-        learner.training_task().open(&self.train, Split::Train, self.experiment.seed())
+    pub(crate) fn training(&self, learner: &dyn Learner, shape: &Shape) -> Result<Box<dyn Tasks>> {
+        learner.training_task().open(&self.train_source(shape)?, Split::Train, self.experiment.seed())
     }
 
     /// The tasks that choose the best weights; none if they are not wanted.
-    pub(crate) fn validation(&self, entry: &LearnerEntry, shape: Shape) -> Result<Option<Box<dyn Tasks>>> {
+    pub(crate) fn validation(&self, entry: &LearnerEntry, shape: &Shape) -> Result<Option<Box<dyn Tasks>>> {
         if self.experiment.train_config((entry.train)(self.problem()))?.validation_episodes == 0 {
             return Ok(None);
         }
-        self.sampled(shape, Split::Validation)
+        let tasks = match (&self.train, &shape.pair) {
+            // Nothing of the target may choose: the source's own test examples do.
+            (TaskSource::Domains(domains), Some(pair)) => {
+                if domains.named(&pair.source)?.is_undivided() {
+                    return Ok(None);
+                }
+                let within = Pair { target: pair.source.clone(), target_shots: 0, ..pair.clone() };
+                let shots = shape.shots.unwrap_or(Count::fixed(SHOTS_OF_ALL));
+                let shape = Shape { ways: shape.ways, shots: Some(shots), pair: Some(within) };
+                self.sampled(&shape, Split::Validation)
+            }
+            _ => self.sampled(shape, Split::Validation),
+        };
+        tasks
             .map(Some)
             .map_err(|error| error.context("validation (`--validation-episodes 0` trains without)"))
     }
 
     /// The test tasks, and how many.
-    pub(crate) fn test(&self, shape: Shape) -> Result<(Box<dyn Tasks>, u64)> {
+    pub(crate) fn test(&self, shape: &Shape) -> Result<(Box<dyn Tasks>, u64)> {
         let asked = self.experiment.episodes();
         match &self.experiment.manifest {
-            None => Ok((self.sampled(shape, Split::Test)?, asked)),
+            None => {
+                let tasks = self.sampled(shape, Split::Test)?;
+                let episodes = tasks.limit().map_or(asked, |limit| limit.min(asked));
+                Ok((tasks, episodes))
+            }
             Some(path) => {
                 let source = self.dataset.split(Split::Test)?;
                 let tasks = TaskSpec::Manifest { path: path.clone() }.open(
@@ -191,7 +312,9 @@ impl Job {
     pub(crate) fn batches(&self, split: Split) -> Result<Box<dyn Tasks>> {
         let source = self.dataset.split(split)?;
         let TaskSource::Classes(set) = &source else {
-            return Err(Error::invalid("verification compares classes, and a regression has none"));
+            return Err(Error::invalid(
+                "verification compares classes that were not trained on, which this dataset has none of",
+            ));
         };
         let fewest = set.classes().iter().map(|class| class.images.len()).min().unwrap_or(0);
         TaskSpec::PkBatch { classes: set.classes().len().min(50), per_class: fewest.min(10) }.open(
@@ -201,11 +324,22 @@ impl Job {
         )
     }
 
-    fn sampled(&self, shape: Shape, split: Split) -> Result<Box<dyn Tasks>> {
+    fn sampled(&self, shape: &Shape, split: Split) -> Result<Box<dyn Tasks>> {
         let queries = self.experiment.queries();
-        let spec = match self.problem() {
-            Problem::Classification => TaskSpec::FewShot { ways: shape.ways, shots: shape.shots, queries },
-            Problem::Regression => TaskSpec::Regression { shots: shape.shots.max(), queries },
+        let (ways, shots) = (shape.ways.unwrap_or(Count::fixed(5)), shape.shots.unwrap_or(Count::fixed(1)));
+        let spec = match (&shape.pair, self.problem()) {
+            (Some(Pair { source, target, target_shots }), _) => TaskSpec::DomainShift {
+                source: source.clone(),
+                target: target.clone(),
+                shift: Shift {
+                    ways: shape.ways,
+                    shots: shape.shots,
+                    target_shots: *target_shots,
+                    queries: self.experiment.queries,
+                },
+            },
+            (None, Problem::Classification) => TaskSpec::FewShot { ways, shots, queries },
+            (None, Problem::Regression) => TaskSpec::Regression { shots: shots.max(), queries },
         };
         spec.open(&self.dataset.split(split)?, split, self.experiment.seed())
     }

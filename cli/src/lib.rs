@@ -11,6 +11,7 @@ mod args;
 mod bench;
 mod data;
 mod doctor;
+mod domain_table;
 mod eval;
 mod experiment;
 mod job;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kshot::episode::Count;
 use kshot::eval::evaluate;
 use kshot::log::{Progress, episode_bar};
 use kshot::registry::Problem;
@@ -18,6 +19,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     let job = Job::open(args.flags.experiment(None)?)?;
     let entry = job.learner()?;
     let shape = only_shape(&job)?;
+    let shape = &shape;
     let mut learner = job.build(entry, shape)?;
     if learner.params().layout().is_empty() {
         return Err(Error::invalid(format!(
@@ -25,16 +27,15 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
             entry.name, entry.name
         )));
     }
-    let (tasks, validation) = (job.training(learner.as_ref())?, job.validation(entry, shape)?);
+    let (tasks, validation) = (job.training(learner.as_ref(), shape)?, job.validation(entry, shape)?);
     let (test, episodes) = job.test(shape)?;
     let experiment = &job.experiment;
     let directory = args.out.unwrap_or_else(|| {
         PathBuf::from("runs").join(format!(
-            "{}-{}-{}w{}s-seed{}",
+            "{}-{}-{}-seed{}",
             entry.name,
             experiment.data(),
-            shape.ways,
-            shape.shots,
+            tasks_in_a_name(shape),
             experiment.seed()
         ))
     });
@@ -70,35 +71,64 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     ))
 }
 
-/// `5-way 1-shot`, or `10 points`.
-pub(crate) fn tasks_in_words(job: &Job, shape: Shape) -> String {
-    match job.problem() {
-        Problem::Classification => format!("{}-way {}-shot", shape.ways, shape.shots),
-        Problem::Regression => format!("{} points", shape.shots),
+/// `5-way 1-shot`, or `10 points`, or `all classes, all of the source, 3 labelled of the target`.
+pub(crate) fn tasks_in_words(job: &Job, shape: &Shape) -> String {
+    let all = |count: Option<Count>, all: &str, rest: &str| match count {
+        None => all.to_owned(),
+        Some(count) => format!("{count}{rest}"),
+    };
+    match (&shape.pair, job.problem()) {
+        (None, Problem::Classification) => {
+            format!("{} {}", all(shape.ways, "all ways", "-way"), all(shape.shots, "all shots", "-shot"))
+        }
+        (None, Problem::Regression) => all(shape.shots, "all points", " points"),
+        (Some(pair), _) => {
+            let ways = all(shape.ways, "all classes", "-way");
+            let shots = all(shape.shots, "all of the source", " of the source a class");
+            format!("{ways}, {shots}, {} labelled of the target", pair.target_shots)
+        }
     }
 }
 
-/// The one setting of ways and shots.
+/// `5w1s`, or `all-LOAD0-LOAD3` between domains.
+fn tasks_in_a_name(shape: &Shape) -> String {
+    let count =
+        |count: Option<Count>, letter: &str| count.map_or(String::new(), |count| format!("{count}{letter}"));
+    let counts = format!("{}{}", count(shape.ways, "w"), count(shape.shots, "s"));
+    match &shape.pair {
+        None => counts,
+        Some(pair) => {
+            format!("{}-{}-{}", if counts.is_empty() { "all" } else { &counts }, pair.source, pair.target)
+        }
+    }
+}
+
+/// The one kind of task.
 pub(crate) fn only_shape(job: &Job) -> Result<Shape> {
-    match job.shapes().as_slice() {
-        [one] => Ok(*one),
+    match job.shapes()?.as_slice() {
+        [one] => Ok(one.clone()),
         several => Err(Error::invalid(format!(
-            "{} settings of ways and shots were asked for; one can be trained or evaluated at a time (`kshot bench` takes several)",
+            "{} kinds of task were asked for (ways, shots, domains); one can be trained or evaluated at a time (`kshot \
+             bench` takes several)",
             several.len()
         ))),
     }
 }
 
 /// What a checkpoint must say for the learner and its data to be built again: nothing of this machine or this training.
-fn description(experiment: &Experiment, learner: &str, shape: Shape) -> Result<serde_json::Value> {
+fn description(experiment: &Experiment, learner: &str, shape: &Shape) -> Result<serde_json::Value> {
     let kept = Experiment {
         data: Some(experiment.data().to_owned()),
         image_size: experiment.image_size,
         split: experiment.split.clone(),
         learner: Some(List::One(learner.to_owned())),
-        ways: Some(List::One(shape.ways)),
-        shots: Some(List::One(shape.shots)),
-        queries: Some(experiment.queries()),
+        ways: shape.ways.map(List::One),
+        shots: shape.shots.map(List::One),
+        queries: if shape.pair.is_some() { experiment.queries } else { Some(experiment.queries()) },
+        source: shape.pair.as_ref().map(|pair| List::One(pair.source.clone())),
+        target: shape.pair.as_ref().map(|pair| List::One(pair.target.clone())),
+        target_shots: shape.pair.as_ref().map(|pair| List::One(pair.target_shots)),
+        train_domains: experiment.train_domains.clone(),
         seed: Some(experiment.seed()),
         set: experiment.set.clone(),
         ..Experiment::default()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use kshot::Result;
 use kshot::dataset::{Dataset, DatasetContext, FunctionTasks, Split, TaskSource};
-use kshot::episode::{Episode, Labelled, Targets, Unlabelled};
+use kshot::episode::{Episode, Labelled, Targets};
 use kshot::registry::{DatasetEntry, defaults, options};
 use kshot::rng::{Rng, stream};
 use ndarray::{Array2, Array4};
@@ -65,7 +65,7 @@ impl FunctionTasks for Sinusoid {
 fn sample(rng: &mut Rng, amplitude: f32, phase: f32, n: usize) -> Labelled {
     let inputs = Array4::from_shape_simple_fn((n, 1, 1, 1), || rng.random_range(-5.0..=5.0f32));
     let targets = Array2::from_shape_fn((n, 1), |(i, _)| amplitude * (inputs[[i, 0, 0, 0]] - phase).sin());
-    Labelled { examples: Unlabelled { inputs }, targets: Targets::Values(targets) }
+    Labelled::new(inputs, Targets::Values(targets))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ fn error(folder: &Path, options: &str) -> String {
 fn set(dataset: &dyn Dataset, split: Split) -> Arc<ClassSet> {
     match dataset.split(split).unwrap() {
         TaskSource::Classes(set) => set,
-        TaskSource::Functions(_) => panic!("a folder has classes"),
+        _ => panic!("a folder has classes"),
     }
 }
 

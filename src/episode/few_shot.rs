@@ -10,7 +10,7 @@ use rand::seq::SliceRandom as _;
 use rand::seq::index::sample;
 use serde::{Deserialize, Serialize};
 
-use super::{Episode, Labelled, Targets, Tasks, Unlabelled};
+use super::{Episode, Labelled, Targets, Tasks};
 use crate::dataset::{ClassSet, Split};
 use crate::rng::stream;
 use crate::{Error, Result};
@@ -167,7 +167,7 @@ pub(super) fn gather(set: &ClassSet, picks: &[(usize, usize, usize)]) -> Labelle
     let inputs = Array4::from_shape_vec((picks.len(), channels, height, width), values)
         .expect("every pick adds one image of the set's shape");
     let labels = picks.iter().map(|&(_, _, label)| label).collect();
-    Labelled { examples: Unlabelled { inputs }, targets: Targets::Classes(labels) }
+    Labelled::new(inputs, Targets::Classes(labels))
 }
 
 impl Tasks for FewShot {

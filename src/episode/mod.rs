@@ -1,6 +1,7 @@
 //! Episodes and the distributions over tasks they are sampled from.
 
 mod batches;
+mod domain_shift;
 mod few_shot;
 mod manifest;
 mod spec;
@@ -12,6 +13,7 @@ use ndarray::{Array2, Array4, ArrayView4};
 use crate::{Error, Result};
 
 pub use batches::{FlatBatches, PkBatches};
+pub use domain_shift::{DomainShift, Shift};
 pub use few_shot::{Count, FewShot};
 pub use manifest::Manifest;
 pub use spec::{TaskSpec, Tasks};
@@ -51,9 +53,17 @@ pub struct Labelled {
     pub examples: Unlabelled,
     /// One target for each input.
     pub targets: Targets,
+    /// How many of the last examples are of the queries' domain where the others are of another; 0 where domains play
+    /// no part, or the target gives no labels.
+    pub in_target: usize,
 }
 
 impl Labelled {
+    /// Examples of one domain.
+    pub fn new(inputs: Array4<f32>, targets: Targets) -> Self {
+        Self { examples: Unlabelled { inputs }, targets, in_target: 0 }
+    }
+
     /// The inputs, `[n, channels, height, width]`.
     pub fn inputs(&self) -> ArrayView4<'_, f32> {
         self.examples.inputs.view()

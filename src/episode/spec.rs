@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Count, Episode, FewShot, FlatBatches, Manifest, PkBatches};
+use super::domain_shift::CrossDomain;
+use super::{Count, DomainShift, Episode, FewShot, FlatBatches, Manifest, PkBatches, Shift};
 use crate::dataset::{FunctionTasks, Split, TaskSource};
 use crate::{Error, Result};
 
@@ -52,6 +53,15 @@ pub enum TaskSpec {
         /// Points asked.
         queries: usize,
     },
+    /// From the domain `source` to the domain `target`.
+    DomainShift {
+        /// Name of the labelled domain.
+        source: String,
+        /// Name of the domain that is asked.
+        target: String,
+        /// How much of each.
+        shift: Shift,
+    },
     /// Fixed tasks from a JSON file.
     Manifest {
         /// The file.
@@ -76,12 +86,29 @@ impl TaskSpec {
                     queries: *queries,
                 }))
             }
-            (Self::Regression { .. }, TaskSource::Classes(_)) => Err(Error::invalid(
-                "a regression task was asked of a dataset of classes; choose a dataset of functions (`sinusoid`)",
-            )),
+            (Self::Regression { .. }, TaskSource::Classes(_) | TaskSource::Domains(_)) => {
+                Err(Error::invalid(
+                    "a regression task was asked of a dataset of classes; choose a dataset of functions (`sinusoid`)",
+                ))
+            }
             (_, TaskSource::Functions(_)) => Err(Error::invalid(
                 "a classification task was asked of a regression dataset; choose a dataset of classes",
             )),
+            (Self::DomainShift { source, target, shift }, TaskSource::Domains(domains)) => {
+                let (source, target) = (domains.named(source)?, domains.named(target)?);
+                Ok(Box::new(DomainShift::new(source, target, *shift, split, seed)?))
+            }
+            (Self::DomainShift { .. }, TaskSource::Classes(_)) => Err(Error::invalid(
+                "a task from domain to domain was asked of a dataset without domains; choose one that has them",
+            )),
+            (Self::FewShot { ways, shots, queries }, TaskSource::Domains(domains))
+                if domains.domains().len() > 1 =>
+            {
+                Ok(Box::new(CrossDomain::new(domains, *ways, *shots, *queries, split, seed)?))
+            }
+            (_, TaskSource::Domains(domains)) => {
+                self.open(&TaskSource::Classes(domains.merged()?), split, seed)
+            }
             (Self::FewShot { ways, shots, queries }, TaskSource::Classes(set)) => {
                 Ok(Box::new(FewShot::new(set.clone(), *ways, *shots, *queries, split, seed)?))
             }

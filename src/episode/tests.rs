@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
 
-use super::{Count, Episode, Labelled, TaskSpec, Tasks};
-use crate::dataset::{Class, ClassSet, Split, TaskSource};
+use super::{Count, Episode, Labelled, Shift, TaskSpec, Tasks};
+use crate::Result;
+use crate::dataset::{Class, ClassSet, Domain, Domains, Split, TaskSource};
 
 /// `classes` classes of `examples` images of one pixel; the pixel of image i is i.
 fn source(classes: usize, examples: usize) -> TaskSource {
@@ -17,7 +18,8 @@ fn source(classes: usize, examples: usize) -> TaskSource {
         quarter_turns: 0,
     };
     let classes = (0..classes).map(class).collect();
-    let set = ClassSet::new([1, 1, 1], Arc::new((0..images).collect()), Arc::new(names), classes).unwrap();
+    let set = ClassSet::new([1, 1, 1], Arc::new((0..images).collect::<Vec<u8>>()), Arc::new(names), classes)
+        .unwrap();
     TaskSource::Classes(Arc::new(set))
 }
 
@@ -174,4 +176,109 @@ fn a_manifest_repeats_the_episodes_it_lists_and_its_faults_are_named() {
     assert!(error(&episode(&[], &[])).contains("has no support"));
     assert!(error(r#"{"episodes": []}"#).contains("has no episodes"));
     assert!(error("{").contains("is not as expected"));
+}
+
+/// Two domains of three classes, `examples` each: inputs of domain d are 100 d + 10 class + place.
+fn domains(examples: usize) -> Domains {
+    let values: Vec<f32> = (0..2 * 3 * examples)
+        .map(|i| (100 * (i / (3 * examples)) + 10 * (i / examples % 3) + i % examples) as f32)
+        .collect();
+    let names = (0..values.len()).map(|i| format!("{i}")).collect();
+    let whole = ClassSet::new([1, 1, 1], Arc::new(values), Arc::new(names), Vec::new()).unwrap();
+    let domain = |number: usize| {
+        let classes = (0..3).map(|class| {
+            let first = ((number * 3 + class) * examples) as u32;
+            let images = (first..first + examples as u32).collect();
+            Class { name: format!("class{class}"), images, quarter_turns: 0 }
+        });
+        let set = Arc::new(whole.with_classes(classes.collect()).unwrap());
+        Domain { name: format!("domain{number}"), train: set.clone(), test: set }
+    };
+    Domains::new(vec![domain(0), domain(1)]).unwrap()
+}
+
+fn shift(shift: Shift, domains: Domains) -> Result<Box<dyn Tasks>> {
+    let (source, target) = ("domain0".to_owned(), "domain1".to_owned());
+    let spec = TaskSpec::DomainShift { source, target, shift };
+    spec.open(&TaskSource::Domains(Arc::new(domains)), Split::Test, 0)
+}
+
+#[test]
+fn the_support_is_of_the_source_and_the_queries_are_of_the_target() {
+    let whole = Shift { ways: None, shots: None, target_shots: 0, queries: None };
+    let tasks = shift(whole, domains(8)).unwrap();
+    assert_eq!(tasks.limit(), Some(1));
+    let task = tasks.episode(0).unwrap();
+    assert_eq!((task.support.len(), task.query.len(), task.support.in_target), (24, 24, 0));
+    assert!(task.support.inputs().iter().all(|&x| x < 100.0));
+    assert!(task.query.inputs().iter().all(|&x| x >= 100.0));
+
+    let few = Shift {
+        ways: Some(Count::fixed(2)),
+        shots: Some(Count::fixed(3)),
+        target_shots: 2,
+        queries: Some(4),
+    };
+    let tasks = shift(few, domains(8)).unwrap();
+    assert_eq!(tasks.limit(), None);
+    for index in 0..20 {
+        let task = tasks.episode(index).unwrap();
+        assert_eq!(task, tasks.episode(index).unwrap());
+        let inputs: Vec<f32> = task.support.inputs().iter().copied().collect();
+        let (source, target) = inputs.split_at(6);
+        assert_eq!((target.len(), task.support.in_target, task.query.len()), (4, 4, 8));
+        assert!(source.iter().all(|&x| x < 100.0) && target.iter().all(|&x| x >= 100.0));
+        // A labelled target example is never asked, and labels say the class in both domains.
+        assert!(task.query.inputs().iter().all(|x| *x >= 100.0 && !target.contains(x)));
+        for set in [&task.support, &task.query] {
+            for (x, &label) in set.inputs().iter().zip(set.classes().unwrap()) {
+                assert_eq!(*x as usize / 10 % 10, task.classes[label]);
+            }
+        }
+    }
+    assert_ne!(tasks.episode(0).unwrap(), tasks.episode(1).unwrap());
+}
+
+#[test]
+fn training_on_several_domains_asks_in_another_one_than_it_learns_from() {
+    let spec = TaskSpec::FewShot { ways: Count::fixed(2), shots: Count::fixed(1), queries: 3 };
+    let tasks = spec.open(&TaskSource::Domains(Arc::new(domains(8))), Split::Train, 0).unwrap();
+    let mut sources = [0, 0];
+    for index in 0..20 {
+        let task = tasks.episode(index).unwrap();
+        let domain = |x: f32| usize::from(x >= 100.0);
+        let source = domain(task.support.inputs()[[0, 0, 0, 0]]);
+        sources[source] += 1;
+        assert!(task.query.inputs().iter().all(|&x| domain(x) != source));
+    }
+    assert!(sources[0] > 0 && sources[1] > 0);
+    let batch = TaskSpec::PkBatch { classes: 3, per_class: 16 };
+    let merged = batch.open(&TaskSource::Domains(Arc::new(domains(8))), Split::Train, 0).unwrap();
+    assert_eq!(merged.episode(0).unwrap().support.len(), 48);
+}
+
+#[test]
+fn shifts_that_cannot_be_are_refused_by_name() {
+    let few = Shift { ways: None, shots: None, target_shots: 2, queries: Some(7) };
+    let error = shift(few, domains(8)).err().unwrap().to_string();
+    assert!(error.contains("class `class0` has 8 test examples in domain `domain1`"), "{error}");
+
+    // A class of the target that the source lacks.
+    let both = domains(8);
+    let [source, target] = both.domains() else { panic!("two domains") };
+    let fewer = Arc::new(source.train.with_classes(source.train.classes()[..2].to_vec()).unwrap());
+    let source = Domain { train: fewer.clone(), test: fewer, ..source.clone() };
+    let open_set = Domains::new(vec![source, target.clone()]).unwrap();
+    let whole = Shift { ways: None, shots: None, target_shots: 0, queries: None };
+    let error = shift(whole, open_set).err().unwrap().to_string();
+    assert!(
+        error.contains("class `class2` is in the target `domain1`") && error.contains("open set"),
+        "{error}"
+    );
+
+    let spec = TaskSpec::DomainShift { source: "domain0".into(), target: "domain0".into(), shift: whole };
+    let same =
+        spec.open(&TaskSource::Domains(Arc::new(domains(8))), Split::Test, 0).err().unwrap().to_string();
+    assert!(same.contains("choose two domains"), "{same}");
+    assert!(domains(8).named("domian1").err().unwrap().to_string().contains("did you mean `domain1`"));
 }

@@ -28,11 +28,11 @@ impl Tasks for Lines {
                 (x, slope * x + rng.random_range(-0.1..0.1f32))
             })
             .collect();
-        let labelled = |points: &[(f32, f32)]| Labelled {
-            examples: Unlabelled {
-                inputs: Array4::from_shape_fn((points.len(), 1, 1, 1), |i| points[i.0].0),
-            },
-            targets: Targets::Values(Array2::from_shape_fn((points.len(), 1), |i| points[i.0].1)),
+        let labelled = |points: &[(f32, f32)]| {
+            Labelled::new(
+                Array4::from_shape_fn((points.len(), 1, 1, 1), |i| points[i.0].0),
+                Targets::Values(Array2::from_shape_fn((points.len(), 1), |i| points[i.0].1)),
+            )
         };
         Ok(Episode {
             index,

@@ -64,10 +64,10 @@ fn scores(learner: &dyn Learner, support: &Labelled, query: &Unlabelled) -> Arra
 
 /// The examples at `places`, in that order.
 fn pick(set: &Labelled, places: &[usize]) -> Labelled {
-    Labelled {
-        examples: Unlabelled { inputs: set.inputs().select(Axis(0), places) },
-        targets: Targets::Classes(places.iter().map(|&place| set.classes().unwrap()[place]).collect()),
-    }
+    Labelled::new(
+        set.inputs().select(Axis(0), places),
+        Targets::Classes(places.iter().map(|&place| set.classes().unwrap()[place]).collect()),
+    )
 }
 
 /// Equal but for rounding, on the scale of the scores.

@@ -147,7 +147,7 @@ fn few_shot(ways: usize, shots: usize, queries: usize) -> TaskSpec {
 /// 100 classes of 20 random 28×28 images.
 fn synthetic() -> Result<TaskSource> {
     let mut rng = stream(0, "perf", 0);
-    let pixels = (0..100 * 20 * 28 * 28).map(|_| rng.random()).collect();
+    let pixels = (0..100 * 20 * 28 * 28).map(|_| rng.random()).collect::<Vec<u8>>();
     let classes = (0..100).map(|class| Class {
         name: format!("class{class}"),
         images: (class * 20..(class + 1) * 20).collect(),

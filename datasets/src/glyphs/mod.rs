@@ -131,7 +131,7 @@ mod tests {
     fn set(config: &GlyphsConfig, split: Split) -> std::sync::Arc<ClassSet> {
         match draw(config).unwrap().split(split).unwrap() {
             TaskSource::Classes(set) => set,
-            TaskSource::Functions(_) => panic!("glyphs have classes"),
+            _ => panic!("glyphs have classes"),
         }
     }
 

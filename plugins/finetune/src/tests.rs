@@ -21,7 +21,7 @@ fn task(labels: Vec<usize>) -> Labelled {
         let at = if labels[n] == 0 { w } else { h };
         f32::from(at == 2 + 2 * (n % 2))
     });
-    Labelled { examples: Unlabelled { inputs }, targets: Targets::Classes(labels) }
+    Labelled::new(inputs, Targets::Classes(labels))
 }
 
 fn learner(head: HeadKind, tuned: usize) -> Finetune {
@@ -84,7 +84,7 @@ fn a_regression_goes_on_from_its_pre_trained_head() {
     let setup = Setup { input: [1, 1, 1], base_classes: 0, ..setup() };
     let values = Targets::Values(ndarray::array![[1.0], [-1.0]]);
     let inputs = Array4::from_shape_fn((2, 1, 1, 1), |(n, ..)| n as f32);
-    let support = Labelled { examples: Unlabelled { inputs }, targets: values };
+    let support = Labelled::new(inputs, values);
     let error = |test_steps: u64| {
         let config = FinetuneConfig { test_steps, inner_rate: 0.05, ..FinetuneConfig::default() };
         let learner = Finetune::new(&setup, config).unwrap();

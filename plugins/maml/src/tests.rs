@@ -22,7 +22,7 @@ impl FunctionTasks for Lines {
         let mut points = |n| {
             let inputs = Array4::from_shape_simple_fn((n, 1, 1, 1), || rng.random_range(-2.0..2.0f32));
             let targets = Array2::from_shape_fn((n, 1), |(i, _)| a * inputs[[i, 0, 0, 0]] + b);
-            Labelled { examples: Unlabelled { inputs }, targets: kshot::episode::Targets::Values(targets) }
+            Labelled::new(inputs, kshot::episode::Targets::Values(targets))
         };
         Episode { index, support: points(support), query: points(query), classes: Vec::new() }
     }

@@ -96,10 +96,7 @@ mod tests {
     #[test]
     fn a_query_equal_to_a_support_example_gets_its_class_whatever_the_order() {
         let inputs = Array4::from_shape_fn((3, 1, 2, 2), |(n, _, h, w)| (n * 4 + h * 2 + w) as f32);
-        let support = Labelled {
-            examples: Unlabelled { inputs: inputs.clone() },
-            targets: Targets::Classes(vec![1, 0, 1]),
-        };
+        let support = Labelled::new(inputs.clone(), Targets::Classes(vec![1, 0, 1]));
         let prediction = Pixels::new().predict(&support, &Unlabelled { inputs }).unwrap();
         assert_eq!(prediction.classes(), [1, 0, 1]);
     }

@@ -1,0 +1,166 @@
+//! Classes with examples, in memory.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::quarter_turn::turn;
+use crate::{Error, Result};
+
+/// One class of a [`ClassSet`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// Name, unique in its set: `Greek/character07/rot090`.
+    pub name: String,
+    /// Its examples: numbers of images in the set.
+    pub images: Vec<u32>,
+    /// How many times 90° counter-clockwise its images are turned as they are sampled (0–3).
+    pub quarter_turns: u8,
+}
+
+/// The inputs of a set, `[examples, channels, height, width]` flattened.
+#[derive(Clone, Debug)]
+pub enum Values {
+    /// Pixels: `u8` in memory, 0–1 as they are sampled.
+    Bytes(Arc<Vec<u8>>),
+    /// Features or signals, as they are.
+    Floats(Arc<Vec<f32>>),
+}
+
+impl Values {
+    fn len(&self) -> usize {
+        match self {
+            Self::Bytes(values) => values.len(),
+            Self::Floats(values) => values.len(),
+        }
+    }
+}
+
+impl From<Arc<Vec<u8>>> for Values {
+    fn from(values: Arc<Vec<u8>>) -> Self {
+        Self::Bytes(values)
+    }
+}
+
+impl From<Arc<Vec<f32>>> for Values {
+    fn from(values: Arc<Vec<f32>>) -> Self {
+        Self::Floats(values)
+    }
+}
+
+/// Examples by class.
+#[derive(Clone, Debug)]
+pub struct ClassSet {
+    shape: [usize; 3],
+    values: Values,
+    image_names: Arc<Vec<String>>,
+    classes: Vec<Class>,
+}
+
+impl ClassSet {
+    /// A set over `values`, which several splits may share.
+    ///
+    /// `image_names` has one file name for each example.
+    ///
+    /// # Errors
+    /// When the lengths disagree, a class is empty, or what is no square image of bytes is to be turned.
+    pub fn new(
+        shape: [usize; 3],
+        values: impl Into<Values>,
+        image_names: Arc<Vec<String>>,
+        classes: Vec<Class>,
+    ) -> Result<Self> {
+        let (size, values) = (shape.iter().product::<usize>(), values.into());
+        if size == 0 || values.len() != size * image_names.len() {
+            return Err(Error::invalid(format!(
+                "{} values are not {} examples of {}×{}×{}",
+                values.len(),
+                image_names.len(),
+                shape[0],
+                shape[1],
+                shape[2]
+            )));
+        }
+        for class in &classes {
+            if class.images.is_empty() {
+                return Err(Error::invalid(format!("class `{}` has no examples", class.name)));
+            }
+            if class.images.iter().any(|&image| image as usize >= image_names.len()) {
+                return Err(Error::invalid(format!(
+                    "class `{}` names an image that is not there",
+                    class.name
+                )));
+            }
+            if class.quarter_turns != 0 && matches!(values, Values::Floats(_)) {
+                return Err(Error::invalid(format!(
+                    "class `{}` is to be turned, but is no image",
+                    class.name
+                )));
+            }
+            if class.quarter_turns % 2 == 1 && shape[1] != shape[2] {
+                return Err(Error::invalid(format!(
+                    "images of {}×{} cannot be turned by 90°: rotation needs square images",
+                    shape[1], shape[2]
+                )));
+            }
+        }
+        Ok(Self { shape, values, image_names, classes })
+    }
+
+    /// Shape of one image, `[channels, height, width]`.
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// The same examples under other classes.
+    ///
+    /// # Errors
+    /// As [`ClassSet::new`].
+    pub fn with_classes(&self, classes: Vec<Class>) -> Result<Self> {
+        Self::new(self.shape, self.values.clone(), self.image_names.clone(), classes)
+    }
+
+    /// The classes, in order; a class's number is its place here.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    /// `CLASS/FILE` of every example → (class, place within the class): what manifests name.
+    pub fn example_names(&self) -> HashMap<String, (usize, usize)> {
+        let mut names = HashMap::new();
+        for (number, class) in self.classes.iter().enumerate() {
+            for (place, &image) in class.images.iter().enumerate() {
+                names.insert(format!("{}/{}", class.name, self.image_names[image as usize]), (number, place));
+            }
+        }
+        names
+    }
+
+    /// Appends examples, each (class, place within the class), to `out`: bytes as `f32` in 0–1, turned as their classes
+    /// say.
+    pub fn push_examples(&self, examples: impl IntoIterator<Item = (usize, usize)>, out: &mut Vec<f32>) {
+        const SCALE: f32 = 1.0 / 255.0;
+        let [_, height, width] = self.shape;
+        let size = self.shape.iter().product::<usize>();
+        let mut turned = Vec::new();
+        for (class, place) in examples {
+            let class = &self.classes[class];
+            let start = class.images[place] as usize * size;
+            let bytes = match &self.values {
+                Values::Bytes(bytes) => bytes,
+                Values::Floats(floats) => {
+                    out.extend_from_slice(&floats[start..start + size]);
+                    continue;
+                }
+            };
+            let mut pixels = &bytes[start..start + size];
+            if !class.quarter_turns.is_multiple_of(4) {
+                turned.resize(size, 0);
+                let planes = pixels.chunks_exact(height * width).zip(turned.chunks_exact_mut(height * width));
+                planes.for_each(|(plane, out)| turn(plane, out, width, class.quarter_turns));
+                pixels = &turned;
+            }
+            // Appended, not written over zeros: that is another pass over memory.
+            out.extend(pixels.iter().map(|&pixel| f32::from(pixel) * SCALE));
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Tasks whose queries are of another domain than their support: domain adaptation as episodes.
+
+use std::sync::Arc;
+
+use rand::Rng as _;
+use rand::seq::SliceRandom as _;
+use rand::seq::index::sample;
+
+use super::few_shot::{check_classes, gather};
+use super::{Count, Episode, Labelled, Tasks};
+use crate::dataset::{ClassSet, Domain, Domains, Split};
+use crate::rng::stream;
+use crate::{Error, Result};
+
+/// How much of source and target a task has; `None` takes all there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shift {
+    /// Classes in a task.
+    pub ways: Option<Count>,
+    /// Labelled source examples of each class.
+    pub shots: Option<Count>,
+    /// Labelled target examples of each class beside them.
+    pub target_shots: usize,
+    /// Queries of each class, of the target.
+    pub queries: Option<usize>,
+}
+
+/// Tasks from a labelled source to a target. The support has the source's examples, then the target's few
+/// ([`Labelled::in_target`]); the queries are the target's.
+pub struct DomainShift {
+    /// Name of the pair, for the stream of random numbers.
+    name: String,
+    source: Arc<ClassSet>,
+    /// For each class of the source: its places in the target's labelled and asked sets, `None` where it has none.
+    target: Vec<(Option<usize>, Option<usize>)>,
+    labelled: Arc<ClassSet>,
+    asked: Arc<ClassSet>,
+    shift: Shift,
+    split: Split,
+    seed: u64,
+}
+
+impl DomainShift {
+    /// From the training examples of `source` to the test examples of `target`, whose training examples give the
+    /// labelled few.
+    ///
+    /// # Errors
+    /// When both are one set, the target has a class that the source lacks, or a class has too few examples.
+    pub fn new(source: &Domain, target: &Domain, shift: Shift, split: Split, seed: u64) -> Result<Self> {
+        if source.name == target.name && source.is_undivided() {
+            return Err(Error::invalid(format!(
+                "source and target are both `{}`, whose test examples are its training examples; choose two domains",
+                source.name
+            )));
+        }
+        let sets = (target.train.clone(), target.test.clone());
+        Self::between((source, source.train.clone()), (target, sets), shift, split, seed)
+    }
+
+    fn between(
+        (source, learned): (&Domain, Arc<ClassSet>),
+        (target, (labelled, asked)): (&Domain, (Arc<ClassSet>, Arc<ClassSet>)),
+        shift: Shift,
+        split: Split,
+        seed: u64,
+    ) -> Result<Self> {
+        let place = |set: &ClassSet, name: &str| set.classes().iter().position(|class| class.name == name);
+        if let Some(class) = asked.classes().iter().find(|class| place(&learned, &class.name).is_none()) {
+            return Err(Error::invalid(format!(
+                "class `{}` is in the target `{}`, but not in the source `{}`: a learner cannot name a class it has \
+                 not seen (an open set); leave the class out, or add examples of it to the source",
+                class.name, target.name, source.name
+            )));
+        }
+        check_classes(&learned, shift.ways.map_or(1, Count::max), split)?;
+        let classes: Vec<_> = learned
+            .classes()
+            .iter()
+            .map(|class| (place(&labelled, &class.name), place(&asked, &class.name)))
+            .collect();
+        let tasks = Self {
+            name: format!("{} to {}", source.name, target.name),
+            source: learned,
+            target: classes,
+            labelled,
+            asked,
+            shift,
+            split,
+            seed,
+        };
+        tasks.check(&source.name, &target.name)?;
+        Ok(tasks)
+    }
+
+    /// Refuses tasks that some class has too few examples for.
+    fn check(&self, source: &str, target: &str) -> Result<()> {
+        let Shift { shots, target_shots, queries, .. } = self.shift;
+        let undivided = Arc::ptr_eq(&self.labelled, &self.asked);
+        for (class, &(labelled, asked)) in self.source.classes().iter().zip(&self.target) {
+            let few = |domain: &str, there: usize, wanted: usize, what: &str| {
+                Err(Error::invalid(format!(
+                    "class `{}` has {there} {what} examples in domain `{domain}`, but tasks take {wanted}; ask for \
+                     fewer, or leave the class out",
+                    class.name
+                )))
+            };
+            let count =
+                |set: &ClassSet, place: Option<usize>| place.map_or(0, |p| set.classes()[p].images.len());
+            if class.images.len() < shots.map_or(1, Count::max) {
+                return few(source, class.images.len(), shots.map_or(1, Count::max), "training");
+            }
+            let (labelled, asked) = (count(&self.labelled, labelled), count(&self.asked, asked));
+            // A target may lack a class of the source where whole domains are asked.
+            let wanted = queries.unwrap_or(0) + if undivided { target_shots } else { 0 };
+            if asked < wanted {
+                return few(target, asked, wanted, "test");
+            }
+            if labelled < target_shots {
+                return few(target, labelled, target_shots, "training");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every task is the same: whole source, whole target.
+    fn is_one_task(&self) -> bool {
+        let Shift { ways, shots, target_shots, queries } = self.shift;
+        ways.is_none() && shots.is_none() && target_shots == 0 && queries.is_none()
+    }
+}
+
+impl Tasks for DomainShift {
+    fn episode(&self, index: u64) -> Result<Episode> {
+        let mut rng = stream(self.seed, &format!("shift/{}/{}", self.name, self.split.name()), index);
+        let there = self.source.classes().len();
+        let classes: Vec<usize> = match self.shift.ways {
+            None => (0..there).collect(),
+            Some(ways) => {
+                let ways = rng.random_range(ways.min()..=ways.max());
+                sample(&mut rng, there, ways).into_vec()
+            }
+        };
+        let undivided = Arc::ptr_eq(&self.labelled, &self.asked);
+        let (mut source, mut labelled, mut query) = (Vec::new(), Vec::new(), Vec::new());
+        for (label, &class) in classes.iter().enumerate() {
+            let all = self.source.classes()[class].images.len();
+            let places = match self.shift.shots {
+                None => (0..all).collect(),
+                Some(shots) => {
+                    let shots = rng.random_range(shots.min()..=shots.max());
+                    sample(&mut rng, all, shots).into_vec()
+                }
+            };
+            source.extend(places.into_iter().map(|place| (class, place, label)));
+            let (of_labelled, of_asked) = self.target[class];
+            let mut shuffled = |set: &ClassSet, place: Option<usize>| -> Vec<usize> {
+                let mut places: Vec<usize> =
+                    (0..place.map_or(0, |place| set.classes()[place].images.len())).collect();
+                if !self.is_one_task() {
+                    places.shuffle(&mut rng);
+                }
+                places
+            };
+            let mut few = shuffled(&self.labelled, of_labelled);
+            let asked = if undivided {
+                few.split_off(self.shift.target_shots.min(few.len()))
+            } else {
+                shuffled(&self.asked, of_asked)
+            };
+            if let Some(class) = of_labelled {
+                labelled
+                    .extend(few.into_iter().take(self.shift.target_shots).map(|place| (class, place, label)));
+            }
+            if let Some(class) = of_asked {
+                let queries = self.shift.queries.unwrap_or(asked.len());
+                query.extend(asked.into_iter().take(queries).map(|place| (class, place, label)));
+            }
+        }
+        let mut support = gather(&self.source, &source);
+        support.append(gather(&self.labelled, &labelled))?;
+        support.in_target = labelled.len();
+        Ok(Episode { index, support, query: gather(&self.asked, &query), classes })
+    }
+
+    fn limit(&self) -> Option<u64> {
+        self.is_one_task().then_some(1)
+    }
+}
+
+/// N-way K-shot training tasks between domains: support from one, queries from another, both drawn anew each time.
+pub(super) struct CrossDomain {
+    pairs: Vec<DomainShift>,
+    seed: u64,
+}
+
+impl CrossDomain {
+    pub(super) fn new(
+        domains: &Domains,
+        ways: Count,
+        shots: Count,
+        queries: usize,
+        split: Split,
+        seed: u64,
+    ) -> Result<Self> {
+        let shift = Shift { ways: Some(ways), shots: Some(shots), target_shots: 0, queries: Some(queries) };
+        let mut pairs = Vec::new();
+        for source in domains.domains() {
+            for target in domains.domains().iter().filter(|target| target.name != source.name) {
+                let asked = (target.train.clone(), target.train.clone());
+                let from = (source, source.train.clone());
+                pairs.push(DomainShift::between(from, (target, asked), shift, split, seed)?);
+            }
+        }
+        Ok(Self { pairs, seed })
+    }
+}
+
+impl Tasks for CrossDomain {
+    fn episode(&self, index: u64) -> Result<Episode> {
+        let mut rng = stream(self.seed, "shift/pair", index);
+        self.pairs[rng.random_range(0..self.pairs.len())].episode(index)
+    }
+}
+
+impl Labelled {
+    /// Adds the examples of `other` after one's own.
+    fn append(&mut self, other: Self) -> Result<()> {
+        let (super::Targets::Classes(own), super::Targets::Classes(others)) =
+            (&mut self.targets, other.targets)
+        else {
+            return Err(Error::invalid("only examples of classes can be put together"));
+        };
+        own.extend(others);
+        self.examples
+            .inputs
+            .append(ndarray::Axis(0), other.examples.inputs.view())
+            .map_err(|error| Error::invalid(format!("putting examples together: {error}")))
+    }
+}
