@@ -363,7 +363,7 @@ mod tests {
         let train = experiment.train_config(TrainConfig::default()).unwrap();
         assert_eq!((train.steps, train.clip), (8, 1.0));
         assert_eq!(experiment.backbone().unwrap().width, 8);
-        assert_eq!(experiment.backbone().unwrap().pooling, kshot::nn::Pooling::Strided);
+        assert_eq!(experiment.backbone().unwrap().pooling, Some(kshot::nn::Pooling::Strided));
         assert_eq!(experiment.options("prototypical")["train-ways"].as_integer(), Some(9));
     }
 

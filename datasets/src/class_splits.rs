@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use kshot::dataset::{Class, ClassSet, Dataset, Split, TaskSource};
+use kshot::dataset::{Class, ClassSet, Dataset, Split, TaskSource, Values};
 use kshot::{Error, Result};
 
-/// A dataset of classes in memory, its splits disjoint in classes and sharing their pixels.
+/// A dataset of classes in memory, its splits disjoint in classes and sharing their inputs.
 pub(crate) struct ClassSplits {
     /// Name of the dataset, for messages.
     dataset: &'static str,
@@ -16,17 +16,17 @@ pub(crate) struct ClassSplits {
 }
 
 impl ClassSplits {
-    /// Splits over `pixels`, `[images, channels, height, width]` flattened; `classes` are train, validation and test.
+    /// Splits over `values`, `[examples, channels, height, width]` flattened; `classes` are train, validation and test.
     pub(crate) fn new(
         dataset: &'static str,
         shape: [usize; 3],
-        pixels: Vec<u8>,
+        values: impl Into<Values>,
         image_names: Vec<String>,
         classes: [Vec<Class>; 3],
     ) -> Result<Self> {
-        let (pixels, image_names) = (Arc::new(pixels), Arc::new(image_names));
+        let (values, image_names) = (values.into(), Arc::new(image_names));
         let [train, validation, test] =
-            classes.map(|classes| ClassSet::new(shape, pixels.clone(), image_names.clone(), classes));
+            classes.map(|classes| ClassSet::new(shape, values.clone(), image_names.clone(), classes));
         Ok(Self { dataset, shape, sets: [Arc::new(train?), Arc::new(validation?), Arc::new(test?)] })
     }
 }

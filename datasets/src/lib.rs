@@ -2,16 +2,32 @@
 //!
 //! | name | what | files |
 //! | --- | --- | --- |
+//! | [`arrays`] | your own features or signals, with labels and perhaps domains | npy, npz, mat, CSV |
+//! | [`bearing`] | a simulated bearing, 7 states at 4 loads | none |
+//! | [`cwru`] | bearing faults at 4 motor loads | 36 records |
+//! | [`digits`] (`digits-da`) | MNIST and USPS digits | 4 arrays |
 //! | [`folder`] | your own images, one directory for each class | any PNG, JPEG, PGM |
 //! | [`glyphs`] | invented handwritten characters, drawn as the dataset is opened | none |
+//! | [`office_caltech`] (`office-caltech10-surf`) | 10 kinds of objects in 4 domains | 4 `.mat` |
 //! | [`omniglot`] | 1,623 handwritten characters of 50 alphabets | two zips, 16 MB |
 //! | [`sinusoid`] | regression tasks of the MAML paper | none |
+//! | [`tep`] | a chemical plant with 21 faults | 44 runs |
 
 mod area_average;
+pub mod arrays;
+pub mod bearing;
+mod class_division;
 mod class_splits;
+pub mod cwru;
+pub mod digits;
+mod domain_splits;
 #[cfg(feature = "download")]
 pub mod download;
 pub mod folder;
 pub mod glyphs;
+pub mod office_caltech;
 pub mod omniglot;
+mod place;
+pub mod signals;
 pub mod sinusoid;
+pub mod tep;

@@ -31,8 +31,9 @@ pub struct BackboneConfig {
     pub blocks: usize,
     /// Channels of each block of `conv4`.
     pub width: usize,
-    /// How `conv4` halves its images.
-    pub pooling: Pooling,
+    /// How `conv4` halves its images; where unset, `maxpool` for images, and `strided` for signals of one row, whose
+    /// height no pooling window could halve. (Of a 3×3 filter, only the middle row meets a signal: a 1-D convolution.)
+    pub pooling: Option<Pooling>,
     /// Hidden widths of `mlp`.
     pub hidden: Vec<usize>,
     /// Statistics of batch norm; each learner's own, as published, where unset.
@@ -41,7 +42,7 @@ pub struct BackboneConfig {
 
 impl Default for BackboneConfig {
     fn default() -> Self {
-        Self { kind: None, blocks: 4, width: 64, pooling: Pooling::Maxpool, hidden: vec![40, 40], norm: None }
+        Self { kind: None, blocks: 4, width: 64, pooling: None, hidden: vec![40, 40], norm: None }
     }
 }
 
@@ -55,7 +56,12 @@ impl BackboneConfig {
         let norm = self.norm.unwrap_or(norm);
         let default = if input[1] * input[2] == 1 { Backbone::Mlp } else { Backbone::Conv4 };
         match self.kind.unwrap_or(default) {
-            Backbone::Conv4 => Architecture::conv(input, self.blocks, self.width, self.pooling, norm, head),
+            Backbone::Conv4 => {
+                let row = input[1] == 1 || input[2] == 1;
+                let default = if row { Pooling::Strided } else { Pooling::Maxpool };
+                let pooling = self.pooling.unwrap_or(default);
+                Architecture::conv(input, self.blocks, self.width, pooling, norm, head)
+            }
             Backbone::Mlp => Architecture::mlp(input, &self.hidden, head),
         }
     }

@@ -169,7 +169,7 @@ fn images_setup(ways: usize, shots: usize, pooling: Pooling) -> Setup {
         ways,
         shots,
         queries: QUERIES,
-        backbone: BackboneConfig { pooling, ..BackboneConfig::default() },
+        backbone: BackboneConfig { pooling: Some(pooling), ..BackboneConfig::default() },
         seed: 0,
     }
 }

@@ -14,17 +14,19 @@
 //!
 //! or at random by `fractions`.
 
-mod class_division;
 mod images;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use kshot::dataset::{Class, Dataset, DatasetContext};
 use kshot::registry::{DatasetEntry, defaults, options};
 use kshot::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::class_division;
 use crate::class_splits::ClassSplits;
+use crate::place::resolve;
 
 inventory::submit! {
     DatasetEntry {
@@ -101,10 +103,10 @@ fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset
             config.image_size
         )));
     }
-    let root = resolve(path, &context.data_dir)?;
+    let root = resolve("folder", path, &context.data_dir)?;
     let names = images::classes(&root)?;
     let division = match &config.split_file {
-        Some(file) => class_division::by_file(&resolve(file, &context.data_dir)?, &names)?,
+        Some(file) => class_division::by_file(&resolve("folder", file, &context.data_dir)?, &names)?,
         None => class_division::by_fractions(config.fractions, config.seed, &names)?,
     };
 
@@ -122,19 +124,5 @@ fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset
     }
     let shape = [config.colour.channels(), config.image_size, config.image_size];
     let pixels = images::read(&files, config.image_size, config.colour)?;
-    Ok(Box::new(ClassSplits::new("folder", shape, pixels, image_names, splits)?))
-}
-
-/// `path` as it is where absolute, else in the data directory, else in the current one.
-fn resolve(path: &Path, data_dir: &Path) -> Result<PathBuf> {
-    let in_data = data_dir.join(path);
-    [in_data.as_path(), path].into_iter().find(|path| path.exists()).map(Path::to_path_buf).ok_or_else(|| {
-        let elsewhere =
-            if path.is_absolute() { String::new() } else { format!(" (nor {})", in_data.display()) };
-        Error::invalid(format!(
-            "the dataset `folder` was to read {}, but there is no such file or directory{elsewhere}; correct the \
-             option that names it, or --data-dir",
-            path.display()
-        ))
-    })
+    Ok(Box::new(ClassSplits::new("folder", shape, Arc::new(pixels), image_names, splits)?))
 }

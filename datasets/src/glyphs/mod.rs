@@ -13,6 +13,8 @@ mod drawing;
 mod pen;
 mod program;
 
+use std::sync::Arc;
+
 use kshot::dataset::{Class, Dataset, DatasetContext, Split};
 use kshot::registry::{DatasetEntry, defaults, options};
 use kshot::rng::stream;
@@ -119,7 +121,7 @@ pub fn draw(config: &GlyphsConfig) -> Result<Box<dyn Dataset>> {
             }
         },
     );
-    Ok(Box::new(ClassSplits::new("glyphs", [1, SIZE, SIZE], pixels, image_names, splits)?))
+    Ok(Box::new(ClassSplits::new("glyphs", [1, SIZE, SIZE], Arc::new(pixels), image_names, splits)?))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod remote;
 mod split;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kshot::dataset::{Dataset, DatasetContext};
 use kshot::registry::{DatasetEntry, defaults, options};
@@ -77,5 +78,11 @@ fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset
     let background = drawings::read(&paths[0], &PARTS[0], size, &mut images)?;
     let evaluation = drawings::read(&paths[1], &PARTS[1], size, &mut images)?;
     let classes = split::classes(config.split, &background, &evaluation, config.rotations)?;
-    Ok(Box::new(ClassSplits::new("omniglot", [1, size, size], images.pixels, images.names, classes)?))
+    Ok(Box::new(ClassSplits::new(
+        "omniglot",
+        [1, size, size],
+        Arc::new(images.pixels),
+        images.names,
+        classes,
+    )?))
 }

@@ -11,7 +11,7 @@ use rand::seq::SliceRandom as _;
 use serde::Deserialize;
 
 /// Names of the classes of train, validation and test.
-pub(super) type Division = [Vec<String>; 3];
+pub(crate) type Division = [Vec<String>; 3];
 
 /// The file `split-file` names.
 #[derive(Default, Deserialize)]
@@ -23,7 +23,7 @@ struct SplitFile {
 }
 
 /// The division a file lists; classes it does not name are left out.
-pub(super) fn by_file(file: &Path, classes: &[String]) -> Result<Division> {
+pub(crate) fn by_file(file: &Path, classes: &[String]) -> Result<Division> {
     let text = fs::read_to_string(file).map_err(|error| Error::io("reading the class split", file, error))?;
     let split: SplitFile = toml::from_str(&text).map_err(|error| {
         Error::invalid(format!(
@@ -53,11 +53,11 @@ pub(super) fn by_file(file: &Path, classes: &[String]) -> Result<Division> {
 }
 
 /// A random division into these shares. A share above 0 gets at least one class.
-pub(super) fn by_fractions(fractions: [f64; 3], seed: u64, classes: &[String]) -> Result<Division> {
+pub(crate) fn by_fractions(fractions: [f64; 3], seed: u64, classes: &[String]) -> Result<Division> {
     let whole = (fractions.iter().sum::<f64>() - 1.0).abs() < 1e-6;
     if !whole || fractions.iter().any(|share| !(0.0..=1.0).contains(share)) {
         return Err(Error::invalid(format!(
-            "option `fractions` of `folder` is {fractions:?}, but must be three shares from 0 to 1 (training, validation, \
+            "option `fractions` is {fractions:?}, but must be three shares from 0 to 1 (training, validation, \
              test) that add up to 1"
         )));
     }

@@ -1,0 +1,110 @@
+//! The bearing data of Case Western Reserve University: vibrations of a motor's drive end at 12 kHz.
+//!
+//! Nine faults (of ball, inner and outer race, each of 0.007, 0.014 and 0.021 inches) at four motor loads, which are the
+//! domains: load0 (0 hp, 1797 rpm) to load3 (3 hp, 1730 rpm). <https://engineering.case.edu/bearingdatacenter>. A record
+//! is cut into windows of 2048 samples; those of its first part are for training, those of the rest for test, and no
+//! window of one shares a sample with one of the other. `Normal` is left out: it is recorded otherwise than the faults.
+
+use std::path::PathBuf;
+
+use kshot::dataset::{Dataset, DatasetContext};
+use kshot::registry::{DatasetEntry, defaults, options};
+use kshot::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::arrays::files;
+use crate::domain_splits::{DomainBuilder, Part};
+use crate::place::find;
+use crate::signals::{View, WINDOW};
+
+inventory::submit! {
+    DatasetEntry {
+        name: "cwru",
+        summary: "9 bearing faults at 4 motor loads (domains load0 … load3), windows of 2048 samples at 12 kHz",
+        source: "Case Western Reserve University Bearing Data Center; as `.npy` files",
+        options: defaults::<CwruConfig>,
+        open,
+        locate: Some(locate),
+    }
+}
+
+/// Options of `cwru`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CwruConfig {
+    /// What a window is looked at as: `raw`, `spectrum` or `spectrogram`.
+    pub view: View,
+    /// Samples from the start of a window to that of the next; below 2048 they overlap (within training, within test).
+    pub stride: usize,
+    /// The part of each record that is for training, the first; above 0, below 1.
+    pub train_share: f64,
+}
+
+impl Default for CwruConfig {
+    fn default() -> Self {
+        Self { view: View::default(), stride: WINDOW, train_share: 0.5 }
+    }
+}
+
+const FAULTS: [&str; 9] = ["B007", "B014", "B021", "IR007", "IR014", "IR021", "OR007", "OR014", "OR021"];
+
+fn locate(context: &DatasetContext) -> Result<PathBuf> {
+    let from = "engineering.case.edu/bearingdatacenter (the drive-end channel of each record, as FAULT_loadN_DE.npy)";
+    find(&context.data_dir, &["cwru/npy", "cwru"], "B007_load0_DE.npy", from)
+}
+
+fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
+    let config: CwruConfig = options("cwru", table)?;
+    if config.stride == 0 {
+        return Err(Error::invalid(
+            "option `stride` of `cwru` is 0: windows must move on by at least one sample",
+        ));
+    }
+    if !(config.train_share > 0.0 && config.train_share < 1.0) {
+        return Err(Error::invalid(format!(
+            "option `train-share` of `cwru` is {}, but must be above 0 and below 1, as 0.5",
+            config.train_share
+        )));
+    }
+    let folder = locate(context)?;
+    let mut builder = DomainBuilder::new(config.view.shape());
+    for load in 0..4 {
+        let domain = format!("load{load}");
+        for fault in FAULTS {
+            let path = folder.join(format!("{fault}_{domain}_DE.npy"));
+            let record: Vec<f32> =
+                files::npy(&path)?.numbers("the record")?.into_iter().map(|sample| sample as f32).collect();
+            let (train, test) = parts(record.len(), config.train_share);
+            for (range, part) in [(train, Part::Train), (test, Part::Test)] {
+                for start in
+                    range.clone().step_by(config.stride).take_while(|start| start + WINDOW <= range.end)
+                {
+                    let window = config.view.of(&record[start..start + WINDOW])?;
+                    builder.push(&domain, fault, part, format!("{fault}_{domain}@{start}"), &window);
+                }
+            }
+        }
+    }
+    Ok(Box::new(builder.finish(&[])?))
+}
+
+/// The samples for training and those for test: the border is a whole number of windows from the start.
+fn parts(samples: usize, share: f64) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
+    let windows = samples / WINDOW;
+    let train = ((windows as f64 * share).round() as usize).clamp(1, windows.saturating_sub(1).max(1));
+    (0..train * WINDOW, train * WINDOW..samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn training_and_test_share_no_sample() {
+        for (samples, share) in [(121_000, 0.5), (121_000, 0.99), (4096, 0.01), (5000, 0.7)] {
+            let (train, test) = parts(samples, share);
+            assert_eq!((train.end, test.end), (test.start, samples));
+            assert!(train.len() >= WINDOW && test.len() >= WINDOW, "{samples} {share}");
+        }
+    }
+}

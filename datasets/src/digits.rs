@@ -1,0 +1,84 @@
+//! MNIST and USPS, the digits as 16×16 images, 2000 and 1800 of them: a benchmark of domain adaptation.
+//!
+//! The subsets of Long, Wang, Ding, Sun & Yu, "Transfer Feature Learning with Joint Distribution Adaptation", ICCV 2013.
+
+use std::path::PathBuf;
+
+use kshot::Result;
+use kshot::dataset::{Dataset, DatasetContext, Published};
+use kshot::registry::{DatasetEntry, defaults, options};
+use serde::{Deserialize, Serialize};
+
+use crate::arrays::files;
+use crate::domain_splits::{DomainBuilder, Part};
+use crate::place::find;
+
+inventory::submit! {
+    DatasetEntry {
+        name: "digits-da",
+        summary: "handwritten digits in 2 domains (mnist, usps), 16×16",
+        source: "Long, Wang, Ding, Sun, Yu, ICCV 2013; as `.npy` files",
+        options: defaults::<DigitsConfig>,
+        open,
+        locate: Some(locate),
+    }
+}
+
+/// Options of `digits-da`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DigitsConfig {
+    /// Whether images are scaled to unit length, the protocol of the papers.
+    pub unit_length: bool,
+}
+
+impl Default for DigitsConfig {
+    fn default() -> Self {
+        Self { unit_length: true }
+    }
+}
+
+const SIZE: usize = 16 * 16;
+
+fn locate(context: &DatasetContext) -> Result<PathBuf> {
+    let from =
+        "the release of Long et al. 2013, as the arrays mnist_X.npy, mnist_y.npy, usps_X.npy, usps_y.npy,";
+    find(&context.data_dir, &["mnist-usps", "digits-da"], "usps_X.npy", from)
+}
+
+fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
+    let config: DigitsConfig = options("digits-da", table)?;
+    let folder = locate(context)?;
+    let mut builder = DomainBuilder::new([1, 16, 16]);
+    for domain in ["mnist", "usps"] {
+        let images = files::npy(&folder.join(format!("{domain}_X.npy")))?.numbers("images")?;
+        let n = images.len() / SIZE;
+        let labels = files::npy(&folder.join(format!("{domain}_y.npy")))?.names(n, "labels")?;
+        for digit in 1..=10 {
+            let label = digit.to_string();
+            for i in (0..n).filter(|&i| labels[i] == label) {
+                let image = &images[i * SIZE..][..SIZE];
+                let length = image.iter().map(|value| value * value).sum::<f64>().sqrt();
+                let scale = if config.unit_length && length > 0.0 { length.recip() } else { 1.0 };
+                let image: Vec<f32> = image.iter().map(|value| (value * scale) as f32).collect();
+                builder.push(domain, &(digit - 1).to_string(), Part::Both, format!("{domain}{i}"), &image);
+            }
+        }
+    }
+    Ok(Box::new(builder.finish(PUBLISHED)?))
+}
+
+const PAPER: &str = "Long, Wang, Ding, Sun, Yu, ICCV 2013, table 3";
+
+const PUBLISHED: &[Published] = &[
+    Published {
+        method: "TCA",
+        paper: PAPER,
+        accuracies: &[("mnist", "usps", 56.28), ("usps", "mnist", 51.05)],
+    },
+    Published {
+        method: "JDA",
+        paper: PAPER,
+        accuracies: &[("mnist", "usps", 67.28), ("usps", "mnist", 59.65)],
+    },
+];

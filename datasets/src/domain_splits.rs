@@ -1,0 +1,93 @@
+//! What every dataset of domains is once it has been opened.
+
+use std::sync::Arc;
+
+use kshot::dataset::{Class, ClassSet, Dataset, Domain, Domains, Published, Split, TaskSource};
+use kshot::{Error, Result};
+
+/// A dataset of domains in memory.
+pub(crate) struct DomainSplits {
+    shape: [usize; 3],
+    domains: Arc<Domains>,
+    published: &'static [Published],
+}
+
+impl Dataset for DomainSplits {
+    fn split(&self, _: Split) -> Result<TaskSource> {
+        Ok(TaskSource::Domains(self.domains.clone()))
+    }
+
+    fn input(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn published(&self) -> &'static [Published] {
+        self.published
+    }
+}
+
+/// What an example of a domain is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Only to be learned from.
+    Train,
+    /// Only to be asked.
+    Test,
+    /// Either: the dataset makes no difference.
+    Both,
+}
+
+/// Domains, as they are read example by example.
+pub(crate) struct DomainBuilder {
+    shape: [usize; 3],
+    values: Vec<f32>,
+    names: Vec<String>,
+    domains: Vec<(String, Vec<Class>, Vec<Class>)>,
+    divided: bool,
+}
+
+impl DomainBuilder {
+    pub(crate) fn new(shape: [usize; 3]) -> Self {
+        Self { shape, values: Vec::new(), names: Vec::new(), domains: Vec::new(), divided: false }
+    }
+
+    /// Adds an example of `[channels, height, width]` values. Domains and classes are in order of first appearance.
+    pub(crate) fn push(&mut self, domain: &str, class: &str, part: Part, name: String, values: &[f32]) {
+        let number = self.names.len() as u32;
+        self.values.extend_from_slice(values);
+        self.names.push(name);
+        self.divided |= part != Part::Both;
+        let at = self.domains.iter().position(|(name, ..)| name == domain).unwrap_or_else(|| {
+            self.domains.push((domain.to_owned(), Vec::new(), Vec::new()));
+            self.domains.len() - 1
+        });
+        let (_, train, test) = &mut self.domains[at];
+        let classes = if part == Part::Test { test } else { train };
+        match classes.iter_mut().find(|known| known.name == class) {
+            Some(class) => class.images.push(number),
+            None => classes.push(Class { name: class.to_owned(), images: vec![number], quarter_turns: 0 }),
+        }
+    }
+
+    /// # Errors
+    /// When a value is not finite, naming its example, or there is no domain.
+    pub(crate) fn finish(self, published: &'static [Published]) -> Result<DomainSplits> {
+        let size = self.shape.iter().product::<usize>().max(1);
+        if let Some(at) = self.values.iter().position(|value| !value.is_finite()) {
+            return Err(Error::NotFinite(format!(
+                "feature {} of example `{}` is {}, not a finite number: mend the data, or leave the example out",
+                at % size,
+                self.names[at / size],
+                self.values[at]
+            )));
+        }
+        let whole = ClassSet::new(self.shape, Arc::new(self.values), Arc::new(self.names), Vec::new())?;
+        let domain = |(name, train, test): (String, Vec<Class>, Vec<Class>)| {
+            let train = Arc::new(whole.with_classes(train)?);
+            let test = if self.divided { Arc::new(whole.with_classes(test)?) } else { train.clone() };
+            Ok(Domain { name, train, test })
+        };
+        let domains = self.domains.into_iter().map(domain).collect::<Result<_>>()?;
+        Ok(DomainSplits { shape: self.shape, domains: Arc::new(Domains::new(domains)?), published })
+    }
+}

@@ -1,0 +1,30 @@
+//! Where a dataset's files are.
+
+use std::path::{Path, PathBuf};
+
+use kshot::{Error, Result};
+
+/// `path` as it is where absolute, else in the data directory, else in the current one.
+pub(crate) fn resolve(dataset: &str, path: &Path, data_dir: &Path) -> Result<PathBuf> {
+    let in_data = data_dir.join(path);
+    [in_data.as_path(), path].into_iter().find(|path| path.exists()).map(Path::to_path_buf).ok_or_else(|| {
+        let elsewhere =
+            if path.is_absolute() { String::new() } else { format!(" (nor {})", in_data.display()) };
+        Error::invalid(format!(
+            "the dataset `{dataset}` was to read {}, but there is no such file or directory{elsewhere}; correct the \
+             option that names it, or --data-dir",
+            path.display()
+        ))
+    })
+}
+
+/// The first of `folders` of the data directory that has `file`.
+pub(crate) fn find(data_dir: &Path, folders: &[&str], file: &str, from: &str) -> Result<PathBuf> {
+    let found = folders.iter().map(|folder| data_dir.join(folder)).find(|folder| folder.join(file).exists());
+    found.ok_or_else(|| {
+        Error::invalid(format!(
+            "there is no {}; get the files from {from} and put them there, or name another directory by --data-dir",
+            data_dir.join(folders[0]).join(file).display()
+        ))
+    })
+}
