@@ -127,6 +127,19 @@ impl Checkpoint {
         self.tensors_of("", layout)
     }
 
+    /// Whether there is a tensor of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The tensors of this layout, whatever others there are: a network's weights without those around it.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape: says which.
+    pub fn part(&self, layout: &Arc<Layout>) -> Result<Params> {
+        self.tensors_of("", layout)
+    }
+
     /// The optimizer's moment called `name`.
     ///
     /// # Errors

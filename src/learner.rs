@@ -130,4 +130,14 @@ pub trait Learner: Send + Sync {
         let _ = (left, right);
         Ok(None)
     }
+
+    /// Figures of one task that say more than its accuracy, by name, for a report: how far apart its domains are,
+    /// before and after. None for most.
+    ///
+    /// # Errors
+    /// As [`Learner::predict`].
+    fn task_measures(&self, support: &Labelled, query: &Unlabelled) -> Result<Vec<(&'static str, f64)>> {
+        let _ = (support, query);
+        Ok(Vec::new())
+    }
 }

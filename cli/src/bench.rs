@@ -23,6 +23,8 @@ pub(crate) struct Row {
     transductive: bool,
     trained: Trained,
     pub(crate) evaluation: Evaluation,
+    /// Of the first task, between domains: what the learner says of it.
+    measures: Vec<(&'static str, f64)>,
 }
 
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
@@ -118,8 +120,15 @@ fn measure(job: &Job, entry: &'static LearnerEntry, shapes: &[Shape]) -> Result<
             }
         })?;
         bar.finish_and_clear();
+        let measures = match &shape.pair {
+            Some(_) => {
+                let task = tasks.episode(0)?;
+                learner.task_measures(&task.support, &task.query.examples).map_err(named)?
+            }
+            None => Vec::new(),
+        };
         let (shape, transductive) = (shape.clone(), learner.is_transductive());
-        Ok(Row { entry, shape, test_steps, transductive, trained: trained.clone(), evaluation })
+        Ok(Row { entry, shape, test_steps, transductive, trained: trained.clone(), evaluation, measures })
     };
     let steps = job.test_steps(entry);
     shapes
@@ -209,6 +218,9 @@ fn json_row(job: &Job, row: &Row) -> Value {
         json["target"] = json!(pair.target);
         json["target_shots"] = json!(pair.target_shots);
         json["queries"] = json!(job.experiment.queries);
+        for (name, value) in &row.measures {
+            json[name] = json!(value);
+        }
     }
     json[row.evaluation.score.measure.name()] = json!(row.evaluation.score.interval.mean);
     json

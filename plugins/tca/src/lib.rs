@@ -1,13 +1,27 @@
-//! Transfer component analysis: project source and target so that they look alike, then classify there.
+//! Transfer of features: source and target are projected so that they look alike, then a query is classified by the
+//! source.
 //!
-//! Pan, Tsang, Kwok & Yang, "Domain Adaptation via Transfer Component Analysis", IEEE Trans. Neural Networks 2011. The
-//! support is the labelled source, the queries are the unlabelled target, all of which are seen together: TCA is
-//! transductive. It has nothing to train across tasks. A query has the class of its nearest source example among the
-//! components.
+//! | learner | how | paper |
+//! | --- | --- | --- |
+//! | `no-adaptation` | not at all | the floor |
+//! | `pca` | principal components of both together | Pearson 1901 |
+//! | `coral` | the source is given the target's covariance | Sun, Feng & Saenko 2016, algorithm 1 |
+//! | `tca` | components in which both have the same mean | Pan, Tsang, Kwok & Yang 2011 |
+//! | `sstca` | and which depend on the labels, and keep neighbours together | the same, section IV |
+//! | `jda` | components in which both, and each class of both, have the same mean | Long et al. 2013, algorithm 1 |
+//!
+//! The support is the labelled source (its last examples may be labelled ones of the target,
+//! [`Labelled::in_target`]), the queries are the target, all of which are seen together: transductive, except
+//! `no-adaptation`. There is nothing to train across tasks.
 
+mod align;
+mod classifier;
 mod components;
+mod config;
+mod embedding;
 mod kernel;
 mod mmd;
+mod sstca;
 #[cfg(test)]
 mod tests;
 
@@ -15,134 +29,110 @@ use faer::{Mat, MatRef};
 use kshot::episode::{Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::learner::{Family, Learner, Outer, Prediction};
 use kshot::params::Params;
-use kshot::registry::{LearnerEntry, Problem, defaults, options};
+use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
-use ndarray::Array2;
-use serde::{Deserialize, Serialize};
 
+pub use align::{Method, Task, tca};
+pub use classifier::proxy_a_distance;
 pub use components::{Components, Features, leading_components};
+pub use config::{
+    Classifier, CommonConfig, CoralConfig, JdaConfig, KernelKind, PcaConfig, SstcaConfig, TcaConfig,
+};
 pub use kernel::{Kernel, median_gamma};
-pub use mmd::{mmd2, mmd2_unbiased};
+pub use mmd::{mmd2, mmd2_of_kernels, mmd2_unbiased};
 
-/// Options of `tca`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct TcaConfig {
-    /// What examples are compared by.
-    pub kernel: KernelKind,
-    /// γ of the kernel; where unset, the median heuristic for `rbf`, 1 / features for `polynomial`.
-    pub gamma: Option<f64>,
-    /// Power of `polynomial`.
-    pub degree: i32,
-    /// μ: how strongly components are kept short.
-    pub mu: f64,
-    /// How many; where unset, 30, or as many as a task has.
-    pub components: Option<usize>,
-}
+use config::Options;
+use embedding::Embedding;
 
-/// What examples are compared by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum KernelKind {
-    /// x·y.
-    Linear,
-    /// exp(−γ ‖x − y‖²).
-    Rbf,
-    /// (γ x·y + 1)^degree.
-    Polynomial,
-}
-
-/// Components unless the option says otherwise.
-const COMPONENTS: usize = 30;
-
-impl Default for TcaConfig {
-    fn default() -> Self {
-        Self { kernel: KernelKind::Rbf, gamma: None, degree: 2, mu: 1.0, components: None }
-    }
-}
-
-impl TcaConfig {
-    fn check(&self) -> Result<()> {
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        let wrong = match self {
-            _ if !positive(self.mu) => "`mu` must be a positive number, as 1",
-            _ if self.gamma.is_some_and(|gamma| !positive(gamma)) => "`gamma` must be a positive number",
-            _ if self.degree < 1 => "`degree` must be 1 or more",
-            _ if self.components == Some(0) => "`components` must be 1 or more",
-            _ => return Ok(()),
-        };
-        Err(Error::invalid(format!("options of `tca`: {wrong}")))
-    }
-
-    fn kernel(&self, x: MatRef<'_, f64>) -> Kernel {
-        match self.kernel {
-            KernelKind::Linear => Kernel::Linear,
-            KernelKind::Rbf => Kernel::Rbf { gamma: self.gamma.unwrap_or_else(|| median_gamma(x)) },
-            KernelKind::Polynomial => Kernel::Polynomial {
-                gamma: self.gamma.unwrap_or(1.0 / x.ncols() as f64),
-                degree: self.degree,
-            },
-        }
-    }
-}
-
-/// Transfer component analysis.
-pub struct Tca {
+/// A learner of the family.
+pub struct FeatureTransfer {
+    name: &'static str,
     params: Params,
-    config: TcaConfig,
+    method: Method,
+    common: CommonConfig,
+    embedding: Option<Embedding>,
 }
 
-impl Tca {
+impl FeatureTransfer {
     /// Nothing to train.
     ///
     /// # Errors
-    /// When an option makes no sense.
-    pub fn new(config: TcaConfig) -> Result<Self> {
-        config.check()?;
-        Ok(Self { params: Params::empty(), config })
+    /// When the checkpoint of `features` cannot be read, or does not fit the input.
+    pub fn new(name: &'static str, method: Method, common: CommonConfig, input: [usize; 3]) -> Result<Self> {
+        let embedding = common.features.as_ref().map(|path| Embedding::read(path, input)).transpose()?;
+        Ok(Self { name, params: Params::empty(), method, common, embedding })
     }
 
-    /// Components of source and target, whose rows are the first `sources` of `x` `[n, features]` and the others.
-    ///
-    /// # Errors
-    /// When there is no source or no target, a value is not a number, the examples do not vary, or they have fewer
-    /// components than the option asks for.
-    pub fn components(&self, x: MatRef<'_, f64>, sources: usize) -> Result<Components> {
-        let n = x.nrows();
-        if sources == 0 || sources >= n {
+    /// Support, then queries, `[n, features]`, embedded and scaled as the options say.
+    fn rows(&self, support: &Labelled, query: &Unlabelled) -> Result<Mat<f64>> {
+        let (known, n) = (support.len(), support.len() + query.len());
+        let (source, target) = (support.inputs(), query.inputs.view());
+        let features = source.len() / known.max(1);
+        if target.len() != features * query.len() {
             return Err(Error::invalid(format!(
-                "TCA needs examples of source and target, but there are {sources} and {}",
-                n.saturating_sub(sources)
+                "source examples have {features} features, target examples {}: domains must have the same",
+                target.len() / query.len().max(1)
             )));
         }
-        for (feature, column) in x.col_iter().enumerate() {
-            if let Some(example) = column.iter().position(|value| !value.is_finite()) {
-                let (domain, example) =
-                    if example < sources { ("source", example) } else { ("target", example - sources) };
-                return Err(Error::NotFinite(format!(
-                    "TCA: feature {feature} of {domain} example {example} is {}, not a finite number",
-                    x[(if domain == "source" { example } else { example + sources }, feature)]
-                )));
+        let values: Vec<f64> = match &self.embedding {
+            None => source.iter().chain(target.iter()).map(|&value| f64::from(value)).collect(),
+            Some(embedding) => {
+                let (source, target) = (embedding.of(source)?, embedding.of(target)?);
+                source.iter().chain(target.iter()).map(|&value| f64::from(value)).collect()
             }
+        };
+        let mut x = MatRef::from_row_major_slice(&values, n, values.len() / n.max(1)).to_owned();
+        check(x.as_ref(), known)?;
+        if self.common.unit_length {
+            to_unit_length(&mut x);
         }
-        let asked = self.config.components;
-        let k = self.config.kernel(x).gram(x);
-        let count = asked.unwrap_or(COMPONENTS).min(n);
-        let found = leading_components(
-            Features::Gram(k.as_ref()),
-            domains(sources, n).as_ref(),
-            self.config.mu,
-            count,
-        )?;
-        match asked {
-            Some(asked) if found.eigenvalues.len() < asked => Err(Error::invalid(format!(
-                "TCA: `components` is {asked}, but {sources} source and {} target examples vary in {} directions; ask \
-                 for fewer",
-                n - sources,
-                found.eigenvalues.len()
-            ))),
-            _ => Ok(found),
+        Ok(x)
+    }
+
+    /// The rows before and after they are aligned.
+    fn aligned(&self, support: &Labelled, query: &Unlabelled) -> Result<(Mat<f64>, Mat<f64>)> {
+        let x = self.rows(support, query)?;
+        let sources = support.len() - support.in_target;
+        if sources == 0 || sources == x.nrows() {
+            return Err(Error::invalid(format!(
+                "there must be examples of source and target, but there are {sources} and {}",
+                x.nrows() - sources
+            )));
+        }
+        let task = Task { x: x.as_ref(), labels: support.classes()?, sources, ways: support.ways()? };
+        let mut z = self.method.align(&task, self.common.unit_length)?;
+        if self.common.unit_length {
+            to_unit_length(&mut z);
+        }
+        Ok((x, z))
+    }
+
+    fn named(&self, error: Error) -> Error {
+        error.context(format!("`{}`", self.name))
+    }
+}
+
+/// Refuses what is no number.
+fn check(x: MatRef<'_, f64>, known: usize) -> Result<()> {
+    for (feature, column) in x.col_iter().enumerate() {
+        if let Some(row) = column.iter().position(|value| !value.is_finite()) {
+            let (set, example) = if row < known { ("support", row) } else { ("query", row - known) };
+            return Err(Error::NotFinite(format!(
+                "feature {feature} of {set} example {example} is {}, not a finite number",
+                x[(row, feature)]
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Scales rows to unit length; rows of zeros stay.
+pub(crate) fn to_unit_length(rows: &mut Mat<f64>) {
+    for row in rows.row_iter_mut() {
+        let length = row.norm_l2();
+        if length > 0.0 {
+            row.iter_mut().for_each(|value| *value /= length);
         }
     }
 }
@@ -157,7 +147,7 @@ fn parallel() -> faer::Par {
     faer::Par::rayon(0)
 }
 
-impl Learner for Tca {
+impl Learner for FeatureTransfer {
     fn params(&self) -> &Params {
         &self.params
     }
@@ -171,47 +161,103 @@ impl Learner for Tca {
     }
 
     fn is_transductive(&self) -> bool {
-        true
+        !matches!(self.method, Method::Nothing)
     }
 
     fn outer_gradient(&self, _: &Episode) -> Result<Outer> {
-        Err(Error::invalid("`tca` learns on each task alone: it cannot be trained"))
+        Err(self.named(Error::invalid("it learns on each task alone: it cannot be trained")))
     }
 
-    /// Scores of a class: minus the squared distance to its nearest source example among the components.
     fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
         let labels = support.classes()?;
-        let (source, target) = (support.inputs(), query.inputs.view());
-        let features = source.len() / labels.len().max(1);
-        if target.len() != features * query.len() {
-            return Err(Error::invalid(format!(
-                "TCA: source examples have {features} features, target examples {}",
-                target.len() / query.len().max(1)
-            )));
-        }
-        let values: Vec<f64> = source.iter().chain(target.iter()).map(|&value| f64::from(value)).collect();
-        let x = MatRef::from_row_major_slice(&values, labels.len() + query.len(), features);
-        let z = self.components(x, labels.len())?.projected;
-        let mut scores = Array2::from_elem((query.len(), support.ways()?), f32::NEG_INFINITY);
-        for (q, mut scores) in scores.outer_iter_mut().enumerate() {
-            for (example, &label) in labels.iter().enumerate() {
-                let distance = (z.row(labels.len() + q) - z.row(example)).squared_norm_l2() as f32;
-                scores[label] = scores[label].max(-distance);
-            }
-        }
-        Ok(Prediction::Scores(scores))
+        let (_, z) = self.aligned(support, query).map_err(|error| self.named(error))?;
+        let classify = match self.common.classifier {
+            Classifier::Nearest => classifier::nearest,
+            Classifier::Logistic => classifier::logistic,
+        };
+        Ok(Prediction::Scores(classify(z.as_ref(), labels, support.ways()?)))
+    }
+
+    /// MMD² with an RBF kernel of median width, and the proxy A-distance, of source and target, before and after.
+    fn task_measures(&self, support: &Labelled, query: &Unlabelled) -> Result<Vec<(&'static str, f64)>> {
+        let (x, z) = self.aligned(support, query).map_err(|error| self.named(error))?;
+        let sources = support.len() - support.in_target;
+        let split = |rows: &Mat<f64>, measure: &dyn Fn(MatRef<'_, f64>, MatRef<'_, f64>) -> f64| {
+            measure(rows.subrows(0, sources), rows.subrows(sources, rows.nrows() - sources))
+        };
+        let mmd = |rows: &Mat<f64>| {
+            let kernel = Kernel::Rbf { gamma: median_gamma(rows.as_ref()) };
+            split(rows, &|source, target| mmd2(kernel, source, target))
+        };
+        Ok(vec![
+            ("mmd2_before", mmd(&x)),
+            ("mmd2_after", mmd(&z)),
+            ("a_distance_before", split(&x, &proxy_a_distance)),
+            ("a_distance_after", split(&z, &proxy_a_distance)),
+        ])
     }
 }
 
-inventory::submit! {
-    LearnerEntry {
-        name: "tca",
-        family: Family::FeatureTransfer,
-        summary: "components in which support and queries look alike, then the nearest neighbour",
-        paper: "Pan, Tsang, Kwok, Yang, Domain Adaptation via Transfer Component Analysis, IEEE Trans. Neural Netw. 2011",
-        solves: &[Problem::Classification],
-        train: |_| TrainConfig::default(),
-        options: defaults::<TcaConfig>,
-        build: |_, table| Ok(Box::new(Tca::new(options("tca", table)?)?)),
-    }
+fn build<T>(name: &'static str, setup: &Setup, table: &toml::Table) -> Result<Box<dyn Learner>>
+where
+    T: Options + Default + serde::Serialize + serde::de::DeserializeOwned,
+{
+    let built = options::<T>(name, table)?
+        .method()
+        .and_then(|(method, common)| FeatureTransfer::new(name, method, common, setup.input));
+    Ok(Box::new(built.map_err(|error| error.context(format!("`{name}`")))?))
 }
+
+macro_rules! register {
+    ($name:literal, $config:ty, $summary:literal, $paper:literal) => {
+        inventory::submit! {
+            LearnerEntry {
+                name: $name,
+                family: Family::FeatureTransfer,
+                summary: $summary,
+                paper: $paper,
+                solves: &[Problem::Classification],
+                train: |_| TrainConfig::default(),
+                options: defaults::<$config>,
+                build: |setup, table| build::<$config>($name, setup, table),
+            }
+        }
+    };
+}
+
+register!(
+    "no-adaptation",
+    CommonConfig,
+    "the nearest source example, without adaptation: the floor",
+    "the literature's NN"
+);
+register!(
+    "pca",
+    PcaConfig,
+    "principal components of source and target, then the nearest neighbour",
+    "Pearson, On Lines and Planes of Closest Fit to Systems of Points in Space, Philosophical Magazine 1901"
+);
+register!(
+    "coral",
+    CoralConfig,
+    "the source with the target's covariance, then the nearest neighbour",
+    "Sun, Feng, Saenko, Return of Frustratingly Easy Domain Adaptation, AAAI 2016"
+);
+register!(
+    "tca",
+    TcaConfig,
+    "components in which source and target look alike, then the nearest neighbour",
+    "Pan, Tsang, Kwok, Yang, Domain Adaptation via Transfer Component Analysis, IEEE Trans. Neural Netw. 2011"
+);
+register!(
+    "sstca",
+    SstcaConfig,
+    "tca with components that depend on the labels and keep neighbours together",
+    "Pan, Tsang, Kwok, Yang, Domain Adaptation via Transfer Component Analysis, IEEE Trans. Neural Netw. 2011, section IV"
+);
+register!(
+    "jda",
+    JdaConfig,
+    "tca that also aligns each class, by guesses of the queries' classes",
+    "Long, Wang, Ding, Sun, Yu, Transfer Feature Learning with Joint Distribution Adaptation, ICCV 2013"
+);

@@ -26,3 +26,9 @@ pub fn mmd2_unbiased(kernel: Kernel, source: MatRef<'_, f64>, target: MatRef<'_,
     let (n, m) = (source.nrows() as f64, target.nrows() as f64);
     (s - own_s) / (n * (n - 1.0)) + (t - own_t) / (m * (m - 1.0)) - 2.0 * both / (n * m)
 }
+
+/// The mean of the biased estimates for several kernels (Gretton et al., "Optimal Kernel Choice for Large-Scale
+/// Two-Sample Tests", NIPS 2012): MMD² of the kernel that is their mean. 0 for none.
+pub fn mmd2_of_kernels(kernels: &[Kernel], source: MatRef<'_, f64>, target: MatRef<'_, f64>) -> f64 {
+    kernels.iter().map(|&kernel| mmd2(kernel, source, target)).sum::<f64>() / kernels.len().max(1) as f64
+}

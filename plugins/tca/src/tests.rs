@@ -52,19 +52,178 @@ fn domains_that_are_alike_have_no_discrepancy() {
     assert!(mmd2_unbiased(kernel, x.subrows(0, 20), x.subrows(20, 20)).abs() < 0.05);
 }
 
+fn task<'a>(x: MatRef<'a, f64>, labels: &'a [usize], sources: usize) -> Task<'a> {
+    Task { x, labels, sources, ways: 2 }
+}
+
+/// Two classes at different places; the target is the source turned, stretched and moved.
+fn shifted(n: usize) -> (Mat<f64>, Vec<usize>) {
+    let x = Mat::from_fn(2 * n, 4, |i, j| {
+        let class = (i % 2) as f64;
+        let spread = ((i * 4 + j) as f64 * 2.3).sin();
+        let place = if j == 0 { 3.0 * class } else { 0.0 };
+        if i < n { place + spread } else { place + spread + [1.5, 1.0, -1.0, 0.5][j] }
+    });
+    (x, (0..n).map(|i| i % 2).collect())
+}
+
+#[test]
+fn coral_gives_the_source_the_targets_covariance() {
+    for (n, d) in [(60, 5), (12, 40)] {
+        let x = Mat::from_fn(2 * n, d, |i, j| {
+            let value = ((i * d + j) as f64 * 1.3).sin() + 0.3 * ((i * j) as f64).cos();
+            if i < n { value } else { 2.0 * value + ((i * 7 + j) as f64).sin() }
+        });
+        let labels = vec![0; n];
+        let covariance = |rows: MatRef<'_, f64>| {
+            let centred = components::centre(rows.to_owned());
+            Mat::from_fn(d, d, |i, j| (centred.col(i).transpose() * centred.col(j)) / (n - 1) as f64)
+        };
+        // The ridge vanishes where the covariance has full rank; where it has not, only the sizes can be alike.
+        let method = Method::Coral { ridge: 1e-9 };
+        let z = method.align(&task(x.as_ref(), &labels, n), false).unwrap();
+        let (source, target) = (covariance(z.subrows(0, n)), covariance(z.subrows(n, n)));
+        assert_eq!(z.subrows(n, n), x.subrows(n, n));
+        if d < n {
+            assert!((&source - &target).norm_l2() < 1e-6 * target.norm_l2());
+        }
+        // Against the formula with whole matrices and a ridge that counts.
+        let root = |matrix: Mat<f64>, power: f64| {
+            let mut ridged = matrix;
+            (0..d).for_each(|i| ridged[(i, i)] += 0.5);
+            let eigen = ridged.self_adjoint_eigen(faer::Side::Lower).unwrap();
+            let scaled = Mat::from_fn(d, d, |i, j| eigen.U()[(i, j)] * eigen.S()[j].powf(power));
+            &scaled * eigen.U().transpose()
+        };
+        let (cs, ct) = (covariance(x.subrows(0, n)), covariance(x.subrows(n, n)));
+        let expected = x.subrows(0, n) * root(cs, -0.5) * root(ct, 0.5);
+        let z = Method::Coral { ridge: 0.5 }.align(&task(x.as_ref(), &labels, n), false).unwrap();
+        assert!((z.subrows(0, n) - &expected).norm_l2() < 1e-9 * expected.norm_l2());
+    }
+}
+
+#[test]
+fn landmarks_that_are_all_examples_change_nothing_and_few_come_close() {
+    let (x, labels) = shifted(60);
+    let config = |landmarks| TcaConfig {
+        kernel: KernelKind::Rbf,
+        components: Some(3),
+        landmarks,
+        ..TcaConfig::default()
+    };
+    let task = task(x.as_ref(), &labels, 60);
+    let whole = tca(&config(None), &task).unwrap();
+    let all = leading_components(
+        Features::Plain(config(None).kernel(x.as_ref()).matrix(x.as_ref(), x.as_ref()).as_ref()),
+        domains(60, 120).as_ref(),
+        1.0,
+        3,
+    )
+    .unwrap();
+    let few = tca(&config(Some(80)), &task).unwrap();
+    for k in 0..3 {
+        let close = |other: f64, share: f64| (other / whole.eigenvalues[k] - 1.0).abs() < share;
+        assert!(close(all.eigenvalues[k], 1e-10), "{k}");
+        assert!(close(few.eigenvalues[k], 0.6), "{k}: {} {}", few.eigenvalues[k], whole.eigenvalues[k]);
+    }
+}
+
+#[test]
+fn sstca_without_labels_and_neighbours_is_tca() {
+    let (x, labels) = shifted(40);
+    let task = task(x.as_ref(), &labels, 40);
+    let shared = TcaConfig { kernel: KernelKind::Rbf, components: Some(3), ..TcaConfig::default() };
+    let config = SstcaConfig { tca: shared.clone(), dependence: 0.0, locality: 0.0, neighbours: 3 };
+    let (ours, theirs) = (
+        Method::Sstca(config).align(&task, false).unwrap(),
+        Method::Tca(shared).align(&task, false).unwrap(),
+    );
+    for k in 0..3 {
+        let sign = (ours.col(k).transpose() * theirs.col(k)).signum();
+        let error: Mat<f64> = Mat::from_fn(80, 1, |i, _| sign * ours[(i, k)] - theirs[(i, k)]);
+        assert!(error.norm_l2() < 1e-6 * theirs.col(k).norm_l2(), "{k}");
+    }
+}
+
+#[test]
+fn labels_make_components_depend_on_them() {
+    let (x, labels) = shifted(40);
+    let task = task(x.as_ref(), &labels, 40);
+    let config = SstcaConfig {
+        tca: TcaConfig { components: Some(1), ..TcaConfig::default() },
+        ..SstcaConfig::default()
+    };
+    let between = |dependence: f64| {
+        let z = Method::Sstca(SstcaConfig { dependence, ..config.clone() }).align(&task, false).unwrap();
+        let mean = |class: usize| (0..40).filter(|i| i % 2 == class).map(|i| z[(i, 0)]).sum::<f64>() / 20.0;
+        let spread = components::centre(z.subrows(0, 40).to_owned()).norm_l2() / 40.0_f64.sqrt();
+        (mean(0) - mean(1)).abs() / spread
+    };
+    assert!(between(1.0) >= between(0.0), "{} {}", between(1.0), between(0.0));
+}
+
+#[test]
+fn adaptation_finds_the_classes_of_a_moved_target() {
+    let (x, labels) = shifted(60);
+    let truth: Vec<usize> = (60..120).map(|i| i % 2).collect();
+    let task = task(x.as_ref(), &labels, 60);
+    let accuracy =
+        |method: Method, classify: fn(MatRef<'_, f64>, &[usize], usize) -> ndarray::Array2<f32>| {
+            let z = method.align(&task, false).unwrap();
+            let scores = classify(z.as_ref(), &labels, 2);
+            kshot::learner::accuracy(scores.iter().copied(), &truth)
+        };
+    let config = TcaConfig { mu: 0.01, components: Some(2), ..TcaConfig::default() };
+    let jda = JdaConfig { tca: config.clone(), iterations: 5 };
+    let floor = accuracy(Method::Nothing, classifier::nearest);
+    for method in [Method::Tca(config), Method::Jda(jda)] {
+        let adapted = accuracy(method.clone(), classifier::nearest);
+        assert!(adapted > floor && adapted > 0.9, "{method:?}: {adapted}, {floor} without");
+        assert!(accuracy(method, classifier::logistic) > 0.9);
+    }
+}
+
+#[test]
+fn a_distance_is_two_where_domains_are_apart_and_small_where_they_are_alike() {
+    let (x, _) = shifted(200);
+    let far = Mat::from_fn(200, 4, |i, j| x[(i, j)] + 20.0);
+    assert_eq!(proxy_a_distance(x.subrows(0, 200), far.as_ref()), 2.0);
+    assert!(proxy_a_distance(x.subrows(0, 100), x.subrows(100, 100)).abs() < 0.5);
+}
+
 #[test]
 fn what_has_no_components_is_refused_in_words() {
-    let refused = |config: TcaConfig, x: Mat<f64>, sources: usize, words: &str| {
-        let error =
-            Tca::new(config).and_then(|tca| tca.components(x.as_ref(), sources)).err().unwrap().to_string();
-        assert!(error.contains(words), "{error}");
+    use kshot::episode::Targets;
+
+    let refused = |options: &str, x: &Mat<f64>, support: usize, words: &str| {
+        let rows = |from: usize, to: usize| {
+            ndarray::Array4::from_shape_fn((to - from, x.ncols(), 1, 1), |(i, j, ..)| x[(from + i, j)] as f32)
+        };
+        let setup = Setup {
+            input: [x.ncols(), 1, 1],
+            base_classes: 2,
+            ways: 2,
+            shots: 1,
+            queries: 1,
+            backbone: kshot::nn::BackboneConfig::default(),
+            seed: 0,
+        };
+        let labelled =
+            Labelled::new(rows(0, support), Targets::Classes((0..support).map(|i| i % 2).collect()));
+        let query = Unlabelled { inputs: rows(support, x.nrows()) };
+        let error = build::<TcaConfig>("tca", &setup, &options.parse().unwrap())
+            .and_then(|learner| learner.predict(&labelled, &query))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(error.contains(words) && error.contains("`tca`"), "{error}");
     };
-    let config = TcaConfig::default;
-    refused(config(), points(5, 3), 5, "5 and 0");
-    refused(config(), Mat::full(6, 3, 2.0), 3, "do not vary");
-    refused(TcaConfig { components: Some(9), ..config() }, points(6, 3), 3, "`components` is 9");
+    refused("", &points(5, 3), 5, "5 and 0");
+    refused("", &Mat::full(6, 3, 2.0), 3, "do not vary");
+    refused("components = 9", &points(6, 3), 3, "`components` is 9");
     let mut nan = points(6, 3);
     nan[(4, 2)] = f64::NAN;
-    refused(config(), nan, 3, "feature 2 of target example 1");
-    refused(TcaConfig { mu: 0.0, ..config() }, points(6, 3), 3, "`mu`");
+    refused("", &nan, 3, "feature 2 of query example 1");
+    refused("mu = 0.0", &points(6, 3), 3, "`mu`");
+    refused("features = \"nowhere.safetensors\"", &points(6, 3), 3, "nowhere.safetensors");
 }
