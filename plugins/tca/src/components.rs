@@ -39,7 +39,7 @@ pub struct Components {
     pub projected: Mat<f64>,
 }
 
-/// Below this width all of B is solved at once: no basis is smaller than that by much.
+/// Up to this width all of B is solved at once: no basis is smaller than that by much.
 const DENSE: usize = 400;
 /// Columns of a Krylov step: the kernel matrix is read once a step, which takes as long as 8 columns' arithmetic.
 const BLOCK: usize = 8;
@@ -59,7 +59,8 @@ pub fn leading_components(
     let f = features.matrix();
     let width = f.ncols();
     let problem = Problem::new(features, e, mu)?;
-    let found = if width <= DENSE {
+    // A Krylov space that finds many components would not be much smaller.
+    let found = if width <= DENSE.max(8 * count) {
         problem.solve(&Basis::all(width, f), count)?
     } else {
         problem.solve_in_krylov_space(count)?
