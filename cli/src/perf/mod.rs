@@ -6,6 +6,7 @@ mod count;
 mod rows;
 mod work;
 
+use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use kshot::registry::{self, unknown};
@@ -28,8 +29,7 @@ pub(crate) fn run(args: PerfArgs) -> Result<()> {
     if let Some(name) = &args.only
         && !rows.iter().any(|row| row.bench == name)
     {
-        let mut names: Vec<&str> = rows.iter().map(|row| row.bench).collect();
-        names.dedup();
+        let names: BTreeSet<&str> = rows.iter().map(|row| row.bench).collect();
         return Err(unknown("row", name, names.into_iter()));
     }
     let wanted = |row: &Row| args.only.as_ref().is_none_or(|name| row.bench == name);

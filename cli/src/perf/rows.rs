@@ -27,6 +27,8 @@ pub(super) enum Work {
     },
     /// Sampling an episode and answering its queries.
     Evaluate { learner: &'static str, options: toml::Table, setup: Setup, multiply_adds: f64 },
+    /// Adapting a source to a target of as many examples, the kernel included, and classifying the target.
+    Adapt { learner: &'static str, options: toml::Table, examples: usize, features: usize },
     /// Sampling this many episodes, 5-way 1-shot 15 queries, on one thread.
     Sample { episodes: u64 },
     /// The 64→64 convolution at 14×14 of this many images.
@@ -39,7 +41,9 @@ impl Row {
     /// The learner it needs.
     pub(super) fn learner(&self) -> Option<&'static str> {
         match &self.work {
-            Work::Train { learner, .. } | Work::Evaluate { learner, .. } => Some(learner),
+            Work::Train { learner, .. } | Work::Evaluate { learner, .. } | Work::Adapt { learner, .. } => {
+                Some(learner)
+            }
             _ => None,
         }
     }
@@ -97,6 +101,14 @@ pub(super) fn rows() -> Vec<Row> {
         gradient(128),
     ));
     rows.push(sinusoid());
+    for (examples, landmarks) in [(500, None), (2000, None), (4000, None), (100_000, Some(500))] {
+        let fields = json!({
+            "n": examples, "d": 800, "kernel": "rbf", "components": 30, "landmarks": landmarks,
+        });
+        let landmarks = landmarks.map_or(String::new(), |count| format!("landmarks = {count}"));
+        let options = table(&format!("kernel = \"rbf\"\ncomponents = 30\n{landmarks}"));
+        rows.push(row("tca", fields, Work::Adapt { learner: "tca", options, examples, features: 800 }));
+    }
     rows.push(row(
         "sample",
         json!({ "episodes": 100, "ways": 5, "shots": 1, "query": QUERIES }),

@@ -5,14 +5,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use kshot::dataset::{Class, ClassSet, DatasetContext, Split, TaskSource};
-use kshot::episode::{Count, TaskSpec, Tasks};
+use kshot::episode::{Count, Labelled, Targets, TaskSpec, Tasks, Unlabelled};
 use kshot::learner::Learner;
 use kshot::log::{Observer, Point};
+use kshot::nn::BackboneConfig;
 use kshot::nn::peak::{ConvolutionPeak, multiply_add_loop};
 use kshot::registry::{self, Setup};
 use kshot::rng::stream;
 use kshot::train::{Run, TrainConfig, train};
 use kshot::{Error, Result};
+use ndarray::{Array2, Array4};
 use rand::Rng as _;
 use serde_json::{Value, json};
 
@@ -61,6 +63,26 @@ fn run(work: &Work, reps: usize) -> Result<(Vec<f64>, Option<f64>)> {
             })?;
             Ok((times, Some(2.0 * multiply_adds)))
         }
+        Work::Adapt { learner, options, examples, features } => {
+            let setup = Setup {
+                input: [*features, 1, 1],
+                base_classes: 10,
+                ways: 10,
+                shots: 1,
+                queries: 1,
+                backbone: BackboneConfig::default(),
+                seed: 0,
+            };
+            let learner = (registry::learner(learner)?.build)(&setup, options)?;
+            let (support, query) = two_domains(*examples, *features);
+            let adapt = || learner.predict(&support, &query).map(drop);
+            if *examples > ONCE {
+                let started = Instant::now();
+                adapt()?;
+                return Ok((vec![started.elapsed().as_secs_f64() * 1e3], None));
+            }
+            Ok((repeat(reps, |_| adapt())?, None))
+        }
         Work::Sample { episodes } => {
             let tasks = few_shot(5, 1, 15).open(&synthetic()?, Split::Train, 0)?;
             let times = repeat(reps, |number| {
@@ -87,6 +109,34 @@ fn run(work: &Work, reps: usize) -> Result<(Vec<f64>, Option<f64>)> {
             Ok((times, Some(operations)))
         }
     }
+}
+
+/// Tasks of more examples are timed once, cold: they take long.
+const ONCE: usize = 10_000;
+
+/// Half a source, half a target: ten classes around centres in a space whose directions matter less and less, as those
+/// of real features do, seen through random combinations; the target is moved.
+fn two_domains(examples: usize, features: usize) -> (Labelled, Unlabelled) {
+    const LATENT: usize = 64;
+    let mut rng = stream(0, "perf/domains", 0);
+    let mut draw = |count: usize| -> Vec<f32> { (0..count).map(|_| rng.random_range(-1.0..1.0)).collect() };
+    let mixing = Array2::from_shape_fn((LATENT, features), {
+        let values = draw(LATENT * features);
+        move |(k, j)| values[k * features + j] / ((k + 1) as f32).sqrt()
+    });
+    let centres = draw(10 * LATENT);
+    let half = examples / 2;
+    let mut domain = |shift: f32| {
+        let noise = draw(half * LATENT);
+        let latent = Array2::from_shape_fn((half, LATENT), |(i, k)| {
+            centres[i % 10 * LATENT + k] + shift + noise[i * LATENT + k]
+        });
+        let mixed = latent.dot(&mixing);
+        Array4::from_shape_fn((half, features, 1, 1), |(i, j, ..)| mixed[[i, j]])
+    };
+    let (source, target) = (domain(0.0), domain(0.3));
+    let labels = Targets::Classes((0..half).map(|i| i % 10).collect());
+    (Labelled::new(source, labels), Unlabelled { inputs: target })
 }
 
 /// Times `work` after warming up.

@@ -57,55 +57,86 @@ impl Method {
             Self::Coral { ridge } => coral(task, *ridge),
             Self::Pca(config) => {
                 let nothing = Mat::zeros(task.x.nrows(), 1);
-                Ok(components(config, task, nothing.as_ref())?.projected)
+                Ok(Basis::new(config, task.x).components(config, task, nothing.as_ref())?.projected)
             }
-            Self::Tca(config) => Ok(tca(config, task)?.projected),
+            Self::Tca(config) => Ok(tca(config, task)?.components.projected),
             Self::Sstca(config) => sstca::align(config, task),
             Self::Jda(config) => jda(config, task, unit_length),
         }
     }
 }
 
-/// Transfer components of a task; `weights` combine the kernel with the rows (linear: the features).
-///
-/// # Errors
-/// When the examples do not vary, or in fewer directions than components were asked for.
-pub fn tca(config: &TcaConfig, task: &Task<'_>) -> Result<Components> {
-    components(config, task, domains(task.sources, task.x.nrows()).as_ref())
+/// What components are combinations of.
+pub(crate) struct Basis<'a> {
+    /// Examples whose kernel the features are; none where examples are taken as they are.
+    rows: Option<(Kernel, Vec<usize>)>,
+    features: Option<Mat<f64>>,
+    x: MatRef<'a, f64>,
 }
 
-/// What components are combinations of: `[n, p]` features, and the rows whose kernel they are, none for a linear one.
-pub(crate) fn features(config: &TcaConfig, x: MatRef<'_, f64>) -> (Mat<f64>, Option<(Kernel, Mat<f64>)>) {
-    let kernel = config.kernel(x);
-    let n = x.nrows();
-    let landmarks = config.landmarks(n);
-    if kernel == Kernel::Linear {
-        (x.to_owned(), None)
-    } else if landmarks == n {
-        (kernel.gram(x), Some((kernel, x.to_owned())))
-    } else {
-        let rows = Mat::from_fn(landmarks, x.ncols(), |i, j| x[(i * n / landmarks, j)]);
-        (kernel.matrix(x, rows.as_ref()), Some((kernel, rows)))
+impl<'a> Basis<'a> {
+    pub(crate) fn new(config: &TcaConfig, x: MatRef<'a, f64>) -> Self {
+        let (kernel, n) = (config.kernel(x), x.nrows());
+        if kernel == Kernel::Linear {
+            return Self { rows: None, features: None, x };
+        }
+        let landmarks = config.landmarks(n);
+        let rows: Vec<usize> = (0..landmarks).map(|i| i * n / landmarks).collect();
+        let features = match landmarks == n {
+            true => kernel.gram(x),
+            false => kernel.matrix(x, picked(x, &rows).as_ref()),
+        };
+        Self { rows: Some((kernel, rows)), features: Some(features), x }
+    }
+
+    /// `[n, p]`.
+    pub(crate) fn features(&self) -> MatRef<'_, f64> {
+        self.features.as_ref().map_or(self.x, Mat::as_ref)
+    }
+
+    fn components(&self, config: &TcaConfig, task: &Task<'_>, e: MatRef<'_, f64>) -> Result<Components> {
+        let f = self.features();
+        let whole = self.rows.is_some() && f.nrows() == f.ncols();
+        let features = if whole { Features::Gram(f) } else { Features::Plain(f) };
+        let found = leading_components(features, e, config.mu, config.count(task.x.nrows()))?;
+        enough(config, task, found.eigenvalues.len())?;
+        Ok(found)
     }
 }
 
-fn components(config: &TcaConfig, task: &Task<'_>, e: MatRef<'_, f64>) -> Result<Components> {
-    let (f, basis) = features(config, task.x);
-    found(config, task, f.as_ref(), basis.is_some(), e)
+fn picked(x: MatRef<'_, f64>, rows: &[usize]) -> Mat<f64> {
+    Mat::from_fn(rows.len(), x.ncols(), |i, j| x[(rows[i], j)])
 }
 
-fn found(
-    config: &TcaConfig,
-    task: &Task<'_>,
-    f: MatRef<'_, f64>,
-    kernel: bool,
-    e: MatRef<'_, f64>,
-) -> Result<Components> {
-    let whole = kernel && f.nrows() == f.ncols();
-    let features = if whole { Features::Gram(f) } else { Features::Plain(f) };
-    let found = leading_components(features, e, config.mu, config.count(task.x.nrows()))?;
-    enough(config, task, found.eigenvalues.len())?;
-    Ok(found)
+/// Transfer components of one task, to be applied to others.
+pub struct Fitted {
+    /// Of the task's rows.
+    pub components: Components,
+    /// Rows that the components combine the kernel of; none for a linear one.
+    basis: Option<(Kernel, Mat<f64>)>,
+}
+
+impl Fitted {
+    /// Examples that were not there when the components were found, `[m, d]`, projected: `[m, components]`.
+    pub fn transform(&self, x: MatRef<'_, f64>) -> Mat<f64> {
+        match &self.basis {
+            None => product(x, self.components.weights.as_ref()),
+            Some((kernel, rows)) => {
+                product(kernel.matrix(x, rows.as_ref()).as_ref(), self.components.weights.as_ref())
+            }
+        }
+    }
+}
+
+/// Transfer components of a task (Pan et al. 2011, section III).
+///
+/// # Errors
+/// When the examples do not vary, or in fewer directions than components were asked for.
+pub fn tca(config: &TcaConfig, task: &Task<'_>) -> Result<Fitted> {
+    let basis = Basis::new(config, task.x);
+    let components = basis.components(config, task, domains(task.sources, task.x.nrows()).as_ref())?;
+    let rows = basis.rows.as_ref().map(|(kernel, rows)| (*kernel, picked(task.x, rows)));
+    Ok(Fitted { components, basis: rows })
 }
 
 /// Refuses fewer components than were asked for.
@@ -124,7 +155,7 @@ pub(crate) fn enough(config: &TcaConfig, task: &Task<'_>, there: usize) -> Resul
 /// difference of the means of class c, by labels in the source and guesses in the target.
 fn jda(config: &JdaConfig, task: &Task<'_>, unit_length: bool) -> Result<Mat<f64>> {
     let n = task.x.nrows();
-    let (f, basis) = features(&config.tca, task.x);
+    let basis = Basis::new(&config.tca, task.x);
     let marginal = domains(task.sources, n);
     // The labels of all rows, as far as they are known or guessed.
     let mut labels: Vec<Option<usize>> = (0..n).map(|row| task.labels.get(row).copied()).collect();
@@ -149,7 +180,7 @@ fn jda(config: &JdaConfig, task: &Task<'_>, unit_length: bool) -> Result<Mat<f64
         // ‖E Eᵀ‖ = ‖Eᵀ E‖ in the Frobenius norm.
         let norm = product(e.transpose(), e.as_ref()).norm_l2();
         e *= faer::Scale(norm.sqrt().recip());
-        aligned = found(&config.tca, task, f.as_ref(), basis.is_some(), e.as_ref())?.projected;
+        aligned = basis.components(&config.tca, task, e.as_ref())?.projected;
         if unit_length {
             crate::to_unit_length(&mut aligned);
         }

@@ -7,25 +7,37 @@ use rayon::prelude::*;
 use crate::Kernel;
 use crate::components::product;
 
+/// Queries whose distances are kept at a time.
+const QUERIES: usize = 512;
+
 /// Scores of the rows of `z` after the first `labels.len()`, `[queries, ways]`: minus the squared distance to the class's
 /// nearest labelled row.
 pub(crate) fn nearest(z: MatRef<'_, f64>, labels: &[usize], ways: usize) -> Array2<f32> {
     let known = labels.len();
     let (examples, queries) = (z.subrows(0, known), z.subrows(known, z.nrows() - known));
-    let products = Kernel::Linear.matrix(examples, queries);
     let squares: Vec<f64> = (0..known).map(|i| examples.row(i).squared_norm_l2()).collect();
-    let rows: Vec<Vec<f32>> = (0..queries.nrows())
-        .into_par_iter()
-        .map(|q| {
-            let own = queries.row(q).squared_norm_l2();
-            let mut best = vec![f64::INFINITY; ways];
-            for (i, &label) in labels.iter().enumerate() {
-                best[label] = best[label].min(own + squares[i] - 2.0 * products[(i, q)]);
-            }
-            best.into_iter().map(|distance| -distance as f32).collect()
-        })
-        .collect();
-    Array2::from_shape_fn((rows.len(), ways), |(q, class)| rows[q][class])
+    let mut scores = Array2::zeros((queries.nrows(), ways));
+    for from in (0..queries.nrows()).step_by(QUERIES) {
+        let asked = queries.subrows(from, QUERIES.min(queries.nrows() - from));
+        let products = Kernel::Linear.matrix(examples, asked);
+        let rows: Vec<Vec<f64>> = (0..asked.nrows())
+            .into_par_iter()
+            .map(|q| {
+                let own = asked.row(q).squared_norm_l2();
+                let mut best = vec![f64::INFINITY; ways];
+                for (i, &label) in labels.iter().enumerate() {
+                    best[label] = best[label].min(own + squares[i] - 2.0 * products[(i, q)]);
+                }
+                best
+            })
+            .collect();
+        for (q, best) in rows.into_iter().enumerate() {
+            best.into_iter()
+                .enumerate()
+                .for_each(|(class, distance)| scores[[from + q, class]] = -distance as f32);
+        }
+    }
+    scores
 }
 
 /// Steps of the descent: enough for the loss to settle with the ridge below.

@@ -212,7 +212,7 @@ impl<'a> Problem<'a> {
         let f = self.features.matrix();
         let width = f.ncols();
         let mut krylov = Krylov::start(self);
-        let mut goal = (8 * count).clamp(DENSE / 2, DENSE);
+        let mut goal = (6 * count).clamp(DENSE / 4, DENSE);
         loop {
             let exhausted = krylov.grow(self.features, goal.min(width));
             let basis = krylov.basis(f.nrows());

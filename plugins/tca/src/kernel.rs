@@ -98,7 +98,7 @@ fn mirror(values: &mut Mat<f64>) {
 }
 
 /// Rows that the median is taken over, evenly spread, at most.
-const MEDIAN_ROWS: usize = 1000;
+const MEDIAN_ROWS: usize = 500;
 
 /// γ = 1 / (2 median²) of the distances between rows: the median heuristic (Gretton et al., "A Kernel Two-Sample
 /// Test", JMLR 2012, section 8). 1 where the median is 0.

@@ -33,7 +33,7 @@ use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
 
-pub use align::{Method, Task, tca};
+pub use align::{Fitted, Method, Task, tca};
 pub use classifier::proxy_a_distance;
 pub use components::{Components, Features, leading_components};
 pub use config::{
@@ -75,14 +75,23 @@ impl FeatureTransfer {
                 target.len() / query.len().max(1)
             )));
         }
-        let values: Vec<f64> = match &self.embedding {
-            None => source.iter().chain(target.iter()).map(|&value| f64::from(value)).collect(),
+        let joined = |source: &[f32], target: &[f32]| {
+            let d = source.len() / known.max(1);
+            Mat::from_fn(n, d, |i, j| {
+                f64::from(if i < known { source[i * d + j] } else { target[(i - known) * d + j] })
+            })
+        };
+        let (source, target) = (source.as_standard_layout(), target.as_standard_layout());
+        let mut x = match &self.embedding {
+            None => joined(source.as_slice().unwrap_or(&[]), target.as_slice().unwrap_or(&[])),
             Some(embedding) => {
-                let (source, target) = (embedding.of(source)?, embedding.of(target)?);
-                source.iter().chain(target.iter()).map(|&value| f64::from(value)).collect()
+                let (source, target) = (embedding.of(source.view())?, embedding.of(target.view())?);
+                joined(
+                    source.as_standard_layout().as_slice().unwrap_or(&[]),
+                    target.as_standard_layout().as_slice().unwrap_or(&[]),
+                )
             }
         };
-        let mut x = MatRef::from_row_major_slice(&values, n, values.len() / n.max(1)).to_owned();
         check(x.as_ref(), known)?;
         if self.common.unit_length {
             to_unit_length(&mut x);
@@ -111,6 +120,12 @@ impl FeatureTransfer {
     fn named(&self, error: Error) -> Error {
         error.context(format!("`{}`", self.name))
     }
+}
+
+/// At most 2000 rows, evenly spread.
+fn thinned(rows: MatRef<'_, f64>) -> Mat<f64> {
+    let step = rows.nrows().div_ceil(2000).max(1);
+    Mat::from_fn(rows.nrows().div_ceil(step), rows.ncols(), |i, j| rows[(i * step, j)])
 }
 
 /// Refuses what is no number.
@@ -178,12 +193,14 @@ impl Learner for FeatureTransfer {
         Ok(Prediction::Scores(classify(z.as_ref(), labels, support.ways()?)))
     }
 
-    /// MMD² with an RBF kernel of median width, and the proxy A-distance, of source and target, before and after.
+    /// MMD² with an RBF kernel of median width, and the proxy A-distance, of source and target (of at most 2000 rows
+    /// each, evenly spread), before and after.
     fn task_measures(&self, support: &Labelled, query: &Unlabelled) -> Result<Vec<(&'static str, f64)>> {
         let (x, z) = self.aligned(support, query).map_err(|error| self.named(error))?;
         let sources = support.len() - support.in_target;
         let split = |rows: &Mat<f64>, measure: &dyn Fn(MatRef<'_, f64>, MatRef<'_, f64>) -> f64| {
-            measure(rows.subrows(0, sources), rows.subrows(sources, rows.nrows() - sources))
+            let source = thinned(rows.subrows(0, sources));
+            measure(source.as_ref(), thinned(rows.subrows(sources, rows.nrows() - sources)).as_ref())
         };
         let mmd = |rows: &Mat<f64>| {
             let kernel = Kernel::Rbf { gamma: median_gamma(rows.as_ref()) };

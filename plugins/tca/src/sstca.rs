@@ -9,19 +9,20 @@ use faer::{Mat, MatRef, Side};
 use kshot::{Error, Result};
 use rayon::prelude::*;
 
-use crate::align::{Task, enough, features};
+use crate::align::{Basis, Task, enough};
 use crate::components::{centre, product};
 use crate::config::SstcaConfig;
 use crate::{Kernel, domains};
 
 pub(crate) fn align(config: &SstcaConfig, task: &Task<'_>) -> Result<Mat<f64>> {
     let n = task.x.nrows();
-    let (f, _) = features(&config.tca, task.x);
+    let basis = Basis::new(&config.tca, task.x);
+    let f = basis.features();
     // A = F' (e eᵀ + λ/n² 𝓛) F + μ I.
     let difference = product(f.transpose(), domains(task.sources, n).as_ref());
     let mut a = product(difference.as_ref(), difference.transpose());
     if config.locality > 0.0 {
-        let mut pulled = laplacian_times(task.x, config.neighbours, f.as_ref());
+        let mut pulled = laplacian_times(task.x, config.neighbours, f);
         pulled *= faer::Scale(config.locality / (n * n) as f64);
         a += product(f.transpose(), pulled.as_ref());
     }

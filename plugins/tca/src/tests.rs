@@ -112,7 +112,7 @@ fn landmarks_that_are_all_examples_change_nothing_and_few_come_close() {
         ..TcaConfig::default()
     };
     let task = task(x.as_ref(), &labels, 60);
-    let whole = tca(&config(None), &task).unwrap();
+    let whole = tca(&config(None), &task).unwrap().components;
     let all = leading_components(
         Features::Plain(config(None).kernel(x.as_ref()).matrix(x.as_ref(), x.as_ref()).as_ref()),
         domains(60, 120).as_ref(),
@@ -120,11 +120,25 @@ fn landmarks_that_are_all_examples_change_nothing_and_few_come_close() {
         3,
     )
     .unwrap();
-    let few = tca(&config(Some(80)), &task).unwrap();
+    let few = tca(&config(Some(80)), &task).unwrap().components;
     for k in 0..3 {
         let close = |other: f64, share: f64| (other / whole.eigenvalues[k] - 1.0).abs() < share;
         assert!(close(all.eigenvalues[k], 1e-10), "{k}");
         assert!(close(few.eigenvalues[k], 0.6), "{k}: {} {}", few.eigenvalues[k], whole.eigenvalues[k]);
+    }
+}
+
+#[test]
+fn examples_that_come_later_are_projected_as_they_would_have_been() {
+    let (x, labels) = shifted(40);
+    for (kernel, landmarks) in
+        [(KernelKind::Linear, None), (KernelKind::Rbf, None), (KernelKind::Polynomial, Some(30))]
+    {
+        let config = TcaConfig { kernel, gamma: Some(0.1), landmarks, ..TcaConfig::default() };
+        let fitted = tca(&config, &task(x.as_ref(), &labels, 40)).unwrap();
+        let again = fitted.transform(x.subrows(30, 20));
+        let error = (&again - fitted.components.projected.subrows(30, 20)).norm_l2();
+        assert!(error < 1e-9 * again.norm_l2(), "{kernel:?}: {error}");
     }
 }
 
