@@ -48,6 +48,12 @@ pub(crate) enum Command {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) flags: Flags,
+    /// Train and test so often, each time with the next seed; ± is then over these, not over episodes
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seeds: u64,
+    /// Draw accuracy against the labelled target examples (or the shots) to this SVG file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
     /// Write the rows of the table to this JSON file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -1,10 +1,11 @@
 //! `kshot bench`: every learner that fits, on the same tasks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kshot::eval::{Evaluation, Measure, evaluate};
 use kshot::log::{Progress, episode_bar};
 use kshot::registry::{LearnerEntry, Problem};
+use kshot::stats::interval95;
 use kshot::train::{Run, Trained, train};
 use kshot::{Error, Result, atomic};
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use crate::args::BenchArgs;
 use crate::job::{Job, Shape};
 use crate::train::tasks_in_words;
-use crate::{STOP, complain, domain_table, paragraph, print, stop_on_ctrl_c, table};
+use crate::{STOP, complain, domain_table, paragraph, plot, print, stop_on_ctrl_c, table};
 
 /// One line of the table.
 pub(crate) struct Row {
@@ -25,14 +26,20 @@ pub(crate) struct Row {
     pub(crate) evaluation: Evaluation,
     /// Of the first task, between domains: what the learner says of it.
     measures: Vec<(&'static str, f64)>,
+    /// How many seeds its figure is the mean over; all else is of the first.
+    pub(crate) seeds: u64,
 }
 
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
-    let BenchArgs { flags, json } = args;
+    let BenchArgs { flags, seeds, plot, json } = args;
+    if seeds == 0 {
+        return Err(Error::invalid("`--seeds` is 0; ask for at least one"));
+    }
     let job = Job::open(flags.experiment(None)?)?;
-    if let Some(path) = &json {
+    for path in json.iter().chain(&plot) {
         writable(path)?;
     }
+    let files = Files { json, plot };
     let (learners, shapes) = (job.learners()?, job.shapes()?);
     // What cannot work is refused before anything is trained.
     for shape in &shapes {
@@ -50,10 +57,10 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for shapes in shapes.chunk_by(Shape::trains_as) {
         for entry in &learners {
-            match measure(&job, entry, shapes) {
+            match measure_seeds(&job, entry, shapes, seeds) {
                 Ok(measured) => rows.extend(measured),
                 Err(error @ Error::Interrupted(_)) => {
-                    return finish(&job, json.as_deref(), &rows, Err(error));
+                    return finish(&job, &files, &rows, Err(error));
                 }
                 Err(error) => {
                     // The others' figures are worth having all the same.
@@ -68,20 +75,55 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
     } else {
         Err(Error::invalid(format!("no figure for {}, for the reasons above", failed.join(", "))))
     };
-    finish(&job, json.as_deref(), &rows, outcome)
+    finish(&job, &files, &rows, outcome)
+}
+
+/// What is written beside the table.
+struct Files {
+    json: Option<PathBuf>,
+    plot: Option<PathBuf>,
 }
 
 /// Prints what there is, writes it where asked, and passes on what went wrong.
-fn finish(job: &Job, json: Option<&Path>, rows: &[Row], outcome: Result<()>) -> Result<()> {
+fn finish(job: &Job, files: &Files, rows: &[Row], outcome: Result<()>) -> Result<()> {
     if !rows.is_empty() {
         print(&text(job, rows))?;
-        if let Some(path) = json {
+        if let Some(path) = &files.plot {
+            plot::write(path, rows)?;
+        }
+        if let Some(path) = &files.json {
             let rows: Vec<Value> = rows.iter().map(|row| json_row(job, row)).collect();
             let text = format!("{:#}\n", json!({ "rows": rows }));
             atomic::write(path, text.as_bytes(), "writing the rows to")?;
         }
     }
     outcome
+}
+
+/// As [`measure`], with several seeds: the figure of a row is then the mean over them.
+fn measure_seeds(job: &Job, entry: &'static LearnerEntry, shapes: &[Shape], seeds: u64) -> Result<Vec<Row>> {
+    if seeds == 1 {
+        return measure(job, entry, shapes);
+    }
+    let first = job.experiment.seed();
+    let mut runs = (first..first + seeds)
+        .map(|seed| measure(&job.with_seed(seed), entry, shapes))
+        .collect::<Result<Vec<_>>>()?;
+    let means = |row: usize| -> Vec<f32> {
+        runs.iter().map(|rows| rows[row].evaluation.score.interval.mean as f32).collect()
+    };
+    let combined = (0..runs[0].len())
+        .map(|row| {
+            Ok((interval95(&means(row))?, runs.iter().map(|rows| rows[row].evaluation.seconds).sum::<f64>()))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let mut rows = runs.swap_remove(0);
+    for (row, (interval, seconds)) in rows.iter_mut().zip(combined) {
+        row.evaluation.score.interval = interval;
+        row.evaluation.seconds = seconds / seeds as f64;
+        row.seeds = seeds;
+    }
+    Ok(rows)
 }
 
 /// Trains a learner once and evaluates it on each kind of task; a row for each number of inner steps asked for.
@@ -128,7 +170,16 @@ fn measure(job: &Job, entry: &'static LearnerEntry, shapes: &[Shape]) -> Result<
             None => Vec::new(),
         };
         let (shape, transductive) = (shape.clone(), learner.is_transductive());
-        Ok(Row { entry, shape, test_steps, transductive, trained: trained.clone(), evaluation, measures })
+        Ok(Row {
+            entry,
+            shape,
+            test_steps,
+            transductive,
+            trained: trained.clone(),
+            evaluation,
+            measures,
+            seeds: 1,
+        })
     };
     let steps = job.test_steps(entry);
     shapes
@@ -150,19 +201,28 @@ fn text(job: &Job, rows: &[Row]) -> String {
         let (part, others) = rest.split_at(rest.iter().position(|row| !same(row)).unwrap_or(rest.len()));
         rest = others;
         text += &format!(
-            "\n{}, {}, {} queries{}, {} test episodes, seed {}\n\n",
+            "\n{}, {}, {} queries{}, {} test episodes, {}\n\n",
             job.experiment.data(),
             tasks_in_words(job, &first.shape),
             job.experiment.queries(),
             if job.problem() == Problem::Classification { " a class" } else { "" },
             first.evaluation.per_episode.len(),
-            job.experiment.seed()
+            seeds_in_words(job, first)
         );
         let measure = part[0].evaluation.score.measure.name();
         let header = ["family", "learner", "transductive", measure, "training", "evaluation"];
         text += &table::render(&header, &part.iter().map(cells).collect::<Vec<_>>(), 3);
     }
     text
+}
+
+/// `seed 0`, or `± over seeds 0–4`.
+pub(crate) fn seeds_in_words(job: &Job, row: &Row) -> String {
+    let first = job.experiment.seed();
+    match row.seeds {
+        1 => format!("seed {first}"),
+        seeds => format!("± over seeds {first}–{}", first + seeds - 1),
+    }
 }
 
 fn cells(row: &Row) -> Vec<String> {
@@ -212,6 +272,7 @@ fn json_row(job: &Job, row: &Row) -> Value {
         "eval_episodes_per_second": row.evaluation.episodes_per_second(),
         "transductive": row.transductive,
         "seed": job.experiment.seed(),
+        "seeds": row.seeds,
     });
     if let Some(pair) = &row.shape.pair {
         json["source"] = json!(pair.source);

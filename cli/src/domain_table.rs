@@ -2,7 +2,7 @@
 
 use kshot::dataset::Published;
 
-use crate::bench::{Row, figure};
+use crate::bench::{Row, figure, seeds_in_words};
 use crate::job::{Job, Pair, Shape};
 use crate::table;
 use crate::train::tasks_in_words;
@@ -22,11 +22,11 @@ pub(crate) fn text(job: &Job, rows: &[Row]) -> String {
         let queries = job.experiment.queries.map_or("all".to_owned(), |queries| queries.to_string());
         let episodes = part[0].evaluation.per_episode.len();
         text += &format!(
-            "\n{}, {}, {queries} queries a class, {episodes} test episode{} a pair, seed {}; accuracy in %\n\n",
+            "\n{}, {}, {queries} queries a class, {episodes} test episode{} a pair, {}; accuracy in %\n\n",
             job.experiment.data(),
             tasks_in_words(job, shape),
             if episodes == 1 { "" } else { "s" },
-            job.experiment.seed()
+            seeds_in_words(job, part[0])
         );
         text += &part_text(job.published(), &part);
     }

@@ -14,7 +14,7 @@ use crate::experiment::{Experiment, List};
 /// An experiment with its dataset open.
 pub(crate) struct Job {
     pub(crate) experiment: Experiment,
-    dataset: Box<dyn Dataset>,
+    dataset: Arc<dyn Dataset>,
     train: TaskSource,
 }
 
@@ -71,9 +71,15 @@ impl Job {
         experiment.backbone()?;
         let entry = registry::dataset(experiment.data())?;
         let context = DatasetContext { data_dir: data_dir(experiment.data_dir.as_ref()) };
-        let dataset = (entry.open)(&context, &experiment.options(entry.name))?;
+        let dataset: Arc<dyn Dataset> = (entry.open)(&context, &experiment.options(entry.name))?.into();
         let train = dataset.split(Split::Train)?;
         Ok(Self { experiment, dataset, train })
+    }
+
+    /// The same with another seed.
+    pub(crate) fn with_seed(&self, seed: u64) -> Self {
+        let experiment = Experiment { seed: Some(seed), ..self.experiment.clone() };
+        Self { experiment, dataset: self.dataset.clone(), train: self.train.clone() }
     }
 
     /// What the dataset's tasks ask.

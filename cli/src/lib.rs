@@ -17,6 +17,7 @@ mod experiment;
 mod job;
 mod list;
 mod perf;
+mod plot;
 mod table;
 mod train;
 mod verification;

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bench;
 mod data_get;
+mod domains;
 mod kshot;
 mod omniglot;
 mod perf;

@@ -1,0 +1,123 @@
+//! Arrays of one's own, made up in a temporary directory.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::Path;
+
+use kshot::dataset::{ClassSet, Dataset, DatasetContext, Split, TaskSource};
+use kshot::registry;
+use kshot_datasets as _; // registers the datasets
+use npyz::WriterBuilder as _;
+
+fn open(folder: &Path, options: &str) -> kshot::Result<Box<dyn Dataset>> {
+    let context = DatasetContext { data_dir: folder.to_path_buf() };
+    (registry::dataset("arrays")?.open)(&context, &options.parse().unwrap())
+}
+
+fn error(folder: &Path, options: &str) -> String {
+    open(folder, options).err().unwrap().to_string()
+}
+
+fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: &[T]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer =
+        npyz::WriteOptions::new().default_dtype().shape(shape).writer(&mut bytes).begin_nd().unwrap();
+    writer.extend(values.iter().copied()).unwrap();
+    writer.finish().unwrap();
+    bytes
+}
+
+/// All values of a class's examples.
+fn values(set: &ClassSet, class: &str) -> Vec<f32> {
+    let number = set.classes().iter().position(|known| known.name == class).unwrap();
+    let mut out = Vec::new();
+    set.push_examples((0..set.classes()[number].images.len()).map(|place| (number, place)), &mut out);
+    out
+}
+
+const CSV: &str = "speed,y,torque,domain\n1,oak,10,a\n2,ash,20,a\n3,oak,30,b\n4,ash,40,b\n5,ash,50,b\n";
+
+#[test]
+fn a_table_with_domains_gives_each_its_classes() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("t.csv"), CSV).unwrap();
+    let dataset = open(folder.path(), "path = \"t.csv\"").unwrap();
+    assert_eq!(dataset.input(), [2, 1, 1]);
+    let TaskSource::Domains(domains) = dataset.split(Split::Test).unwrap() else { panic!("domains") };
+    assert_eq!(domains.class_names(), ["ash", "oak"]);
+    assert_eq!(values(&domains.named("b").unwrap().train, "ash"), [4.0, 40.0, 5.0, 50.0]);
+    assert!(domains.named("a").unwrap().is_undivided());
+
+    let scaled = open(folder.path(), "path = \"t.csv\"\nstandardise = true").unwrap();
+    let TaskSource::Domains(domains) = scaled.split(Split::Test).unwrap() else { panic!("domains") };
+    assert_eq!(values(&domains.named("a").unwrap().train, "ash"), [1.0, 1.0]);
+}
+
+#[test]
+fn numpy_arrays_without_domains_give_classes_of_their_own_to_each_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let x: Vec<f32> = (0..10 * 2 * 3).map(|value| value as f32).collect();
+    let y: Vec<i64> = (0..10).map(|i| i / 2).collect();
+    let directory = folder.path().join("signals");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("X.npy"), npy(&[10, 2, 3], &x)).unwrap();
+    fs::write(directory.join("y.npy"), npy(&[10], &y)).unwrap();
+    let loose = open(folder.path(), "path = \"signals\"").unwrap();
+
+    let mut zip = zip::ZipWriter::new(fs::File::create(folder.path().join("signals.npz")).unwrap());
+    for (name, bytes) in [("data.npy", npy(&[10, 2, 3], &x)), ("labels.npy", npy(&[10], &y))] {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut zip, &bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    let zipped = open(folder.path(), "path = \"signals.npz\"\nx = \"data\"\ny = \"labels\"").unwrap();
+
+    let mut seen = Vec::new();
+    for dataset in [&loose, &zipped] {
+        assert_eq!(dataset.input(), [2, 1, 3]);
+        for split in [Split::Train, Split::Validation, Split::Test] {
+            let TaskSource::Classes(set) = dataset.split(split).unwrap() else { panic!("classes") };
+            for class in set.classes() {
+                let first: f32 = class.name.parse::<f32>().unwrap() * 12.0;
+                assert_eq!(values(&set, &class.name)[..3], [first, first + 1.0, first + 2.0]);
+                seen.push(class.name.clone());
+            }
+        }
+    }
+    seen.sort();
+    assert_eq!(seen, ["0", "0", "1", "1", "2", "2", "3", "3", "4", "4"]);
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = |text: &str| {
+        fs::write(folder.path().join("t.csv"), text).unwrap();
+        error(folder.path(), "path = \"t.csv\"")
+    };
+    let nan = csv("x,y,domain\n1,a,s\nnan,a,t\n");
+    assert!(nan.contains("feature 0 of example `1` is NaN"), "{nan}");
+    let word = csv("x,y,site\n1,a,here\n");
+    assert!(word.contains("row 1, column `site` is `here`, not a number"), "{word}");
+    let missing = csv("x,label\n1,a\n");
+    assert!(missing.contains("there is no column called `y`"), "{missing}");
+    let ragged = csv("x,y\n1,a\n1,a,3\n");
+    assert!(ragged.contains("t.csv cannot be read"), "{ragged}");
+
+    let npz = folder.path().join("t.npz");
+    fs::write(&npz, "no zip").unwrap();
+    assert!(error(folder.path(), "path = \"t.npz\"").contains("t.npz cannot be read"));
+    fs::write(folder.path().join("t.mat"), b"MATLAB 7.3 MAT-file").unwrap();
+    assert!(error(folder.path(), "path = \"t.mat\"").contains("save it with"));
+    let directory = folder.path().join("d");
+    fs::create_dir(&directory).unwrap();
+    fs::write(directory.join("X.npy"), npy(&[3, 2], &[0.0f64; 6])).unwrap();
+    fs::write(directory.join("y.npy"), npy(&[2], &[0i32, 1])).unwrap();
+    let lengths = error(folder.path(), "path = \"d\"");
+    assert!(lengths.contains("has 2 values, but there are 3 examples"), "{lengths}");
+    fs::write(directory.join("y.npy"), npy(&[3], &[0.0, 0.5, 1.0])).unwrap();
+    assert!(error(folder.path(), "path = \"d\"").contains("0.5, which is no whole number"));
+    assert!(error(folder.path(), "path = \"nowhere\"").contains("no such file or directory"));
+    assert!(error(folder.path(), "").contains("needs its option `path`"));
+}

@@ -1,0 +1,126 @@
+//! Tasks from domain to domain.
+
+use serde_json::Value;
+
+use super::kshot::{real_data, refuse, succeed};
+
+fn rows(arguments: &[&str]) -> (Vec<Value>, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("rows.json");
+    let ran = succeed(&[arguments, &["--json", json.to_str().unwrap()]].concat());
+    let value: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+    (value["rows"].as_array().unwrap().clone(), ran.stdout)
+}
+
+#[test]
+fn families_are_compared_on_a_bearing_by_pair_and_by_labelled_target_examples() {
+    let directory = tempfile::tempdir().unwrap();
+    let plot = directory.path().join("plot.svg");
+    let arguments = [
+        "bench",
+        "--data=bearing",
+        "--set=bearing.windows=8",
+        "--set=backbone.width=8",
+        "--source=load0",
+        "--target=load1,load3",
+        "--target-shots=0,2",
+        "--shots=3",
+        "--queries=4",
+        "--episodes=4",
+        "--learner=no-adaptation,tca,prototypical,finetune",
+        "--steps=4",
+        "--set=prototypical.train-ways=3",
+        "--set=prototypical.train-queries=4",
+        "--seeds=2",
+        "--plot",
+    ];
+    let (rows, table) = rows(&[&arguments[..], &[plot.to_str().unwrap()]].concat());
+    assert_eq!(rows.len(), 4 * 2 * 2);
+    for row in &rows {
+        assert!(row["source"] == "load0" && row["target"] != "load0", "{row}");
+        assert!(
+            row["accuracy"].as_f64().unwrap() <= 1.0 && row["seeds"] == 2 && row["queries"] == 4,
+            "{row}"
+        );
+        assert_eq!(
+            row["mmd2_before"].is_null(),
+            !["no-adaptation", "tca"].contains(&row["learner"].as_str().unwrap())
+        );
+    }
+    for words in ["load0 → load3", "2 labelled of the target", "± over seeds 0–1", "prototypical", "mean"]
+    {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+    let svg = std::fs::read_to_string(plot).unwrap();
+    assert!(svg.contains("labelled target examples a class") && svg.contains("finetune"), "{svg}");
+}
+
+#[test]
+fn the_nearest_neighbour_has_the_literatures_figures_and_tca_comes_near_its_own() {
+    let Some(data) = real_data("office-caltech10-surf") else { return };
+    let office = ["bench", "--data=office-caltech10-surf", "--data-dir", data.to_str().unwrap()];
+    let (rows, table) = rows(&[&office[..], &["--learner=no-adaptation,tca"]].concat());
+    // Gong et al. 2012 and Long et al. 2013, NN.
+    let published = [
+        ("C", "A", 23.70),
+        ("C", "W", 25.76),
+        ("C", "D", 25.48),
+        ("A", "C", 26.00),
+        ("A", "W", 29.83),
+        ("A", "D", 25.48),
+        ("W", "C", 19.86),
+        ("W", "A", 22.96),
+        ("W", "D", 59.24),
+        ("D", "C", 26.27),
+        ("D", "A", 28.50),
+        ("D", "W", 63.39),
+    ];
+    let accuracy = |learner: &str, source: &str, target: &str| {
+        let wanted =
+            |row: &&Value| row["learner"] == learner && row["source"] == source && row["target"] == target;
+        100.0 * rows.iter().find(wanted).unwrap()["accuracy"].as_f64().unwrap()
+    };
+    for (source, target, expected) in published {
+        let ours = accuracy("no-adaptation", source, target);
+        assert!((ours - expected).abs() < 0.1, "{source} to {target}: {ours}, published {expected}");
+    }
+    let mean =
+        published.iter().map(|(source, target, _)| accuracy("tca", source, target)).sum::<f64>() / 12.0;
+    assert!((mean - 43.6).abs() < 0.5, "{mean}");
+    assert!(table.contains("TCA *") && table.contains("43.61"), "{table}");
+}
+
+#[test]
+fn a_trained_network_gives_the_features_that_are_adapted() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = directory.path().join("run");
+    let bearing = [
+        "--data=bearing",
+        "--set=bearing.windows=6",
+        "--set=backbone.width=8",
+        "--source=load0",
+        "--target=load1",
+        "--shots=2",
+        "--queries=3",
+        "--episodes=3",
+    ];
+    let train = ["train", "--learner=finetune", "--steps=3", "--out", run.to_str().unwrap()];
+    succeed(&[&train[..], &bearing[..]].concat());
+    let features = format!("--set=coral.features={}", run.display());
+    let (rows, _) = rows(&[&["bench", "--learner=coral", features.as_str()], &bearing[..]].concat());
+    assert_eq!(rows.len(), 1);
+    let again = ["eval", run.to_str().unwrap(), "--target=load2"];
+    assert!(succeed(&again).stdout.contains("finetune on bearing"));
+}
+
+#[test]
+fn what_domains_cannot_do_is_refused() {
+    refuse(&["bench", "--data=bearing", "--source=laod0"], &["domain", "`laod0`", "did you mean `load0`"]);
+    refuse(&["bench", "--source=load0"], &["`glyphs` has no domains"]);
+    refuse(
+        &["bench", "--data=bearing", "--set=bearing.windows=3", "--shots=4"],
+        &["has 3 training examples", "ask for fewer"],
+    );
+    refuse(&["bench", "--data=office-caltech10-surf", "--data-dir=/nowhere"], &["ToRelease_GFK"]);
+    refuse(&["bench", "--data=bearing", "--seeds=0"], &["`--seeds` is 0"]);
+}
