@@ -28,7 +28,7 @@ pub(crate) fn report(place: &Place) -> String {
             None if (entry.options)().contains_key("path") => "your own files, given with `path`".to_owned(),
             None => "needs no file".to_owned(),
         };
-        text += &format!("  {:<9} {found}\n", entry.name);
+        text += &format!("  {:<21} {found}\n", entry.name);
     }
     text
 }

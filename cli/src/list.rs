@@ -58,7 +58,7 @@ fn training(entry: &LearnerEntry) -> String {
 pub(crate) fn datasets() -> String {
     let mut text = String::new();
     for entry in registry::datasets() {
-        text += &format!("{:<14} {}\n{:15}{}\n", entry.name, entry.summary, "", entry.source);
+        text += &format!("{:<22} {}\n{:23}{}\n", entry.name, entry.summary, "", entry.source);
         text += &options(entry.name, &(entry.options)());
     }
     text

@@ -57,7 +57,7 @@ impl Method {
             Self::Coral { ridge } => coral(task, *ridge),
             Self::Pca(config) => {
                 let nothing = Mat::zeros(task.x.nrows(), 1);
-                Ok(Basis::new(config, task.x).components(config, task, nothing.as_ref())?.projected)
+                Ok(Basis::new(config, task.x)?.components(config, task, nothing.as_ref())?.projected)
             }
             Self::Tca(config) => Ok(tca(config, task)?.components.projected),
             Self::Sstca(config) => sstca::align(config, task),
@@ -71,14 +71,29 @@ pub(crate) struct Basis<'a> {
     /// Examples whose kernel the features are; none where examples are taken as they are.
     rows: Option<(Kernel, Vec<usize>)>,
     features: Option<Mat<f64>>,
+    /// V where the features are X V, the coordinates of fewer examples than features in the space they span. Nothing
+    /// is lost: components have no part outside of it.
+    rotation: Option<Mat<f64>>,
     x: MatRef<'a, f64>,
 }
 
 impl<'a> Basis<'a> {
-    pub(crate) fn new(config: &TcaConfig, x: MatRef<'a, f64>) -> Self {
+    pub(crate) fn new(config: &TcaConfig, x: MatRef<'a, f64>) -> Result<Self> {
         let (kernel, n) = (config.kernel(x), x.nrows());
         if kernel == Kernel::Linear {
-            return Self { rows: None, features: None, x };
+            if x.ncols() <= n {
+                return Ok(Self { rows: None, features: None, rotation: None, x });
+            }
+            let svd = x.thin_svd().map_err(|_| {
+                Error::invalid("the examples have no singular value decomposition: check for huge values")
+            })?;
+            let rotation = svd.V().to_owned();
+            return Ok(Self {
+                rows: None,
+                features: Some(product(x, rotation.as_ref())),
+                rotation: Some(rotation),
+                x,
+            });
         }
         let landmarks = config.landmarks(n);
         let rows: Vec<usize> = (0..landmarks).map(|i| i * n / landmarks).collect();
@@ -86,7 +101,7 @@ impl<'a> Basis<'a> {
             true => kernel.gram(x),
             false => kernel.matrix(x, picked(x, &rows).as_ref()),
         };
-        Self { rows: Some((kernel, rows)), features: Some(features), x }
+        Ok(Self { rows: Some((kernel, rows)), features: Some(features), rotation: None, x })
     }
 
     /// `[n, p]`.
@@ -133,8 +148,11 @@ impl Fitted {
 /// # Errors
 /// When the examples do not vary, or in fewer directions than components were asked for.
 pub fn tca(config: &TcaConfig, task: &Task<'_>) -> Result<Fitted> {
-    let basis = Basis::new(config, task.x);
-    let components = basis.components(config, task, domains(task.sources, task.x.nrows()).as_ref())?;
+    let basis = Basis::new(config, task.x)?;
+    let mut components = basis.components(config, task, domains(task.sources, task.x.nrows()).as_ref())?;
+    if let Some(rotation) = &basis.rotation {
+        components.weights = product(rotation.as_ref(), components.weights.as_ref());
+    }
     let rows = basis.rows.as_ref().map(|(kernel, rows)| (*kernel, picked(task.x, rows)));
     Ok(Fitted { components, basis: rows })
 }
@@ -155,7 +173,7 @@ pub(crate) fn enough(config: &TcaConfig, task: &Task<'_>, there: usize) -> Resul
 /// difference of the means of class c, by labels in the source and guesses in the target.
 fn jda(config: &JdaConfig, task: &Task<'_>, unit_length: bool) -> Result<Mat<f64>> {
     let n = task.x.nrows();
-    let basis = Basis::new(&config.tca, task.x);
+    let basis = Basis::new(&config.tca, task.x)?;
     let marginal = domains(task.sources, n);
     // The labels of all rows, as far as they are known or guessed.
     let mut labels: Vec<Option<usize>> = (0..n).map(|row| task.labels.get(row).copied()).collect();

@@ -16,7 +16,7 @@ use crate::{Kernel, domains};
 
 pub(crate) fn align(config: &SstcaConfig, task: &Task<'_>) -> Result<Mat<f64>> {
     let n = task.x.nrows();
-    let basis = Basis::new(&config.tca, task.x);
+    let basis = Basis::new(&config.tca, task.x)?;
     let f = basis.features();
     // A = F' (e eᵀ + λ/n² 𝓛) F + μ I.
     let difference = product(f.transpose(), domains(task.sources, n).as_ref());

@@ -130,10 +130,15 @@ fn landmarks_that_are_all_examples_change_nothing_and_few_come_close() {
 
 #[test]
 fn examples_that_come_later_are_projected_as_they_would_have_been() {
-    let (x, labels) = shifted(40);
-    for (kernel, landmarks) in
-        [(KernelKind::Linear, None), (KernelKind::Rbf, None), (KernelKind::Polynomial, Some(30))]
-    {
+    let (narrow, labels) = shifted(40);
+    // As wide as to have more features than examples.
+    let wide = points(80, 100);
+    for (x, kernel, landmarks) in [
+        (&narrow, KernelKind::Linear, None),
+        (&wide, KernelKind::Linear, None),
+        (&narrow, KernelKind::Rbf, None),
+        (&narrow, KernelKind::Polynomial, Some(30)),
+    ] {
         let config = TcaConfig { kernel, gamma: Some(0.1), landmarks, ..TcaConfig::default() };
         let fitted = tca(&config, &task(x.as_ref(), &labels, 40)).unwrap();
         let again = fitted.transform(x.subrows(30, 20));

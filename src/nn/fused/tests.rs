@@ -159,13 +159,13 @@ pub(in crate::nn) fn double(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
-/// A network of a random shape that its images are large enough for.
+/// A network of a random shape that its images (or signals, of one row) are large enough for.
 pub(in crate::nn) fn networks() -> impl Strategy<Value = (Architecture, usize, u64)> {
     let pooling = prop_oneof![Just(Pooling::Maxpool), Just(Pooling::Strided)];
     let norm = prop_oneof![Just(Norm::Batch), Just(Norm::Running)];
     let head = prop_oneof![Just(None), (1..6_usize).prop_map(Some)];
     (
-        (1..=7_usize, 1..=20_usize, 2..=17_usize, 2..=17_usize),
+        (1..=7_usize, 1..=20_usize, prop_oneof![1 => Just(1), 3 => 2..=17_usize], 2..=40_usize),
         (1..=3_usize, 1..=20_usize),
         pooling,
         norm,
@@ -174,9 +174,12 @@ pub(in crate::nn) fn networks() -> impl Strategy<Value = (Architecture, usize, u
     )
         .prop_filter_map("too small", |((n, c, h, w), (blocks, width), pooling, norm, head, seed)| {
             // Statistics of a handful of values make gradients as ill-conditioned as one likes.
-            let last = (h.min(w)) >> (blocks - 1);
             let architecture = Architecture::conv([c, h, w], blocks, width, pooling, norm, head).ok()?;
-            (n * last * last >= 8).then_some((architecture, n, seed))
+            let last = architecture.layers.iter().rev().find_map(|layer| match layer {
+                crate::nn::Layer::ConvBlock(block) => Some(block.convolved().iter().product::<usize>()),
+                _ => None,
+            })?;
+            (n * last >= 8).then_some((architecture, n, seed))
         })
 }
 
