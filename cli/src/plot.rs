@@ -11,6 +11,27 @@ use crate::bench::Row;
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (760, 480);
 
+/// Room for the names to the right.
+const NAMES: u32 = 140;
+
+/// Colours that are told apart on white, in turn.
+fn colour(number: usize) -> RGBColor {
+    const COLOURS: [(u8, u8, u8); 10] = [
+        (31, 119, 180),
+        (214, 39, 40),
+        (44, 160, 44),
+        (255, 127, 14),
+        (148, 103, 189),
+        (140, 86, 75),
+        (227, 119, 194),
+        (110, 110, 110),
+        (160, 150, 20),
+        (23, 170, 190),
+    ];
+    let (red, green, blue) = COLOURS[number % COLOURS.len()];
+    RGBColor(red, green, blue)
+}
+
 /// One learner's points: labelled examples of each class, the figure, and the half-width of its interval.
 struct Line {
     learner: String,
@@ -69,7 +90,11 @@ fn draw(rows: &[Row]) -> Result<String, String> {
     let (low, high) = points().fold((f64::INFINITY, 0.0_f64), |(low, high), &(_, mean, half)| {
         (low.min(mean - half), high.max(mean + half))
     });
-    let (low, high) = if accuracy { ((low / 10.0).floor() * 10.0, 100.0) } else { (0.0, high * 1.05) };
+    let (low, high) = if accuracy {
+        ((low / 10.0).floor() * 10.0, (high / 10.0).ceil() * 10.0)
+    } else {
+        (0.0, high * 1.05)
+    };
     let axis = if first.shape.pair.is_some() { "labelled target examples a class" } else { "shots" };
     let mut svg = String::new();
     {
@@ -77,14 +102,15 @@ fn draw(rows: &[Row]) -> Result<String, String> {
         area.fill(&WHITE).map_err(|e| text(&e))?;
         let mut chart = ChartBuilder::on(&area)
             .margin(16)
+            .margin_right(NAMES)
             .x_label_area_size(44)
             .y_label_area_size(56)
-            .right_y_label_area_size(130)
             .build_cartesian_2d(-0.02 * right..1.02 * right, low..high)
             .map_err(|e| text(&e))?;
         chart
             .configure_mesh()
             .disable_x_mesh()
+            .max_light_lines(1)
             .x_desc(axis)
             .y_desc(if accuracy { "accuracy in %" } else { "mean squared error" })
             .label_style(("sans-serif", 14))
@@ -100,7 +126,7 @@ fn draw(rows: &[Row]) -> Result<String, String> {
         let gap = (high - low) / 22.0;
         let mut last = f64::INFINITY;
         for (end, number) in ends {
-            let (line, colour) = (&lines[number], Palette99::pick(number).to_rgba());
+            let (line, colour) = (&lines[number], colour(number));
             let curve = line.points.iter().map(|&(x, y, _)| (x, y));
             chart.draw_series(LineSeries::new(curve, colour.stroke_width(2))).map_err(|e| text(&e))?;
             let bars = line.points.iter().map(|&(x, y, half)| {

@@ -110,9 +110,8 @@ impl Tail {
                     }
                 }
                 Layer::Relu => {
-                    for ((x, change), y) in x.iter().zip(x_tangent).zip(y_tangent) {
-                        *y = if *x > 0.0 { *change } else { 0.0 };
-                    }
+                    y_tangent.copy_from_slice(x_tangent);
+                    mask(y_tangent, x);
                 }
             }
         }
