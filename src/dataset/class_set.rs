@@ -119,6 +119,11 @@ impl ClassSet {
         Self::new(self.shape, self.values.clone(), self.image_names.clone(), classes)
     }
 
+    /// Whether both are views of the same inputs: one was made of the other by [`ClassSet::with_classes`].
+    pub fn shares_inputs_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.image_names, &other.image_names)
+    }
+
     /// The classes, in order; a class's number is its place here.
     pub fn classes(&self) -> &[Class] {
         &self.classes

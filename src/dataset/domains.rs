@@ -35,25 +35,21 @@ impl Domains {
     /// Domains whose class sets are all views of one [`ClassSet`] (made by [`ClassSet::with_classes`]).
     ///
     /// # Errors
-    /// When there is none, two have the same name, or their inputs have different shapes.
+    /// When there is none, two have the same name, or they are views of different inputs.
     pub fn new(domains: Vec<Domain>) -> Result<Self> {
         let Some(first) = domains.first() else {
             return Err(Error::invalid("a dataset of domains needs at least one"));
         };
-        let shape = first.train.shape();
         let mut names = HashSet::new();
         for domain in &domains {
+            if ![&domain.train, &domain.test].iter().all(|set| set.shares_inputs_with(&first.train)) {
+                return Err(Error::invalid(format!(
+                    "domain `{}` is no view of the same inputs as `{}`; this is a fault of the dataset",
+                    domain.name, first.name
+                )));
+            }
             if !names.insert(domain.name.as_str()) {
                 return Err(Error::invalid(format!("there are two domains called `{}`", domain.name)));
-            }
-            if [domain.train.shape(), domain.test.shape()] != [shape, shape] {
-                return Err(Error::invalid(format!(
-                    "examples of domain `{}` are {:?} (channels, height, width), those of `{}` {shape:?}: domains \
-                     must have the same features",
-                    domain.name,
-                    domain.train.shape(),
-                    first.name
-                )));
             }
         }
         Ok(Self { domains })

@@ -110,7 +110,7 @@ fn softmax(scores: &mut Mat<f64>, row: usize) {
 
 /// Proxy A-distance of two domains (Ben-David et al., "Analysis of Representations for Domain Adaptation", NIPS 2006):
 /// 2 (1 − 2 ε), ε the error of a classifier of domains, here logistic regression on every other row, asked the others.
-/// 0 where they cannot be told apart, 2 where they never are confused.
+/// About 0 (or below, by chance) where they cannot be told apart, 2 where they never are confused.
 pub fn proxy_a_distance(source: MatRef<'_, f64>, target: MatRef<'_, f64>) -> f64 {
     let half = |rest: usize| {
         let rows = |domain: MatRef<'_, f64>| (rest..domain.nrows()).step_by(2).collect::<Vec<_>>();
