@@ -124,3 +124,27 @@ fn what_domains_cannot_do_is_refused() {
     refuse(&["bench", "--data=office-caltech10-surf", "--data-dir=/nowhere"], &["ToRelease_GFK"]);
     refuse(&["bench", "--data=bearing", "--seeds=0"], &["`--seeds` is 0"]);
 }
+
+#[test]
+fn learners_can_be_trained_on_other_domains_than_they_are_asked_of_and_on_signals() {
+    let common = [
+        "bench",
+        "--data=bearing",
+        "--set=bearing.windows=8",
+        "--set=bearing.view=raw",
+        "--set=backbone.width=8",
+        "--source=load0",
+        "--target=load3",
+        "--shots=2",
+        "--queries=3",
+        "--episodes=3",
+        "--learner=prototypical",
+        "--steps=3",
+        "--set=prototypical.train-ways=3",
+        "--set=prototypical.train-queries=3",
+    ];
+    let accuracy = |more: &[&str]| rows(&[&common[..], more].concat()).0[0]["accuracy"].clone();
+    let (own, others) = (accuracy(&[]), accuracy(&["--train-domains=load1,load2"]));
+    assert!(own.is_number() && others.is_number());
+    refuse(&[&common[..], &["--train-domains=load9"]].concat(), &["domain", "`load9`"]);
+}
