@@ -45,7 +45,7 @@ pub struct TepConfig {
 
 impl Default for TepConfig {
     fn default() -> Self {
-        Self { window: 16, fractions: [0.5, 0.2, 0.3], seed: 0 }
+        Self { window: 16, fractions: [0.45, 0.25, 0.3], seed: 0 }
     }
 }
 
