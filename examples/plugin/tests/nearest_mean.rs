@@ -17,7 +17,10 @@ fn images(rows: &[[f32; 2]]) -> Unlabelled {
 fn a_query_is_of_the_class_with_the_nearest_mean() {
     let learner = NearestMean::new(&NearestMeanConfig { power: 1.0 }).expect("a positive power");
     // The nearest example to the query (0, 0.6) is of class 1, but the nearest mean, (0, 0.5), is of class 0.
-    let support = Labelled::new(images(&[[0.0, 0.0], [0.0, 1.0], [0.1, 0.6], [1.0, 0.6]]).inputs, Targets::Classes(vec![0, 0, 1, 1]));
+    let support = Labelled::new(
+        images(&[[0.0, 0.0], [0.0, 1.0], [0.1, 0.6], [1.0, 0.6]]).inputs,
+        Targets::Classes(vec![0, 0, 1, 1]),
+    );
     let prediction = learner.predict(&support, &images(&[[0.0, 0.6]])).expect("a prediction");
     assert_eq!(prediction.classes(), [0]);
 }
