@@ -8,7 +8,7 @@ use super::conv::Convolution;
 use super::first::First;
 use super::forward::{Saved, SavedBlock};
 use super::norm::{self, Affine};
-use super::{Block, Form, Fused, Joint, chunk_size, group_size};
+use super::{Block, Form, Fused, Joint, group_size};
 use crate::Result;
 use crate::params::Params;
 
@@ -170,7 +170,7 @@ impl Fused {
                 self.group_backward(theta, index, convolution, through, filters.as_deref(), saved, dz, work);
             });
         }
-        convolution.sum_gradients(&mut partials, &mut gradient[block.layer.weight.clone()]);
+        convolution.sum_gradients(&partials, &mut gradient[block.layer.weight.clone()]);
         (d_input, sums)
     }
 
@@ -188,11 +188,11 @@ impl Fused {
     ) {
         let (block, kept) = (&self.blocks[index], &saved.blocks[index]);
         let (input, output) = (convolution.input, convolution.output);
-        let chunk = chunk_size(work.count, convolution.rows());
+        let chunk = convolution.chunk(self.isa, work.count);
         let mut dy = self.arena.take(chunk * output.len());
         let mut spread = self.arena.take(convolution.raised_len(chunk));
         let mut lowered = self.arena.take(convolution.lowered_len(chunk));
-        let mut d_filters = self.arena.take(convolution.filters_len());
+        let mut d_filters = self.arena.take(convolution.transformed_len());
         let mut own = self.arena.take(if work.dz.is_none() { chunk * input.len() } else { 0 });
         if let (Some(before), Some(sums)) = (index.checked_sub(1), &mut work.sums)
             && let Form::First(_) = self.blocks[before].form
@@ -208,19 +208,26 @@ impl Fused {
                 let through = Affine { scale: &through.scale, shift: &through.shift };
                 norm::convolved_gradient(self.isa, block.shape, kept.norm.affine(), through, y, dz, dy);
             }
-            convolution.spread(self.isa, count, &dy, &mut spread);
-            convolution.lower(self.isa, count, &kept.z[start * input.len()..], &mut lowered);
-            convolution.multiply_gradient(self.isa, count, &lowered, &spread, &mut d_filters, first > 0);
+            let spread = convolution.spread(self.isa, count, &dy, &mut spread);
+            let z = convolution.lower(self.isa, count, &kept.z[start * input.len()..], &mut lowered);
+            let accumulate = first > 0;
+            convolution.multiply_gradient(
+                self.isa,
+                count,
+                z,
+                spread,
+                &mut d_filters,
+                work.filters,
+                accumulate,
+            );
             let Some(filters) = filters else { continue };
-            // The lowered input has done its work; its place takes the gradient.
-            convolution.multiply_transposed(self.isa, count, &spread, filters, &mut lowered, false);
             let d_input = match &mut work.dz {
                 Some(dz) => &mut dz[first * input.len()..][..count * input.len()],
                 None => &mut own[..count * input.len()],
             };
-            d_input.fill(0.0);
+            // The lowered input has done its work; its place takes the gradient.
+            convolution.convolve_transposed(self.isa, count, spread, filters, &mut lowered, d_input, false);
             convolution.gather(self.isa, count, &lowered, d_input);
-            input.clear_spare(d_input);
             if let (Some(before), Some(sums)) = (index.checked_sub(1), &mut work.sums) {
                 let at = match self.blocks[before].form {
                     Form::First(_) => 0,

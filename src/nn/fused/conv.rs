@@ -1,22 +1,24 @@
 //! The convolution of one block: which form it takes, and its linear maps in that form.
 //!
-//! Every form is *lower* (images to rows), one matrix product per plane with the transformed filters, *raise* (rows to
-//! images). Derivatives use the transposes, *spread* of raise and *gather* of lower:
+//! Winograd's form is *lower* (images to planes), one matrix product per plane with the transformed filters, *raise*
+//! (planes to images). Derivatives use the transposes, *spread* of raise and *gather* of lower:
 //!
 //! ```text
 //! y  = raise(lower(x) · U)        dU = lower(x)ᵀ · spread(dy)        dx = gather(spread(dy) · Uᵀ)
 //! ```
+//!
+//! The direct form is one sum of products from images to images: there, lowered and spread images are the images.
 
 use std::sync::Arc;
 
-use super::arena::{Arena, Buffer, LINE};
-use super::gemm::{Panels, Sizes, Strided, Target, multiply};
-use super::simd::Isa;
-use super::{patches, winograd};
-use crate::nn::ConvBlock;
+use rayon::prelude::*;
 
-/// Outputs whose filters are transposed at once: as many rows of 64 inputs stay in the L1 cache.
-const ROWS: usize = 8;
+use super::arena::{Arena, Buffer, LINE};
+use super::direct::{self, Direct};
+use super::gemm::{Left, Panels, Sizes, Target};
+use super::simd::Isa;
+use super::winograd;
+use crate::nn::ConvBlock;
 
 /// Channels rounded up to whole cache lines; those added are zero everywhere.
 pub(super) fn padded(channels: usize) -> usize {
@@ -65,7 +67,7 @@ impl Image {
 /// A form of convolution, with the places it reads and writes.
 enum Form {
     Winograd(Vec<winograd::Tile>),
-    Patches(Vec<patches::Patch>),
+    Direct(Direct),
 }
 
 /// A 3×3 convolution with padding 1 of images `input` to images `output`, without bias.
@@ -83,317 +85,295 @@ impl Convolution {
         let [height, width] = block.convolved();
         let input = Image::new(block.input);
         let output = Image::new([block.output[0], height, width]);
-        let form = if block.stride == 1 && height.max(width) >= 4 {
-            let step = winograd::TILE;
-            let corners =
-                (0..height).step_by(step).flat_map(|y| (0..width).step_by(step).map(move |x| (y, x)));
-            let tile = |(y, x): (usize, usize)| {
-                let at = |i: usize, size: usize| ((y + i / size) as isize, (x + i % size) as isize);
-                winograd::Tile {
-                    inputs: std::array::from_fn(|i| {
-                        let (y, x) = at(i, 6);
-                        input.offset(y - 1, x - 1)
-                    }),
-                    outputs: std::array::from_fn(|i| {
-                        let (y, x) = at(i, step);
-                        output.offset(y, x)
-                    }),
-                }
-            };
-            Form::Winograd(corners.map(tile).collect())
+        let tiles = height.div_ceil(winograd::TILE) * width.div_ceil(winograd::TILE);
+        // The transforms of a tile cost about half as much as its products.
+        let winograd = 3 * tiles * winograd::PLANES / 2;
+        let form = if block.stride == 1 && winograd < direct::count(input, output, block.stride) {
+            Form::Winograd(winograd_tiles(input, output))
         } else {
-            let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (y as isize, x as isize)));
-            let stride = block.stride as isize;
-            let patch = |(y, x): (isize, isize)| patches::Patch {
-                inputs: std::array::from_fn(|tap| {
-                    input.offset(y * stride + tap as isize / 3 - 1, x * stride + tap as isize % 3 - 1)
-                }),
-                output: output.offset(y, x),
-            };
-            Form::Patches(pixels.map(patch).collect())
+            Form::Direct(Direct::new(input, output, block.stride))
         };
         Self { input, output, inputs: block.input[0], outputs: block.output[0], form }
     }
 
-    fn planes(&self) -> usize {
-        match self.form {
-            Form::Winograd(_) => winograd::PLANES,
-            Form::Patches(_) => 1,
-        }
+    /// Images to convolve at once, of a group of `group`. For Winograd about 48 rows fill the register blocks of the
+    /// products while the planes stay near the core. (From 16 to 100 it makes 3 % of difference.)
+    pub(super) fn chunk(&self, isa: Isa, group: usize) -> usize {
+        let chunks = match &self.form {
+            Form::Winograd(tiles) => (group * tiles.len()).div_ceil(48),
+            Form::Direct(_) => group.div_ceil(direct::images_at_once(isa)),
+        };
+        group.div_ceil(chunks.clamp(1, group))
     }
 
-    /// Rows of the products for one image.
-    pub(super) fn rows(&self) -> usize {
+    /// Length of a plane of `count` lowered images, or of `count` images before raising, of `channels`. The line added
+    /// keeps the planes from falling on the same sets of the cache.
+    fn plane(&self, count: usize, channels: usize) -> usize {
         match &self.form {
-            Form::Winograd(tiles) => tiles.len(),
-            Form::Patches(patches) => patches.len(),
+            Form::Winograd(tiles) => count * tiles.len() * channels + LINE,
+            Form::Direct(_) => 0,
         }
     }
 
-    /// Inner dimension of the forward product.
-    fn depth(&self) -> usize {
-        match self.form {
-            Form::Winograd(_) => self.input.channels,
-            Form::Patches(_) => 9 * self.input.channels,
-        }
-    }
-
-    /// Length of a plane of `count` lowered images. The line added keeps the planes from falling on the same sets
-    /// of the cache.
-    fn lowered_plane(&self, count: usize) -> usize {
-        count * self.rows() * self.depth() + LINE
-    }
-
-    /// Length of a plane of `count` images before raising.
-    fn raised_plane(&self, count: usize) -> usize {
-        count * self.rows() * self.output.channels + LINE
-    }
-
-    /// Floats that `count` lowered images take.
+    /// Floats that `count` lowered images take, beside the images.
     pub(super) fn lowered_len(&self, count: usize) -> usize {
-        self.planes() * self.lowered_plane(count)
+        winograd::PLANES * self.plane(count, self.input.channels)
     }
 
-    /// Floats that `count` images take before raising.
+    /// Floats that `count` images before raising, or spread images, take beside the images.
     pub(super) fn raised_len(&self, count: usize) -> usize {
-        self.planes() * self.raised_plane(count)
+        winograd::PLANES * self.plane(count, self.output.channels)
     }
 
-    /// Length of a plane of transformed filters.
+    /// Length of a plane of transformed filters; the line added is for the same reason.
     fn filters_plane(&self) -> usize {
-        self.depth() * self.output.channels + LINE
+        self.input.channels * self.output.channels + LINE
     }
 
-    /// Floats of transformed filters.
-    pub(super) fn filters_len(&self) -> usize {
-        self.planes() * self.filters_plane()
-    }
-
-    /// Length of a tap's part of filters `[9, inputs, outputs]`, with a line added for the same reason.
-    fn plain_plane(&self) -> usize {
-        let size = self.input.channels * self.output.channels;
+    /// Floats that the gradient of transformed filters takes, beside the filters.
+    pub(super) fn transformed_len(&self) -> usize {
         match self.form {
-            Form::Winograd(_) => size + LINE,
-            Form::Patches(_) => size,
+            Form::Winograd(_) => winograd::PLANES * self.filters_plane(),
+            Form::Direct(_) => 0,
         }
     }
 
-    /// Floats of filters `[9, inputs, outputs]`.
+    /// Floats of the gradient of filters, `[9, inputs, outputs]`, with a line more a tap.
     pub(super) fn plain_len(&self) -> usize {
-        9 * self.plain_plane()
+        9 * self.filters_plane()
     }
 
-    /// The right factor of [`Self::multiply`] for `weight`, `[outputs, inputs, 3, 3]`.
+    /// What [`Self::convolve`] takes for `weight`, `[outputs, inputs, 3, 3]`.
     pub(super) fn filters(&self, isa: Isa, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
-        let (inputs, outputs, plane) = (self.input.channels, self.output.channels, self.plain_plane());
-        let mut plain = self.plain(arena);
-        for (part, weight) in weight.chunks(ROWS * 9 * self.inputs).enumerate() {
-            for tap in 0..9 {
-                for input in 0..self.inputs {
-                    let column = weight[input * 9 + tap..].iter().step_by(9 * self.inputs);
-                    let at = tap * plane + input * outputs + part * ROWS;
-                    let to = &mut plain[at..][..ROWS];
-                    to.iter_mut().zip(column).for_each(|(to, w)| *to = *w);
-                }
-            }
-        }
-        let mut filters = arena.take(self.filters_len());
-        match self.form {
-            Form::Winograd(_) => {
-                winograd::filters(isa, [inputs, outputs], [plane, self.filters_plane()], &plain, &mut filters)
-            }
-            Form::Patches(_) => patches::filters(inputs, outputs, &plain, &mut filters),
-        }
-        filters
+        let from = Taps { weight, rows: self.inputs, row: 9, columns: self.outputs, column: 9 * self.inputs };
+        self.right_factor(isa, arena, from, [self.input.channels, self.output.channels])
     }
 
-    /// The right factor of [`Self::multiply_transposed`] for `weight`, `[outputs, inputs, 3, 3]`.
+    /// What [`Self::convolve_transposed`] takes for `weight`, `[outputs, inputs, 3, 3]`.
     pub(super) fn transposed_filters(&self, isa: Isa, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
-        let (inputs, outputs, plane) = (self.input.channels, self.output.channels, self.plain_plane());
-        let mut plain = self.plain(arena);
-        for (output, weight) in weight.chunks_exact(9 * self.inputs).enumerate() {
-            for tap in 0..9 {
-                let to = &mut plain[tap * plane + output * inputs..][..self.inputs];
-                to.iter_mut().zip(weight[tap..].iter().step_by(9)).for_each(|(to, w)| *to = *w);
-            }
-        }
-        let mut filters = arena.take(self.filters_len());
-        match self.form {
-            Form::Winograd(_) => {
-                winograd::filters(isa, [outputs, inputs], [plane, self.filters_plane()], &plain, &mut filters)
-            }
-            Form::Patches(_) => patches::transposed_filters(inputs, outputs, &plain, &mut filters),
-        }
+        let from = Taps { weight, rows: self.outputs, row: 9 * self.inputs, columns: self.inputs, column: 9 };
+        self.right_factor(isa, arena, from, [self.output.channels, self.input.channels])
+    }
+
+    /// Filters as panels, and transformed if the form wants that.
+    fn right_factor(
+        &self,
+        isa: Isa,
+        arena: &Arc<Arena>,
+        from: Taps<'_>,
+        [rows, columns]: [usize; 2],
+    ) -> Buffer {
+        let panel = direct::panel_len(rows);
+        let mut panels = arena.take(columns / LINE * panel);
+        panels.par_chunks_mut(panel).enumerate().for_each(|(index, to)| from.panel(index, rows, to));
+        let Form::Winograd(_) = self.form else { return panels };
+        let mut filters = arena.take(self.transformed_len());
+        winograd::filters(isa, [rows, columns], self.filters_plane(), &panels, &mut filters);
         filters
     }
 
-    /// Room for filters by tap, zero where there is padding.
-    fn plain(&self, arena: &Arc<Arena>) -> Buffer {
-        let full = self.inputs == self.input.channels && self.outputs == self.output.channels;
-        if full { arena.take(self.plain_len()) } else { arena.zeros(self.plain_len()) }
+    fn shape<'a>(&self, tiles: &'a [winograd::Tile], count: usize, image: Image) -> winograd::Shape<'a> {
+        let (length, plane) = (image.len(), self.plane(count, image.channels));
+        winograd::Shape { tiles, count, image: length, plane, channels: image.channels }
     }
 
-    fn shape<'a>(
+    /// `count` lowered images, in `planes` or where they are; their spare pixels are zero.
+    pub(super) fn lower<'a>(&self, isa: Isa, count: usize, x: &'a [f32], planes: &'a mut [f32]) -> &'a [f32] {
+        let Form::Winograd(tiles) = &self.form else { return x };
+        winograd::lower(isa, self.shape(tiles, count, self.input), x, planes);
+        planes
+    }
+
+    /// The spread gradients of `count` images, in `planes` or where they are; their spare pixels are zero.
+    pub(super) fn spread<'a>(
         &self,
-        tiles: &'a [winograd::Tile],
+        isa: Isa,
         count: usize,
-        image: Image,
-        plane: usize,
-    ) -> winograd::Shape<'a> {
-        winograd::Shape { tiles, count, image: image.len(), plane, channels: image.channels }
+        dy: &'a [f32],
+        planes: &'a mut [f32],
+    ) -> &'a [f32] {
+        let Form::Winograd(tiles) = &self.form else { return dy };
+        winograd::spread(isa, self.shape(tiles, count, self.output), dy, planes);
+        planes
     }
 
-    /// Lowers `count` images, whose spare pixels are zero.
-    pub(super) fn lower(&self, isa: Isa, count: usize, x: &[f32], lowered: &mut [f32]) {
-        let plane = self.lowered_plane(count);
-        match &self.form {
-            Form::Winograd(tiles) => {
-                winograd::lower(isa, self.shape(tiles, count, self.input, plane), x, lowered)
-            }
-            Form::Patches(patches) => {
-                let images = x.chunks_exact(self.input.len()).take(count);
-                for (x, rows) in images.zip(lowered.chunks_exact_mut(self.rows() * self.depth())) {
-                    patches::lower(patches, self.input.channels, x, rows);
-                }
-            }
-        }
-    }
-
-    /// Raises products to `count` images.
-    pub(super) fn raise(&self, isa: Isa, count: usize, products: &[f32], y: &mut [f32]) {
-        let plane = self.raised_plane(count);
-        match &self.form {
-            Form::Winograd(tiles) => {
-                winograd::raise(isa, self.shape(tiles, count, self.output, plane), products, y)
-            }
-            Form::Patches(patches) => {
-                let images = y.chunks_exact_mut(self.output.len()).take(count);
-                for (y, rows) in images.zip(products.chunks_exact(self.rows() * self.output.channels)) {
-                    patches::raise(patches, self.output.channels, rows, y);
-                }
-            }
-        }
-    }
-
-    /// Spreads the gradients of `count` images, whose spare pixels are zero.
-    pub(super) fn spread(&self, isa: Isa, count: usize, dy: &[f32], rows: &mut [f32]) {
-        let plane = self.raised_plane(count);
-        match &self.form {
-            Form::Winograd(tiles) => {
-                winograd::spread(isa, self.shape(tiles, count, self.output, plane), dy, rows)
-            }
-            Form::Patches(patches) => {
-                let images = dy.chunks_exact(self.output.len()).take(count);
-                for (dy, rows) in images.zip(rows.chunks_exact_mut(self.rows() * self.output.channels)) {
-                    patches::spread(patches, self.output.channels, dy, rows);
-                }
-            }
-        }
-    }
-
-    /// Adds gathered rows to the gradients of `count` images.
-    pub(super) fn gather(&self, isa: Isa, count: usize, rows: &[f32], dx: &mut [f32]) {
-        let plane = self.lowered_plane(count);
-        match &self.form {
-            Form::Winograd(tiles) => {
-                winograd::gather(isa, self.shape(tiles, count, self.input, plane), rows, dx)
-            }
-            Form::Patches(patches) => {
-                let images = dx.chunks_exact_mut(self.input.len()).take(count);
-                for (dx, rows) in images.zip(rows.chunks_exact(self.rows() * self.depth())) {
-                    patches::gather(patches, self.input.channels, rows, dx);
-                }
-            }
-        }
-    }
-
-    /// `products (+)= lowered · filters`.
-    pub(super) fn multiply(
+    /// Adds `lowered · filters` to `products` (or starts them), which [`Self::raise`] turns into images; in the direct
+    /// form they are the images `y`, and `products` is not used.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn convolve(
         &self,
         isa: Isa,
         count: usize,
         lowered: &[f32],
         filters: &[f32],
         products: &mut [f32],
+        y: &mut [f32],
         accumulate: bool,
     ) {
-        let (depth, columns) = (self.depth(), self.output.channels);
-        let sizes = Sizes { planes: self.planes(), rows: count * self.rows(), columns, depth };
-        let a = Strided { values: lowered, plane: self.lowered_plane(count), row: depth, column: 1 };
-        let b = Panels { values: filters, plane: self.filters_plane(), panel: depth * LINE, depth: LINE };
-        let plane = self.raised_plane(count);
-        multiply(isa, sizes, a, b, Target { values: products, plane, row: columns, accumulate });
+        match &self.form {
+            Form::Winograd(tiles) => {
+                let (depth, columns) = (self.input.channels, self.output.channels);
+                let planes = [columns, depth].map(|channels| self.plane(count, channels));
+                let sizes = Sizes { rows: count * tiles.len(), columns, depth };
+                let a = Left { values: lowered, row: depth, column: 1 };
+                let b = Panels { values: filters, panel: depth * LINE, depth: LINE };
+                let c = Target { values: products, row: columns, accumulate };
+                winograd::multiply(isa, [planes[0], planes[1], self.filters_plane()], sizes, a, b, c);
+            }
+            Form::Direct(direct) => direct.convolve(isa, count, lowered, filters, y, accumulate),
+        }
     }
 
-    /// `rows (+)= spread · filtersᵀ`.
-    pub(super) fn multiply_transposed(
+    /// Raises products to `count` images.
+    pub(super) fn raise(&self, isa: Isa, count: usize, products: &[f32], y: &mut [f32]) {
+        if let Form::Winograd(tiles) = &self.form {
+            winograd::raise(isa, self.shape(tiles, count, self.output), products, y);
+        }
+    }
+
+    /// The transpose of [`Self::convolve`]: adds `spread · filtersᵀ` to `products`, or in the direct form to the images'
+    /// gradients `dx`.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn convolve_transposed(
         &self,
         isa: Isa,
         count: usize,
         spread: &[f32],
         filters: &[f32],
-        rows: &mut [f32],
+        products: &mut [f32],
+        dx: &mut [f32],
         accumulate: bool,
     ) {
-        let (depth, columns) = (self.output.channels, self.depth());
-        let sizes = Sizes { planes: self.planes(), rows: count * self.rows(), columns, depth };
-        let a = Strided { values: spread, plane: self.raised_plane(count), row: depth, column: 1 };
-        let b = Panels { values: filters, plane: self.filters_plane(), panel: depth * LINE, depth: LINE };
-        let plane = self.lowered_plane(count);
-        multiply(isa, sizes, a, b, Target { values: rows, plane, row: columns, accumulate });
+        match &self.form {
+            Form::Winograd(tiles) => {
+                let (depth, columns) = (self.output.channels, self.input.channels);
+                let planes = [columns, depth].map(|channels| self.plane(count, channels));
+                let sizes = Sizes { rows: count * tiles.len(), columns, depth };
+                let a = Left { values: spread, row: depth, column: 1 };
+                let b = Panels { values: filters, panel: depth * LINE, depth: LINE };
+                let c = Target { values: products, row: columns, accumulate };
+                winograd::multiply(isa, [planes[0], planes[1], self.filters_plane()], sizes, a, b, c);
+            }
+            Form::Direct(direct) => direct.convolve_transposed(isa, count, spread, filters, dx, accumulate),
+        }
     }
 
-    /// `gradient (+)= loweredᵀ · spread`, the gradient of transformed filters.
+    /// Gathers products to the gradients of `count` images, and clears their spare pixels.
+    pub(super) fn gather(&self, isa: Isa, count: usize, products: &[f32], dx: &mut [f32]) {
+        if let Form::Winograd(tiles) = &self.form {
+            dx.fill(0.0);
+            winograd::gather(isa, self.shape(tiles, count, self.input), products, dx);
+        }
+        self.input.clear_spare(dx);
+    }
+
+    /// `gradient (+)= loweredᵀ · spread`, the gradient of transformed filters, which [`Self::plain_gradient`] turns into
+    /// that of filters; in the direct form it is `plain` at once.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn multiply_gradient(
         &self,
         isa: Isa,
         count: usize,
         lowered: &[f32],
         spread: &[f32],
-        gradient: &mut [f32],
+        transformed: &mut [f32],
+        plain: &mut [f32],
         accumulate: bool,
     ) {
-        let (rows, columns) = (self.depth(), self.output.channels);
-        let sizes = Sizes { planes: self.planes(), rows, columns, depth: count * self.rows() };
-        let a = Strided { values: lowered, plane: self.lowered_plane(count), row: 1, column: rows };
-        let b = Panels { values: spread, plane: self.raised_plane(count), panel: LINE, depth: columns };
-        multiply(
-            isa,
-            sizes,
-            a,
-            b,
-            Target { values: gradient, plane: self.filters_plane(), row: columns, accumulate },
-        );
+        match &self.form {
+            Form::Winograd(tiles) => {
+                let (rows, columns) = (self.input.channels, self.output.channels);
+                let planes = [rows, columns].map(|channels| self.plane(count, channels));
+                let sizes = Sizes { rows, columns, depth: count * tiles.len() };
+                let a = Left { values: lowered, row: 1, column: rows };
+                let b = Panels { values: spread, panel: LINE, depth: columns };
+                let c = Target { values: transformed, row: columns, accumulate };
+                winograd::multiply(isa, [self.filters_plane(), planes[0], planes[1]], sizes, a, b, c);
+            }
+            Form::Direct(direct) => direct.filter_gradient(isa, count, lowered, spread, plain, accumulate),
+        }
     }
 
-    /// The gradient of filters `[9, inputs, outputs]` from that of transformed ones.
+    /// The gradient of filters, `[9, inputs, outputs]`, from that of transformed ones.
     pub(super) fn plain_gradient(&self, isa: Isa, transformed: &[f32], plain: &mut [f32]) {
-        let size = self.input.channels * self.output.channels;
-        match self.form {
-            Form::Winograd(_) => {
-                let planes = [self.filters_plane(), self.plain_plane()];
-                winograd::filter_gradient(isa, size, planes, transformed, plain);
-            }
-            Form::Patches(_) => plain[..9 * size].copy_from_slice(&transformed[..9 * size]),
+        if let Form::Winograd(_) = self.form {
+            let size = self.input.channels * self.output.channels;
+            winograd::filter_gradient(isa, size, self.filters_plane(), transformed, plain);
         }
     }
 
     /// Sums partial gradients `[9, inputs, outputs]` in order into `[outputs, inputs, 3, 3]`.
-    pub(super) fn sum_gradients(&self, partials: &mut [f32], weight: &mut [f32]) {
-        let (outputs, plane) = (self.output.channels, self.plain_plane());
-        let (sum, rest) = partials.split_at_mut(self.plain_len());
-        for partial in rest.chunks_exact(self.plain_len()) {
-            for (sum, partial) in sum.iter_mut().zip(partial) {
-                *sum += partial;
-            }
-        }
-        for (part, weight) in weight.chunks_mut(ROWS * 9 * self.inputs).enumerate() {
+    pub(super) fn sum_gradients(&self, partials: &[f32], weight: &mut [f32]) {
+        let (outputs, plane) = (self.output.channels, self.filters_plane());
+        weight.par_chunks_mut(LINE * 9 * self.inputs).enumerate().for_each(|(panel, weight)| {
             for tap in 0..9 {
                 for input in 0..self.inputs {
+                    let at = tap * plane + input * outputs + panel * LINE;
+                    let mut sum = [0.0; LINE];
+                    for partial in partials.chunks_exact(self.plain_len()) {
+                        sum.iter_mut()
+                            .zip(&partial[at..at + LINE])
+                            .for_each(|(sum, partial)| *sum += partial);
+                    }
                     let column = weight[input * 9 + tap..].iter_mut().step_by(9 * self.inputs);
-                    let from = &sum[tap * plane + input * outputs + part * ROWS..][..ROWS];
-                    from.iter().zip(column).for_each(|(from, w)| *w = *from);
+                    sum.iter().zip(column).for_each(|(sum, w)| *w = *sum);
                 }
+            }
+        });
+    }
+}
+
+/// The tiles of images `input` to images `output`.
+fn winograd_tiles(input: Image, output: Image) -> Vec<winograd::Tile> {
+    let step = winograd::TILE;
+    let corners =
+        (0..output.height).step_by(step).flat_map(|y| (0..output.width).step_by(step).map(move |x| (y, x)));
+    let tile = |(y, x): (usize, usize)| {
+        let at = |i: usize, size: usize| ((y + i / size) as isize, (x + i % size) as isize);
+        winograd::Tile {
+            inputs: std::array::from_fn(|i| {
+                let (y, x) = at(i, 6);
+                input.offset(y - 1, x - 1)
+            }),
+            outputs: std::array::from_fn(|i| {
+                let (y, x) = at(i, step);
+                output.offset(y, x)
+            }),
+        }
+    };
+    corners.map(tile).collect()
+}
+
+/// Filters `[outputs, inputs, 3, 3]` as `rows × columns` matrices, one for each tap; which is which depends on the
+/// distances `row` and `column` between neighbours.
+#[derive(Clone, Copy)]
+struct Taps<'a> {
+    weight: &'a [f32],
+    rows: usize,
+    row: usize,
+    columns: usize,
+    column: usize,
+}
+
+impl Taps<'_> {
+    /// Copies panel `index` of 16 columns to `to`, `[9, padded rows + 1, 16]`, zero where there is padding.
+    fn panel(&self, index: usize, padded_rows: usize, to: &mut [f32]) {
+        let first = index * LINE;
+        let columns = self.columns.saturating_sub(first).min(LINE);
+        if columns < LINE || self.rows < padded_rows {
+            to.fill(0.0);
+        }
+        let tap_len = (padded_rows + 1) * LINE;
+        for row in 0..self.rows {
+            let mut lines = [[0.0; LINE]; 9];
+            for lane in 0..columns {
+                let from = &self.weight[row * self.row + (first + lane) * self.column..][..9];
+                for (line, from) in lines.iter_mut().zip(from) {
+                    line[lane] = *from;
+                }
+            }
+            for (tap, line) in lines.iter().enumerate() {
+                to[tap * tap_len + row * LINE..][..LINE].copy_from_slice(line);
             }
         }
     }

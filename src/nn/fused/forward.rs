@@ -9,7 +9,7 @@ use super::first::{First, Moments, statistics};
 use super::norm::{self, Affine};
 use super::simd::Isa;
 use super::tail::Values;
-use super::{Block, Form, Fused, Joint, chunk_size, group_size};
+use super::{Block, Form, Fused, Joint, group_size};
 use crate::Result;
 use crate::nn::architecture::{NORM_EPSILON, NormSlots};
 use crate::params::Params;
@@ -160,7 +160,7 @@ impl Fused {
     ) {
         let (input, output) = (convolution.input, convolution.output);
         let count = z.len() / input.len();
-        let chunk = chunk_size(count, convolution.rows());
+        let chunk = convolution.chunk(self.isa, count);
         let mut lowered = self.arena.take(convolution.lowered_len(chunk));
         let mut products = self.arena.take(convolution.raised_len(chunk));
         let mut scratch = self.arena.take(source.scratch_len());
@@ -171,8 +171,8 @@ impl Fused {
                 source.image(self.isa, start + first + i, &mut scratch, input, z);
             }
             let count = z.len() / input.len();
-            convolution.lower(self.isa, count, z, &mut lowered);
-            convolution.multiply(self.isa, count, &lowered, filters, &mut products, false);
+            let lowered = convolution.lower(self.isa, count, z, &mut lowered);
+            convolution.convolve(self.isa, count, lowered, filters, &mut products, y, false);
             convolution.raise(self.isa, count, &products, y);
             if let Some(sums) = &mut sums {
                 let sums = sums[2 * first * output.channels..].chunks_exact_mut(2 * output.channels);

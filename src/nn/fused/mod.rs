@@ -1,7 +1,7 @@
 //! The fused CPU backend: SIMD kernels on plain slices.
 //!
 //! Images are `[n, height, width, channels]` inside, channels in whole cache lines. Convolutions are Winograd's
-//! (stride 1) or products over patches; the first block, of few channels, stores nothing at all. Batch norm needs two
+//! (stride 1) or direct; the first block, of few channels, stores nothing at all. Batch norm needs two
 //! passes over a batch, so a block runs from convolution to convolution: norm, ReLU and pooling of one block are done
 //! image by image as the next block reads it.
 //!
@@ -13,13 +13,13 @@
 mod arena;
 mod backward;
 mod conv;
+mod direct;
 mod first;
 mod first_kernels;
 mod forward;
 mod gemm;
 mod norm;
 mod norm_tangent;
-mod patches;
 pub mod peak;
 mod simd;
 mod tail;
@@ -140,12 +140,6 @@ impl Block {
 fn group_size(count: usize) -> usize {
     let groups = (count / 8).clamp(1, 16);
     count.div_ceil(1 << groups.ilog2())
-}
-
-/// Images to transform at once, of a group of `group`, at `rows` rows of the products each: about 48 rows fill the
-/// register blocks of the products while the planes stay near the core. (From 16 to 100 it makes 3 % of difference.)
-fn chunk_size(group: usize, rows: usize) -> usize {
-    group.div_ceil((group * rows).div_ceil(48).clamp(1, group))
 }
 
 impl Passes for Fused {

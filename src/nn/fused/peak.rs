@@ -89,8 +89,8 @@ impl ConvolutionPeak {
     pub fn run(&mut self) -> f64 {
         let Self { isa, convolution, filters, groups } = self;
         groups.par_iter_mut().for_each(|Group { x, lowered, products, y }| {
-            convolution.lower(*isa, GROUP, x, lowered);
-            convolution.multiply(*isa, GROUP, lowered, filters, products, false);
+            let lowered = convolution.lower(*isa, GROUP, x, lowered);
+            convolution.convolve(*isa, GROUP, lowered, filters, products, y, false);
             convolution.raise(*isa, GROUP, products, y);
         });
         (2 * GROUP * groups.len() * 14 * 14 * 64 * 64 * 9) as f64

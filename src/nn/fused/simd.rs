@@ -40,6 +40,19 @@ impl Isa {
     pub(super) fn detect() -> Self {
         Self::available()[0]
     }
+
+    /// Floats of its vectors.
+    pub(super) fn lanes(self) -> usize {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Avx512::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Avx2::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => Neon::LANES,
+            Self::Portable => Portable::LANES,
+        }
+    }
 }
 
 /// Vectors of `LANES` floats. `LANES` divides 16, and all buffers of the backend hold whole lines of 16.

@@ -9,7 +9,7 @@ use ndarray::Array2;
 
 use super::arena::{Arena, Buffer};
 use super::conv::padded;
-use super::gemm::{Panels, Sizes, Strided, Target, multiply};
+use super::gemm::{Left, ONE, Panels, Sizes, Target, multiply};
 use super::simd::Isa;
 use crate::nn::architecture::Linear;
 
@@ -195,16 +195,16 @@ impl Tail {
     /// `y += W x` for W `[out, in]`.
     fn apply(&self, linear: &Linear, weight: &[f32], x: &[f32], y: &mut [f32]) {
         let columns = x.len() / linear.input;
-        let sizes = Sizes { planes: 1, rows: linear.output, columns, depth: linear.input };
-        let a = Strided { values: weight, plane: 0, row: linear.input, column: 1 };
+        let sizes = Sizes { rows: linear.output, columns, depth: linear.input };
+        let a = Left { values: weight, row: linear.input, column: 1 };
         self.add_product(sizes, a, x, y);
     }
 
     /// `dx += Wᵀ dy` for W `[out, in]`.
     fn apply_transposed(&self, linear: &Linear, weight: &[f32], dy: &[f32], dx: &mut [f32]) {
         let columns = dy.len() / linear.output;
-        let sizes = Sizes { planes: 1, rows: linear.input, columns, depth: linear.output };
-        let a = Strided { values: weight, plane: 0, row: 1, column: linear.input };
+        let sizes = Sizes { rows: linear.input, columns, depth: linear.output };
+        let a = Left { values: weight, row: 1, column: linear.input };
         self.add_product(sizes, a, dy, dx);
     }
 
@@ -221,8 +221,8 @@ impl Tail {
         let mut transposed = self.arena.take(count * columns);
         transpose(x, padded(count), columns, &mut transposed);
         let mut dw = self.arena.zeros(linear.output * columns);
-        let sizes = Sizes { planes: 1, rows: linear.output, columns, depth: count };
-        let a = Strided { values: dy, plane: 0, row: padded(count), column: 1 };
+        let sizes = Sizes { rows: linear.output, columns, depth: count };
+        let a = Left { values: dy, row: padded(count), column: 1 };
         self.add_product(sizes, a, &transposed, &mut dw);
         let gradient = gradient[linear.weight.clone()].chunks_exact_mut(linear.input);
         for (gradient, dw) in gradient.zip(dw.chunks_exact(columns)) {
@@ -230,9 +230,9 @@ impl Tail {
         }
     }
 
-    fn add_product(&self, sizes: Sizes, a: Strided<'_>, b: &[f32], c: &mut [f32]) {
-        let b = Panels { values: b, plane: 0, panel: super::arena::LINE, depth: sizes.columns };
-        multiply(self.isa, sizes, a, b, Target { values: c, plane: 0, row: sizes.columns, accumulate: true });
+    fn add_product(&self, sizes: Sizes, a: Left<'_>, b: &[f32], c: &mut [f32]) {
+        let b = Panels { values: b, panel: super::arena::LINE, depth: sizes.columns };
+        multiply(self.isa, ONE, sizes, a, b, Target { values: c, row: sizes.columns, accumulate: true });
     }
 
     /// `[n, features]` to `[features, n]`.

@@ -12,7 +12,7 @@ use super::forward::Saved;
 use super::norm::Affine;
 use super::norm_tangent::{self as norm, Change, Images};
 use super::tangent_forward::Tangent;
-use super::{Block, Form, Fused, chunk_size, group_size};
+use super::{Block, Form, Fused, group_size};
 
 /// The pass, and what it reads.
 pub(super) struct Passes<'a> {
@@ -231,7 +231,7 @@ impl Passes<'_> {
             work.into_par_iter()
                 .for_each(|work| self.group(index, convolution, through, filters.as_ref(), dz, work));
         }
-        convolution.sum_gradients(&mut partials, &mut product[range]);
+        convolution.sum_gradients(&partials, &mut product[range]);
         (d_input, sums)
     }
 
@@ -248,11 +248,11 @@ impl Passes<'_> {
         let (block, kept, tangent) =
             (&self.network.blocks[index], &self.saved.blocks[index], &self.tangent.blocks[index]);
         let (input, output, length) = (convolution.input, convolution.output, block.shape.output.len());
-        let chunk = chunk_size(work.count, convolution.rows());
+        let chunk = convolution.chunk(isa, work.count);
         let [mut dy, mut dy_tangent] = [(); 2].map(|()| arena.take(chunk * output.len()));
         let [mut spread, mut spread_tangent] = [(); 2].map(|()| arena.take(convolution.raised_len(chunk)));
         let mut lowered = arena.take(convolution.lowered_len(chunk));
-        let mut d_filters = arena.take(convolution.filters_len());
+        let mut d_filters = arena.take(convolution.transformed_len());
         let mut own = [(); 2].map(|()| arena.take(if work.dz.is_none() { chunk * input.len() } else { 0 }));
         if let (Some(before), Some(sums)) = (index.checked_sub(1), &mut work.sums) {
             self.clear(before, sums);
@@ -272,29 +272,32 @@ impl Passes<'_> {
                 let images = self.images(index, start + i, &dz[at.clone()], &dz_tangent[at]);
                 norm::convolved_gradient(isa, block.shape, change, images, dy, dy_tangent);
             }
-            convolution.spread(isa, count, &dy, &mut spread);
-            convolution.spread(isa, count, &dy_tangent, &mut spread_tangent);
-            convolution.lower(isa, count, &kept.z[start * input.len()..], &mut lowered);
-            convolution.multiply_gradient(isa, count, &lowered, &spread_tangent, &mut d_filters, first > 0);
+            let spread = convolution.spread(isa, count, &dy, &mut spread);
+            let spread_tangent = convolution.spread(isa, count, &dy_tangent, &mut spread_tangent);
+            let mut add = |z: &[f32], spread: &[f32], lowered: &mut [f32], accumulate: bool| {
+                let z = convolution.lower(isa, count, &z[start * input.len()..], lowered);
+                let filters = &mut *work.filters;
+                convolution.multiply_gradient(isa, count, z, spread, &mut d_filters, filters, accumulate);
+            };
+            add(&kept.z, spread_tangent, &mut lowered, first > 0);
             let (Some(before), Some([filters, filters_tangent])) = (index.checked_sub(1), filters) else {
                 continue;
             };
-            convolution.lower(isa, count, &tangent.z[start * input.len()..], &mut lowered);
-            convolution.multiply_gradient(isa, count, &lowered, &spread, &mut d_filters, true);
+            add(&tangent.z, spread, &mut lowered, true);
             let [d_input, d_input_tangent] = match &mut work.dz {
                 Some(dz) => dz.each_mut().map(|dz| &mut dz[first * input.len()..][..count * input.len()]),
                 None => own.each_mut().map(|own| &mut own[..count * input.len()]),
             };
-            d_input.fill(0.0);
-            d_input_tangent.fill(0.0);
             // The lowered input has done its work; its place takes the gradients.
-            convolution.multiply_transposed(isa, count, &spread, filters, &mut lowered, false);
+            convolution.convolve_transposed(isa, count, spread, filters, &mut lowered, d_input, false);
             convolution.gather(isa, count, &lowered, d_input);
-            convolution.multiply_transposed(isa, count, &spread, filters_tangent, &mut lowered, false);
-            convolution.multiply_transposed(isa, count, &spread_tangent, filters, &mut lowered, true);
+            let mut add = |spread: &[f32], filters: &[f32], accumulate: bool| {
+                let dx = &mut *d_input_tangent;
+                convolution.convolve_transposed(isa, count, spread, filters, &mut lowered, dx, accumulate);
+            };
+            add(spread, filters_tangent, false);
+            add(spread_tangent, filters, true);
             convolution.gather(isa, count, &lowered, d_input_tangent);
-            input.clear_spare(d_input);
-            input.clear_spare(d_input_tangent);
             if let Some(sums) = &mut work.sums {
                 let at = match self.network.blocks[before].form {
                     Form::First(_) => 0,

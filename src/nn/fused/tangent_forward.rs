@@ -9,7 +9,7 @@ use super::first::{First, Moments};
 use super::forward::{Normed, Saved};
 use super::norm::{self, Affine};
 use super::tail::Values;
-use super::{Block, Form, Fused, chunk_size, group_size, norm_tangent};
+use super::{Block, Form, Fused, group_size, norm_tangent};
 use crate::nn::architecture::NormSlots;
 use crate::{Error, Result};
 
@@ -228,7 +228,7 @@ impl Fused {
         let kept = &saved.blocks[index];
         let (input, output) = (convolution.input, convolution.output);
         let count = work.z.len() / input.len();
-        let chunk = chunk_size(count, convolution.rows());
+        let chunk = convolution.chunk(self.isa, count);
         let mut lowered = self.arena.take(convolution.lowered_len(chunk));
         let mut products = self.arena.take(convolution.raised_len(chunk));
         let mut scratch = self.arena.take(scratch_len(source));
@@ -240,11 +240,12 @@ impl Fused {
                 self.tangent_image(source, start + i, &mut scratch, z);
             }
             let count = z_tangent.len() / input.len();
-            convolution.lower(self.isa, count, &kept.z[start * input.len()..], &mut lowered);
-            convolution.multiply(self.isa, count, &lowered, filters_tangent, &mut products, false);
+            let z = &kept.z[start * input.len()..];
+            let lower = convolution.lower(self.isa, count, z, &mut lowered);
+            convolution.convolve(self.isa, count, lower, filters_tangent, &mut products, y_tangent, false);
             if !matches!(source, Source::Constant) {
-                convolution.lower(self.isa, count, z_tangent, &mut lowered);
-                convolution.multiply(self.isa, count, &lowered, filters, &mut products, true);
+                let lower = convolution.lower(self.isa, count, z_tangent, &mut lowered);
+                convolution.convolve(self.isa, count, lower, filters, &mut products, y_tangent, true);
             }
             convolution.raise(self.isa, count, &products, y_tangent);
             let images = kept.y[start * output.len()..].chunks_exact(output.len());

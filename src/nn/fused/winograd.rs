@@ -10,7 +10,8 @@
 //! dx. All constants of Bᵀ and Aᵀ are exact in f32.
 
 use super::arena::LINE;
-use super::simd::{Simd, dispatch};
+use super::gemm::{self, Batch, Left, Panels, Sizes, Sum, Target, Term};
+use super::simd::{Isa, Simd, dispatch};
 
 /// Points of the transform in one dimension, and in both.
 const POINTS: usize = 6;
@@ -312,20 +313,20 @@ fn gather_kernel<S: Simd>(simd: S, shape: Shape<'_>, planes: &[f32], images: &mu
 }
 
 dispatch! {
-    /// U = G w Gᵀ. `filters` is `[9, rows, columns]`; `transformed` is 36 planes of panels of 16 columns,
-    /// `[columns / 16, rows, 16]`; `planes` are the lengths of a plane of each.
+    /// U = G w Gᵀ. `filters` is panels of 16 columns, `[columns / 16, 9, rows + 1, 16]`; `transformed` is 36 planes of
+    /// `plane` floats, `[columns / 16, rows, 16]` each.
     pub(super) fn filters(
         size: [usize; 2],
-        planes: [usize; 2],
+        plane: usize,
         filters: &[f32],
         transformed: &mut [f32],
     ) = filters_kernel
 }
 dispatch! {
-    /// dw = Gᵀ dU G, the transpose of [`filters`], but rows and columns of a plane lie in the order of `gradient`.
+    /// dw = Gᵀ dU G, the transpose of [`filters`], of `size` floats in planes of `plane`.
     pub(super) fn filter_gradient(
         size: usize,
-        planes: [usize; 2],
+        plane: usize,
         transformed: &[f32],
         gradient: &mut [f32],
     ) = filter_gradient_kernel
@@ -335,22 +336,20 @@ dispatch! {
 fn filters_kernel<S: Simd>(
     simd: S,
     [rows, columns]: [usize; 2],
-    [from_plane, plane]: [usize; 2],
+    plane: usize,
     filters: &[f32],
     transformed: &mut [f32],
 ) {
-    let size = rows * columns;
-    assert!(columns.is_multiple_of(LINE) && plane.min(from_plane) >= size);
-    assert!(filters.len() >= 9 * from_plane && transformed.len() >= PLANES * plane);
-    // In the order of `transformed`, a line at a time.
-    for line in 0..size / LINE {
-        let (panel, row) = (line / rows, line % rows);
-        for lane in (0..LINE).step_by(S::LANES) {
-            // SAFETY: line and lane lie in every plane of both, by the assertions above.
+    let (panels, tap) = (columns / LINE, (rows + 1) * LINE);
+    assert!(columns.is_multiple_of(LINE) && plane >= rows * columns);
+    assert!(filters.len() >= 9 * panels * tap && transformed.len() >= PLANES * plane);
+    for panel in 0..panels {
+        for at in (0..rows * LINE).step_by(S::LANES) {
+            // SAFETY: `at` lies in every tap of the panel and in every plane, by the assertions above.
             unsafe {
-                let from = filters.as_ptr().add(row * columns + panel * LINE + lane);
-                let to = transformed.as_mut_ptr().add(line * LINE + lane);
-                both::<S, G, 3, 6, false>(simd, from, |k| k * from_plane, to, |k| k * plane);
+                let from = filters.as_ptr().add(panel * 9 * tap + at);
+                let to = transformed.as_mut_ptr().add(panel * rows * LINE + at);
+                both::<S, G, 3, 6, false>(simd, from, |k| k * tap, to, |k| k * plane);
             }
         }
     }
@@ -360,17 +359,33 @@ fn filters_kernel<S: Simd>(
 fn filter_gradient_kernel<S: Simd>(
     simd: S,
     size: usize,
-    [plane, to_plane]: [usize; 2],
+    plane: usize,
     transformed: &[f32],
     gradient: &mut [f32],
 ) {
-    assert!(size.is_multiple_of(LINE) && plane.min(to_plane) >= size);
-    assert!(gradient.len() >= 9 * to_plane && transformed.len() >= PLANES * plane);
+    assert!(size.is_multiple_of(LINE) && plane >= size);
+    assert!(gradient.len() >= 9 * plane && transformed.len() >= PLANES * plane);
     for at in (0..size).step_by(S::LANES) {
         // SAFETY: `at` lies in every plane of both, by the assertion above.
         unsafe {
             let (from, to) = (transformed.as_ptr().add(at), gradient.as_mut_ptr().add(at));
-            both::<S, GTransposed, 6, 3, false>(simd, from, |k| k * plane, to, |k| k * to_plane);
+            both::<S, GTransposed, 6, 3, false>(simd, from, |k| k * plane, to, |k| k * plane);
         }
     }
+}
+
+/// One product for each of the 36 points; `planes` are the lengths of a plane of C, A and B.
+pub(super) fn multiply(
+    isa: Isa,
+    planes: [usize; 3],
+    sizes: Sizes,
+    a: Left<'_>,
+    b: Panels<'_>,
+    c: Target<'_>,
+) {
+    let [to, left, right] = planes.map(|length| length as u32);
+    let terms: [Term; PLANES] = std::array::from_fn(|k| [k as u32 * left, k as u32 * right]);
+    let sums: [Sum; PLANES] =
+        std::array::from_fn(|k| Sum { to: k as u32 * to, terms: k as u32..k as u32 + 1 });
+    gemm::multiply(isa, Batch { sums: &sums, terms: &terms }, sizes, a, b, c);
 }
