@@ -54,7 +54,7 @@ use std::sync::Arc;
 
 use ndarray::{Array2, ArrayView4};
 
-use crate::nn::{Loss, LossGradient, Network};
+use crate::nn::{Loss, LossAt, LossGradient, Network};
 use crate::params::{Layout, Params, Role};
 use crate::{Error, Result};
 
@@ -66,6 +66,16 @@ pub struct Objective<'a> {
     pub x: ArrayView4<'a, f32>,
     /// Their loss.
     pub loss: &'a Loss,
+}
+
+impl<'a> Objective<'a> {
+    /// The same for a shorter time.
+    fn reborrow<'b>(self) -> Objective<'b>
+    where
+        'a: 'b,
+    {
+        Objective { x: self.x.reborrow(), loss: self.loss }
+    }
 }
 
 /// Gradient descent within a task.
@@ -115,8 +125,13 @@ impl InnerLoop<'_> {
     pub fn step(&self, theta: &mut Params, objective: Objective<'_>) -> Result<LossGradient> {
         self.check(theta)?;
         let before = self.network.gradient(theta, objective.x, objective.loss)?;
-        for_weights(theta, [self.rate, &before.gradient], |theta, [alpha, g]| *theta -= alpha * g);
+        self.descend(theta, &before.gradient);
         Ok(before)
+    }
+
+    /// `θ ← θ − α∘g`.
+    fn descend(&self, theta: &mut Params, gradient: &Params) {
+        for_weights(theta, [self.rate, gradient], |theta, [alpha, g]| *theta -= alpha * g);
     }
 
     /// θ_K: the weights after all steps on the support.
@@ -140,11 +155,11 @@ impl InnerLoop<'_> {
     /// As for `step`, and when there are not as many step weights as steps.
     pub fn maml(&self, theta: &Params, support: Objective<'_>, query: Objective<'_>) -> Result<MetaGradient> {
         let mut adapted = theta.clone();
-        let mut path = Path::walk(*self, &mut adapted, support, |theta_k, _| theta_k)?;
+        let mut path = Path::walk(*self, &mut adapted, support.reborrow(), false)?;
         let mut outer = self.judge_last(&adapted, query)?;
-        while let Some((k, theta_k)) = path.back()? {
-            self.pull_back(&theta_k, support, &mut outer.gradient)?;
-            outer.extend(self.judge(k, &theta_k, query)?);
+        while let Some(step) = path.back()? {
+            self.pull_back(step.at.as_ref(), &mut outer.gradient)?;
+            outer.extend(self.judge(step.k, &step.theta, query)?);
         }
         Ok(outer)
     }
@@ -182,13 +197,14 @@ impl InnerLoop<'_> {
         query: Objective<'_>,
     ) -> Result<(MetaGradient, Params)> {
         let mut adapted = theta.clone();
-        let mut path = Path::walk(*self, &mut adapted, support, |theta_k, gradient| (theta_k, gradient))?;
+        let mut path = Path::walk(*self, &mut adapted, support.reborrow(), true)?;
         let mut outer = self.judge_last(&adapted, query)?;
         let mut d_rate = Params::zeros(theta.layout());
-        while let Some((k, (theta_k, gradient))) = path.back()? {
-            for_weights(&mut d_rate, [&gradient, &outer.gradient], |d, [g, v]| *d -= g * v);
-            self.pull_back(&theta_k, support, &mut outer.gradient)?;
-            outer.extend(self.judge(k, &theta_k, query)?);
+        while let Some(step) = path.back()? {
+            let gradient = step.gradient.iter();
+            gradient.for_each(|g| for_weights(&mut d_rate, [g, &outer.gradient], |d, [g, v]| *d -= g * v));
+            self.pull_back(step.at.as_ref(), &mut outer.gradient)?;
+            outer.extend(self.judge(step.k, &step.theta, query)?);
         }
         Ok((outer, d_rate))
     }
@@ -214,10 +230,10 @@ impl InnerLoop<'_> {
     }
 
     /// `v ← v − H_S(θ_k) (α ∘ v)`: the gradient in θ_{k+1} to the one in θ_k.
-    fn pull_back(&self, theta_k: &Params, support: Objective<'_>, v: &mut Params) -> Result<()> {
+    fn pull_back(&self, theta_k: &dyn LossAt, v: &mut Params) -> Result<()> {
         let mut direction = Params::zeros(v.layout());
         for_weights(&mut direction, [self.rate, v], |slot, [alpha, v]| *slot = alpha * v);
-        let product = self.network.hvp(theta_k, support.x, support.loss, &direction)?;
+        let product = theta_k.hvp(&direction)?;
         for_weights(v, [&product], |v, [product]| *v -= product);
         Ok(())
     }

@@ -18,3 +18,8 @@ pub(crate) fn map_episodes<T: Send>(
     let results: Vec<Result<T>> = numbers.into_par_iter().map(work).collect();
     results.into_iter().collect()
 }
+
+/// `work` on a thread of the pool, where it can start parallel work without waking a thread for it each time.
+pub(crate) fn on_the_pool<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    if cfg!(feature = "cuda") { work() } else { rayon::scope(|_| work()) }
+}

@@ -1,7 +1,7 @@
 //! Weights as one flat vector with a named layout, so that arithmetic on weights is vector arithmetic.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Error, Result};
 
@@ -33,6 +33,38 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     entries: Vec<Entry>,
+    spare: Spare,
+}
+
+/// Vectors of dropped [`Params`], for the next of this layout: fresh memory costs a page fault every 4 KiB.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Vec<f32>>>);
+
+impl Spare {
+    fn vectors(&self) -> MutexGuard<'_, Vec<Vec<f32>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// No part of what a layout is.
+impl Clone for Spare {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl PartialEq for Spare {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Spare {}
+
+impl std::fmt::Debug for Spare {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} spare", self.vectors().len())
+    }
 }
 
 impl Layout {
@@ -76,16 +108,39 @@ impl Layout {
 }
 
 /// A flat vector of weights (or a gradient, a direction, an optimizer's moment) and its layout.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct Params {
     layout: Arc<Layout>,
     values: Vec<f32>,
 }
 
+impl Clone for Params {
+    fn clone(&self) -> Self {
+        let mut values = self.layout.spare.vectors().pop().unwrap_or_default();
+        values.clone_from(&self.values);
+        Self { layout: self.layout.clone(), values }
+    }
+}
+
+impl Drop for Params {
+    fn drop(&mut self) {
+        if !self.values.is_empty() {
+            self.layout.spare.vectors().push(std::mem::take(&mut self.values));
+        }
+    }
+}
+
 impl Params {
     /// All zeros.
     pub fn zeros(layout: &Arc<Layout>) -> Self {
-        Self { layout: layout.clone(), values: vec![0.0; layout.len()] }
+        let values = match layout.spare.vectors().pop() {
+            Some(mut values) => {
+                values.fill(0.0);
+                values
+            }
+            None => vec![0.0; layout.len()],
+        };
+        Self { layout: layout.clone(), values }
     }
 
     /// Values that someone else laid out.

@@ -50,8 +50,9 @@ impl InnerLoop<'_> {
         let proximal = self.proximal.unwrap_or(Proximal { lambda: 1.0 });
         let adapted = InnerLoop { proximal: Some(proximal), ..*self }.adapt(theta, support)?;
         let mut outer = self.judge_last(&adapted, query)?;
+        let optimum = self.network.at(&adapted, support.x, support.loss)?;
         let system = |v: &Params| -> Result<Params> {
-            let mut product = self.network.hvp(&adapted, support.x, support.loss, v)?;
+            let mut product = optimum.hvp(v)?;
             for_weights(&mut product, [v], |hv, [v]| *hv = v + *hv / proximal.lambda);
             Ok(product)
         };

@@ -7,33 +7,54 @@
 
 use super::{InnerLoop, Objective};
 use crate::Result;
+use crate::nn::LossAt;
 use crate::params::Params;
 
 /// The most steps of which each is kept.
 const ALL: usize = 16;
 
-/// All steps from a θ, to be taken back one by one. `T` is what is kept of a step.
-pub(super) struct Path<'a, 'b, T> {
+/// All steps from a θ, to be taken back one by one.
+pub(super) struct Path<'a> {
     inner: InnerLoop<'a>,
-    support: Objective<'b>,
-    keep: fn(Params, Params) -> T,
+    support: Objective<'a>,
+    keep_gradients: bool,
     /// θ at the starts of the segments that are not kept.
     starts: Vec<Params>,
-    kept: Vec<T>,
+    kept: Vec<Kept>,
+    /// The support loss before the last step, whose forward pass need not be run again.
+    last: Option<Box<dyn LossAt + 'a>>,
     /// Steps not taken back yet.
     left: usize,
 }
 
-impl<'a, 'b, T> Path<'a, 'b, T> {
-    /// Takes all steps on the support, θ ending as θ_K. `keep` makes of θ_k and ∇L_S(θ_k) what is kept of a step.
+/// What is kept of a step: θ_k, and ∇L_S(θ_k) if that is wanted.
+struct Kept {
+    theta: Params,
+    gradient: Option<Params>,
+}
+
+/// A step taken back.
+pub(super) struct Step<'a> {
+    /// Its number, from 0.
+    pub(super) k: usize,
+    /// θ_k, before the step.
+    pub(super) theta: Params,
+    /// ∇L_S(θ_k), if it was to be kept.
+    pub(super) gradient: Option<Params>,
+    /// The support loss at θ_k.
+    pub(super) at: Box<dyn LossAt + 'a>,
+}
+
+impl<'a> Path<'a> {
+    /// Takes all steps on the support, θ ending as θ_K.
     pub(super) fn walk(
         inner: InnerLoop<'a>,
         theta: &mut Params,
-        support: Objective<'b>,
-        keep: fn(Params, Params) -> T,
+        support: Objective<'a>,
+        keep_gradients: bool,
     ) -> Result<Self> {
         let (starts, kept, left) = (Vec::new(), Vec::new(), inner.steps);
-        let mut path = Self { inner, support, keep, starts, kept, left };
+        let mut path = Self { inner, support, keep_gradients, starts, kept, last: None, left };
         let last = path.segments() - 1;
         for segment in 0..last {
             path.starts.push(theta.clone());
@@ -41,21 +62,28 @@ impl<'a, 'b, T> Path<'a, 'b, T> {
                 inner.step(theta, support)?;
             }
         }
-        path.kept = path.segment(theta, last)?;
+        path.segment(theta, last)?;
         Ok(path)
     }
 
-    /// The last step not yet taken back: k, and what is kept of it.
-    pub(super) fn back(&mut self) -> Result<Option<(usize, T)>> {
+    /// The last step not yet taken back.
+    pub(super) fn back(&mut self) -> Result<Option<Step<'a>>> {
         if self.kept.is_empty()
             && let Some(mut theta) = self.starts.pop()
         {
-            self.kept = self.segment(&mut theta, self.starts.len())?;
+            self.segment(&mut theta, self.starts.len())?;
         }
-        Ok(self.kept.pop().map(|kept| {
-            self.left -= 1;
-            (self.left, kept)
-        }))
+        let Some(Kept { theta, gradient }) = self.kept.pop() else { return Ok(None) };
+        self.left -= 1;
+        let at = match self.last.take() {
+            Some(at) => at,
+            None => self.at(&theta)?,
+        };
+        Ok(Some(Step { k: self.left, theta, gradient, at }))
+    }
+
+    fn at(&self, theta: &Params) -> Result<Box<dyn LossAt + 'a>> {
+        self.inner.network.at(theta, self.support.x, self.support.loss)
     }
 
     fn segments(&self) -> usize {
@@ -67,13 +95,21 @@ impl<'a, 'b, T> Path<'a, 'b, T> {
         segment * self.inner.steps / self.segments()
     }
 
-    /// Takes the steps of a segment.
-    fn segment(&self, theta: &mut Params, segment: usize) -> Result<Vec<T>> {
-        let step = |_| {
+    /// Takes and keeps the steps of a segment.
+    fn segment(&mut self, theta: &mut Params, segment: usize) -> Result<()> {
+        for k in self.start(segment)..self.start(segment + 1) {
             let theta_k = theta.clone();
-            let gradient = self.inner.step(theta, self.support)?.gradient;
-            Ok((self.keep)(theta_k, gradient))
-        };
-        (self.start(segment)..self.start(segment + 1)).map(step).collect()
+            let gradient = if k + 1 == self.inner.steps {
+                let at = self.at(&theta_k)?;
+                let gradient = at.gradient()?.gradient;
+                self.inner.descend(theta, &gradient);
+                self.last = Some(at);
+                gradient
+            } else {
+                self.inner.step(theta, self.support)?.gradient
+            };
+            self.kept.push(Kept { theta: theta_k, gradient: self.keep_gradients.then_some(gradient) });
+        }
+        Ok(())
     }
 }

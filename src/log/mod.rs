@@ -24,8 +24,8 @@ pub struct Point {
     pub timing: Vec<(String, f32)>,
 }
 
-/// Who is told of a run's progress.
-pub trait Observer {
+/// Who is told of a run's progress; from a thread of the pool.
+pub trait Observer: Send {
     /// Takes the scalars of a step: one point for the training step, another for a validation after it.
     ///
     /// # Errors

@@ -258,6 +258,11 @@ impl Architecture {
                 [c, h, w]
             )));
         }
+        self.check_weights(theta)
+    }
+
+    /// Refuses weights of another layout.
+    pub(crate) fn check_weights(&self, theta: &Params) -> Result<()> {
         if theta.layout().len() < self.layout.len() {
             return Err(Error::invalid(format!(
                 "the network has {} weights, but was given {}",

@@ -24,7 +24,7 @@ pub use distance::Metric;
 pub use fused::{Fused, peak};
 pub use head::cross_entropy;
 pub use loss::Loss;
-pub use network::{HeadWeights, LossGradient, Network, embed_both, value_and_grad_of_head};
+pub use network::{HeadWeights, LossAt, LossGradient, Network, embed_both, value_and_grad_of_head};
 pub use portable::Portable;
 
 /// The device of dfdx tensors: `Cpu`, or `Cuda` with feature `cuda`. One per thread.

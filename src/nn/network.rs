@@ -1,5 +1,6 @@
 //! The network trait, and what its implementations share: the tape of the head.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -95,6 +96,55 @@ pub trait Network: Send + Sync {
         central_difference(self.layout(), theta, direction, |theta| {
             Ok(self.gradient(theta, x, loss)?.gradient)
         })
+    }
+
+    /// The loss at θ, for its gradient and any number of Hessian-vector products there.
+    ///
+    /// [`Fused`](super::Fused) and [`Portable`](super::Portable) run the forward pass once for all of them; a network of
+    /// your own inherits calls of `gradient` and `hvp`.
+    ///
+    /// # Errors
+    /// As `gradient`.
+    fn at<'a>(
+        &'a self,
+        theta: &Params,
+        x: ArrayView4<'a, f32>,
+        loss: &'a Loss,
+    ) -> Result<Box<dyn LossAt + 'a>> {
+        Ok(Box::new(Anew { network: self, theta: theta.clone(), x, loss }))
+    }
+}
+
+/// A loss at one θ: see [`Network::at`].
+pub trait LossAt {
+    /// As [`Network::gradient`].
+    ///
+    /// # Errors
+    /// As there.
+    fn gradient(&self) -> Result<LossGradient>;
+
+    /// As [`Network::hvp`].
+    ///
+    /// # Errors
+    /// As there.
+    fn hvp(&self, direction: &Params) -> Result<Params>;
+}
+
+/// A loss that is computed anew each time.
+struct Anew<'a, N: ?Sized> {
+    network: &'a N,
+    theta: Params,
+    x: ArrayView4<'a, f32>,
+    loss: &'a Loss,
+}
+
+impl<N: Network + ?Sized> LossAt for Anew<'_, N> {
+    fn gradient(&self) -> Result<LossGradient> {
+        self.network.gradient(&self.theta, self.x, self.loss)
+    }
+
+    fn hvp(&self, direction: &Params) -> Result<Params> {
+        self.network.hvp(&self.theta, self.x, self.loss, direction)
     }
 }
 
@@ -205,20 +255,58 @@ impl<P: SecondOrder> Network for P {
     }
 
     fn gradient(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss) -> Result<LossGradient> {
-        self.architecture().check(theta, &x)?;
-        let (outputs, saved) = Passes::forward(self, theta, x)?;
-        let gradient = self.backward(theta, &saved, loss.gradient(outputs.view())?)?;
-        Ok(LossGradient { loss: loss.value(outputs.view())?, outputs, gradient })
+        forward(self, Cow::Borrowed(theta), x, loss)?.gradient()
     }
 
     fn hvp(&self, theta: &Params, x: ArrayView4<'_, f32>, loss: &Loss, direction: &Params) -> Result<Params> {
-        self.architecture().check(theta, &x)?;
-        self.architecture().check(direction, &x)?;
-        let (outputs, saved) = Passes::forward(self, theta, x)?;
-        let (change, tangent) = self.tangent_forward(theta, direction, &saved)?;
+        forward(self, Cow::Borrowed(theta), x, loss)?.hvp(direction)
+    }
+
+    fn at<'a>(
+        &'a self,
+        theta: &Params,
+        x: ArrayView4<'a, f32>,
+        loss: &'a Loss,
+    ) -> Result<Box<dyn LossAt + 'a>> {
+        Ok(Box::new(forward(self, Cow::Owned(theta.clone()), x, loss)?))
+    }
+}
+
+/// A loss after the forward pass at θ.
+struct Forward<'a, P: Passes> {
+    network: &'a P,
+    theta: Cow<'a, Params>,
+    saved: P::Saved,
+    outputs: Array2<f32>,
+    loss: &'a Loss,
+}
+
+fn forward<'a, P: Passes>(
+    network: &'a P,
+    theta: Cow<'a, Params>,
+    x: ArrayView4<'_, f32>,
+    loss: &'a Loss,
+) -> Result<Forward<'a, P>> {
+    network.architecture().check(&theta, &x)?;
+    let (outputs, saved) = network.forward(&theta, x)?;
+    Ok(Forward { network, theta, saved, outputs, loss })
+}
+
+impl<P: SecondOrder> LossAt for Forward<'_, P> {
+    fn gradient(&self) -> Result<LossGradient> {
+        let d_outputs = self.loss.gradient(self.outputs.view())?;
+        let gradient = self.network.backward(&self.theta, &self.saved, d_outputs)?;
+        let loss = self.loss.value(self.outputs.view())?;
+        Ok(LossGradient { loss, outputs: self.outputs.clone(), gradient })
+    }
+
+    fn hvp(&self, direction: &Params) -> Result<Params> {
+        let Self { network, theta, saved, outputs, loss } = self;
+        network.architecture().check_weights(direction)?;
+        let (change, tangent) = network.tangent_forward(theta, direction, saved)?;
         let d_outputs = loss.gradient(outputs.view())?;
         let dd_outputs = loss.gradient_tangent(outputs.view(), change.view())?;
-        self.tangent_backward(theta, direction, &saved, &tangent, d_outputs, dd_outputs)
+        network.tangent_backward(theta, direction, saved, &tangent, d_outputs, dd_outputs)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::eval::{Score, evaluate};
 use crate::learner::Learner;
 use crate::log::{Observer, Point};
 use crate::optimizer::Optimizer;
+use crate::parallel::on_the_pool;
 use crate::params::Params;
 use crate::{Error, Result};
 
@@ -116,14 +117,8 @@ pub fn train(
         }
         None => None,
     };
-    let mut training = Training { learner, tasks, validation, config, observer: run.observer, state, files };
-    while training.state.step < config.steps {
-        if run.stop.load(Ordering::Relaxed) {
-            return Err(training.interrupt());
-        }
-        training.step().map_err(|error| training.explain(error))?;
-    }
-    training.finish(started)
+    let training = Training { learner, tasks, validation, config, observer: run.observer, state, files };
+    on_the_pool(|| training.run(run.stop, started))
 }
 
 /// A training under way.
@@ -138,6 +133,16 @@ struct Training<'a> {
 }
 
 impl Training<'_> {
+    fn run(mut self, stop: &AtomicBool, started: Instant) -> Result<Trained> {
+        while self.state.step < self.config.steps {
+            if stop.load(Ordering::Relaxed) {
+                return Err(self.interrupt());
+            }
+            self.step().map_err(|error| self.explain(error))?;
+        }
+        self.finish(started)
+    }
+
     /// One update; then, where it is due, a validation and a save.
     fn step(&mut self) -> Result<()> {
         self.update()?;

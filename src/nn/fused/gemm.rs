@@ -28,7 +28,8 @@ pub(super) struct Panels<'a> {
     pub(super) depth: usize,
 }
 
-/// Sizes of each product: C is `rows × columns` (a multiple of 16), the inner dimension `depth`.
+/// Sizes of each product: C is `rows × columns`, the inner dimension `depth`. Where `columns` is no multiple of 16, what
+/// the last panel of B holds beyond them is read and has no effect.
 #[derive(Clone, Copy)]
 pub(super) struct Sizes {
     pub(super) rows: usize,
@@ -76,7 +77,9 @@ impl Batch<'_> {
             self.terms.iter().fold([0, 0], |most, term| [most[0].max(term[0]), most[1].max(term[1])]);
         let [left, right] = furthest.map(|offset| offset as usize);
         assert!(left + (rows - 1) * a.row + (depth - 1) * a.column < a.values.len());
-        assert!(right + (columns / LINE - 1) * b.panel + (depth - 1) * b.depth + LINE <= b.values.len());
+        assert!(
+            right + (columns.div_ceil(LINE) - 1) * b.panel + (depth - 1) * b.depth + LINE <= b.values.len()
+        );
     }
 }
 
@@ -103,14 +106,13 @@ fn multiply_kernel<S: Simd>(
     if rows == 0 || columns == 0 || depth == 0 {
         return;
     }
-    assert_eq!(columns % LINE, 0);
     batch.check(sizes, a, b, &c);
     // Blocks of nearly equal height: five and six rows keep the units busy, a remainder of one would not.
     let blocks = rows.div_ceil(tallest(S::LANES));
     let (height, higher) = (rows / blocks, rows % blocks);
     for sum in batch.sums {
         let terms = &batch.terms[sum.terms.start as usize..sum.terms.end as usize];
-        for panel in 0..columns / LINE {
+        for panel in 0..columns.div_ceil(LINE) {
             let mut row = 0;
             for block in 0..blocks {
                 let height = height + usize::from(block < higher);
@@ -127,6 +129,7 @@ fn multiply_kernel<S: Simd>(
                         b_depth: b.depth,
                         c: c.values.as_mut_ptr().add(c_at),
                         c_row: c.row,
+                        width: LINE.min(columns - panel * LINE),
                         accumulate: c.accumulate,
                     };
                     match S::LANES {
@@ -152,6 +155,8 @@ struct Tile<'a> {
     b_depth: usize,
     c: *mut f32,
     c_row: usize,
+    /// Columns that go to C.
+    width: usize,
     accumulate: bool,
 }
 
@@ -207,12 +212,23 @@ impl Tile<'_> {
             }
         }
         for (i, sums) in sums.iter().enumerate() {
-            for (j, &sum) in sums.iter().enumerate() {
-                // SAFETY: row i of the block in C has 16 floats from here.
-                unsafe {
-                    let at = self.c.add(i * self.c_row + j * S::LANES);
-                    let sum = if self.accumulate { simd.add(simd.load(at), sum) } else { sum };
-                    simd.store(at, sum);
+            // SAFETY: row i of the block in C has `width` floats from here, and vectors of a row are 16.
+            unsafe {
+                let to = self.c.add(i * self.c_row);
+                if self.width == LINE {
+                    for (j, &sum) in sums.iter().enumerate() {
+                        let at = to.add(j * S::LANES);
+                        simd.store(at, if self.accumulate { simd.add(simd.load(at), sum) } else { sum });
+                    }
+                } else {
+                    let mut line = [0.0; LINE];
+                    for (j, &sum) in sums.iter().enumerate() {
+                        simd.store(line.as_mut_ptr().add(j * S::LANES), sum);
+                    }
+                    let to = std::slice::from_raw_parts_mut(to, self.width);
+                    for (to, sum) in to.iter_mut().zip(line) {
+                        *to = if self.accumulate { *to + sum } else { sum };
+                    }
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ndarray::Array2;
 
-use super::arena::{Arena, Buffer};
+use super::arena::{Arena, Buffer, LINE};
 use super::conv::padded;
 use super::gemm::{Left, ONE, Panels, Sizes, Target, multiply};
 use super::simd::Isa;
@@ -135,8 +135,8 @@ impl Tail {
                     self.add_weight_gradient(linear, values.count, &d, x, gradient);
                     add_row_sums(&d, values.count, &mut gradient[linear.bias.clone()]);
                     if index > 0 || first {
-                        let mut dx = self.arena.zeros(x.len());
-                        self.apply_transposed(linear, &theta[linear.weight.clone()], &d, &mut dx);
+                        let mut dx = self.arena.take(x.len());
+                        self.apply_transposed(linear, &theta[linear.weight.clone()], &d, &mut dx, false);
                         d = dx;
                     }
                 }
@@ -169,11 +169,11 @@ impl Tail {
                     }
                     self.add_weight_gradient(linear, count, &d, x_tangent, product);
                     let weights = [theta, direction].map(|values| &values[linear.weight.clone()]);
-                    let mut dx_tangent = self.arena.zeros(x.len());
-                    self.apply_transposed(linear, weights[0], &d_tangent, &mut dx_tangent);
-                    self.apply_transposed(linear, weights[1], &d, &mut dx_tangent);
-                    let mut dx = self.arena.zeros(x.len());
-                    self.apply_transposed(linear, weights[0], &d, &mut dx);
+                    let mut dx_tangent = self.arena.take(x.len());
+                    self.apply_transposed(linear, weights[0], &d_tangent, &mut dx_tangent, false);
+                    self.apply_transposed(linear, weights[1], &d, &mut dx_tangent, true);
+                    let mut dx = self.arena.take(x.len());
+                    self.apply_transposed(linear, weights[0], &d, &mut dx, false);
                     (d, d_tangent) = (dx, dx_tangent);
                 }
                 Layer::Relu => {
@@ -197,15 +197,22 @@ impl Tail {
         let columns = x.len() / linear.input;
         let sizes = Sizes { rows: linear.output, columns, depth: linear.input };
         let a = Left { values: weight, row: linear.input, column: 1 };
-        self.add_product(sizes, a, x, y);
+        self.product(sizes, a, x, Target { values: y, row: columns, accumulate: true });
     }
 
-    /// `dx += Wᵀ dy` for W `[out, in]`.
-    fn apply_transposed(&self, linear: &Linear, weight: &[f32], dy: &[f32], dx: &mut [f32]) {
+    /// `dx (+)= Wᵀ dy` for W `[out, in]`.
+    fn apply_transposed(
+        &self,
+        linear: &Linear,
+        weight: &[f32],
+        dy: &[f32],
+        dx: &mut [f32],
+        accumulate: bool,
+    ) {
         let columns = dy.len() / linear.output;
         let sizes = Sizes { rows: linear.input, columns, depth: linear.output };
         let a = Left { values: weight, row: 1, column: linear.input };
-        self.add_product(sizes, a, dy, dx);
+        self.product(sizes, a, dy, Target { values: dx, row: columns, accumulate });
     }
 
     /// Adds `dy xᵀ` to the gradient of W.
@@ -220,19 +227,17 @@ impl Tail {
         let columns = padded(linear.input);
         let mut transposed = self.arena.take(count * columns);
         transpose(x, padded(count), columns, &mut transposed);
-        let mut dw = self.arena.zeros(linear.output * columns);
-        let sizes = Sizes { rows: linear.output, columns, depth: count };
+        let sizes = Sizes { rows: linear.output, columns: linear.input, depth: count };
         let a = Left { values: dy, row: padded(count), column: 1 };
-        self.add_product(sizes, a, &transposed, &mut dw);
-        let gradient = gradient[linear.weight.clone()].chunks_exact_mut(linear.input);
-        for (gradient, dw) in gradient.zip(dw.chunks_exact(columns)) {
-            gradient.iter_mut().zip(dw).for_each(|(gradient, dw)| *gradient += dw);
-        }
+        let b = Panels { values: &transposed, panel: LINE, depth: columns };
+        let values = &mut gradient[linear.weight.clone()];
+        multiply(self.isa, ONE, sizes, a, b, Target { values, row: linear.input, accumulate: true });
     }
 
-    fn add_product(&self, sizes: Sizes, a: Left<'_>, b: &[f32], c: &mut [f32]) {
-        let b = Panels { values: b, panel: super::arena::LINE, depth: sizes.columns };
-        multiply(self.isa, ONE, sizes, a, b, Target { values: c, row: sizes.columns, accumulate: true });
+    /// The product with `b`, `[depth, columns]`.
+    fn product(&self, sizes: Sizes, a: Left<'_>, b: &[f32], c: Target<'_>) {
+        let b = Panels { values: b, panel: LINE, depth: sizes.columns };
+        multiply(self.isa, ONE, sizes, a, b, c);
     }
 
     /// `[n, features]` to `[features, n]`.
