@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::params::{Layout, Params, Role};
@@ -12,6 +13,9 @@ pub const BETA1: f32 = 0.9;
 pub const BETA2: f32 = 0.999;
 /// Added to the root of Adam's second moment.
 pub const EPSILON: f32 = 1e-8;
+
+/// Weights that one thread updates at a time.
+const CHUNK: usize = 8192;
 
 /// Which optimizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,18 +75,20 @@ impl Optimizer {
 
     /// Update number `step`, counted from 1, of the weights; statistics stay as they are.
     pub fn update(&mut self, theta: &mut Params, gradient: &Params, learning_rate: f32, step: u64) {
-        let decay = self.weight_decay;
         let layout = theta.layout().clone();
         for range in layout.ranges(Role::Weight) {
-            let theta = &mut theta.values_mut()[range.clone()];
-            let gradient = &gradient.values()[range.clone()];
+            let theta = theta.values_mut()[range.clone()].par_chunks_mut(CHUNK);
+            let gradient = gradient.values()[range.clone()].par_chunks(CHUNK);
+            let decay = self.weight_decay;
             match &mut self.rule {
                 Rule::Sgd { momentum, velocity } => {
-                    let velocity = &mut velocity.values_mut()[range];
-                    for ((theta, g), v) in theta.iter_mut().zip(gradient).zip(velocity) {
-                        *v = *momentum * *v + g + decay * *theta;
-                        *theta -= learning_rate * *v;
-                    }
+                    let velocity = velocity.values_mut()[range].par_chunks_mut(CHUNK);
+                    theta.zip(gradient).zip(velocity).for_each(|((theta, gradient), velocity)| {
+                        for ((theta, g), v) in theta.iter_mut().zip(gradient).zip(velocity) {
+                            *v = *momentum * *v + g + decay * *theta;
+                            *theta -= learning_rate * *v;
+                        }
+                    });
                 }
                 Rule::Adam { decoupled, first, second } => {
                     let (shrink, coupled) =
@@ -90,15 +96,18 @@ impl Optimizer {
                     // In double precision: 1 − β₂ᵗ of the first steps loses its digits in single precision.
                     let unbias = |beta: f32| (1.0 - f64::from(beta).powf(step as f64)) as f32;
                     let (unbias1, unbias2) = (unbias(BETA1), unbias(BETA2));
-                    let first = first.values_mut()[range.clone()].iter_mut();
-                    let moments = first.zip(&mut second.values_mut()[range]);
-                    for ((theta, g), (m, v)) in theta.iter_mut().zip(gradient).zip(moments) {
-                        let g = g + coupled * *theta;
-                        *m = BETA1 * *m + (1.0 - BETA1) * g;
-                        *v = BETA2 * *v + (1.0 - BETA2) * g * g;
-                        *theta = shrink * *theta
-                            - learning_rate * (*m / unbias1) / ((*v / unbias2).sqrt() + EPSILON);
-                    }
+                    let first = first.values_mut()[range.clone()].par_chunks_mut(CHUNK);
+                    let moments = first.zip(second.values_mut()[range].par_chunks_mut(CHUNK));
+                    theta.zip(gradient).zip(moments).for_each(|((theta, gradient), (first, second))| {
+                        let moments = first.iter_mut().zip(second);
+                        for ((theta, g), (m, v)) in theta.iter_mut().zip(gradient).zip(moments) {
+                            let g = g + coupled * *theta;
+                            *m = BETA1 * *m + (1.0 - BETA1) * g;
+                            *v = BETA2 * *v + (1.0 - BETA2) * g * g;
+                            *theta = shrink * *theta
+                                - learning_rate * (*m / unbias1) / ((*v / unbias2).sqrt() + EPSILON);
+                        }
+                    });
                 }
             }
         }

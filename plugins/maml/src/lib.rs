@@ -20,6 +20,7 @@ mod config;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
@@ -106,14 +107,14 @@ impl Maml {
     }
 
     /// The network's weights, and α.
-    fn parts(&self) -> Result<(Params, Params)> {
+    fn parts(&self) -> Result<(Cow<'_, Params>, Cow<'_, Params>)> {
         match self.method {
             Method::MetaSgd => {
                 let (weights, mut rate) = without_rates(&self.theta, self.network.layout())?;
                 times(&mut rate, self.inner.rate(self.problem));
-                Ok((weights, rate))
+                Ok((Cow::Owned(weights), Cow::Owned(rate)))
             }
-            _ => Ok((self.theta.clone(), self.fixed_rate.clone())),
+            _ => Ok((Cow::Borrowed(&self.theta), Cow::Borrowed(&self.fixed_rate))),
         }
     }
 

@@ -221,13 +221,13 @@ impl Tile<'_> {
                         simd.store(at, if self.accumulate { simd.add(simd.load(at), sum) } else { sum });
                     }
                 } else {
-                    let mut line = [0.0; LINE];
                     for (j, &sum) in sums.iter().enumerate() {
-                        simd.store(line.as_mut_ptr().add(j * S::LANES), sum);
-                    }
-                    let to = std::slice::from_raw_parts_mut(to, self.width);
-                    for (to, sum) in to.iter_mut().zip(line) {
-                        *to = if self.accumulate { *to + sum } else { sum };
+                        let count = self.width.saturating_sub(j * S::LANES).min(S::LANES);
+                        let at = to.wrapping_add(j * S::LANES);
+                        match self.accumulate {
+                            true => simd.store_first::<true>(at, sum, count),
+                            false => simd.store_first::<false>(at, sum, count),
+                        }
                     }
                 }
             }

@@ -80,6 +80,24 @@ pub(super) trait Simd: Copy {
     fn zero(self) -> Self::V {
         self.splat(0.0)
     }
+
+    /// `v`, plus the first `count` floats at `at` if `ADD`, to the first `count` floats at `at`.
+    ///
+    /// # Safety
+    /// They can be read and written, and are no more than `LANES`.
+    #[inline(always)]
+    unsafe fn store_first<const ADD: bool>(self, at: *mut f32, v: Self::V, count: usize) {
+        let mut lanes = [0.0_f32; 16];
+        // SAFETY: vectors have at most 16 floats, and the caller's promise.
+        unsafe {
+            if ADD {
+                at.copy_to_nonoverlapping(lanes.as_mut_ptr(), count);
+            }
+            let v = if ADD { self.add(self.load(lanes.as_ptr()), v) } else { v };
+            self.store(lanes.as_mut_ptr(), v);
+            at.copy_from_nonoverlapping(lanes.as_ptr(), count);
+        }
+    }
 }
 
 /// No instructions asked for: arrays that the compiler vectorises as the target allows.
@@ -136,7 +154,7 @@ impl Simd for Portable {
 macro_rules! instruction_set {
     ($(#[$doc:meta])* $name:ident, $vector:ty, $lanes:literal, $load:ident, $store:ident, $splat:ident, $add:ident,
      $sub:ident, $mul:ident, $max:ident, fma: |$a:ident, $b:ident, $c:ident| $fma:expr,
-     select_gt: |$p:ident, $q:ident, $yes:ident, $no:ident| $select:expr) => {
+     select_gt: |$p:ident, $q:ident, $yes:ident, $no:ident| $select:expr $(, $($more:item)*)?) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(in crate::nn::fused) struct $name(());
@@ -199,6 +217,7 @@ macro_rules! instruction_set {
                 // SAFETY: as for `splat`.
                 unsafe { $select }
             }
+            $($($more)*)?
         }
     };
 }
@@ -214,14 +233,33 @@ mod x86 {
         Avx2, __m256, 8, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_add_ps, _mm256_sub_ps,
         _mm256_mul_ps, _mm256_max_ps,
         fma: |a, b, c| _mm256_fmadd_ps(a, b, c),
-        select_gt: |a, b, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
+        select_gt: |a, b, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b)),
+        #[inline(always)]
+        unsafe fn store_first<const ADD: bool>(self, at: *mut f32, v: Self::V, count: usize) {
+            // SAFETY: as for `load` and `store`, of the floats in the mask only.
+            unsafe {
+                let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                let mask = _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes);
+                let v = if ADD { _mm256_add_ps(_mm256_maskload_ps(at, mask), v) } else { v };
+                _mm256_maskstore_ps(at, mask, v);
+            }
+        }
     );
     instruction_set!(
         /// AVX-512 F.
         Avx512, __m512, 16, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, _mm512_add_ps, _mm512_sub_ps,
         _mm512_mul_ps, _mm512_max_ps,
         fma: |a, b, c| _mm512_fmadd_ps(a, b, c),
-        select_gt: |a, b, yes, no| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes)
+        select_gt: |a, b, yes, no| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes),
+        #[inline(always)]
+        unsafe fn store_first<const ADD: bool>(self, at: *mut f32, v: Self::V, count: usize) {
+            let mask = ((1_u32 << count) - 1) as u16;
+            // SAFETY: as for `load` and `store`, of the floats in the mask only.
+            unsafe {
+                let v = if ADD { _mm512_add_ps(_mm512_maskz_loadu_ps(mask, at), v) } else { v };
+                _mm512_mask_storeu_ps(at, mask, v);
+            }
+        }
     );
 }
 #[cfg(target_arch = "x86_64")]
