@@ -59,25 +59,23 @@ fn fifty_inner_steps_take_little_more_memory_than_five() {
     }
 }
 
-/// The large buffers are used again. What a pass still takes anew is what it returns (a gradient as long as θ, outputs)
-/// and some vectors as long as a layer has channels.
+/// The large buffers are used again, gradients too. What a pass still takes anew is outputs and some vectors as long as a
+/// layer has channels.
 #[test]
-fn a_warm_pass_takes_only_what_it_returns() {
+fn a_warm_pass_takes_next_to_nothing() {
     let _pool = alone();
     let loss = Loss::CrossEntropy { labels: (0..80).map(|i| i % 5).collect() };
     for pooling in [Pooling::Maxpool, Pooling::Strided] {
         let Setting { network, theta, x } = Setting::new(pooling);
         let gradient = || drop(network.gradient(&theta, x.view(), &loss).unwrap());
         let product = || drop(network.hvp(&theta, x.view(), &loss, &theta).unwrap());
-        let theta_bytes = size_of_val(theta.values()) as u64;
         for (name, pass) in [("gradient", &gradient as &dyn Fn()), ("product", &product)] {
             let cold = measure(pass);
             // Which buffer takes which place settles in two or three passes.
             (0..3).for_each(|_| pass());
             let warm = measure(pass);
             assert!(cold.bytes_total > 5_000_000, "{pooling:?} {name}: nothing was counted: {cold:?}");
-            let besides = warm.bytes_total - theta_bytes;
-            assert!(besides < 100_000, "{pooling:?} {name}: {warm:?}, θ {theta_bytes}");
+            assert!(warm.bytes_total < 100_000, "{pooling:?} {name}: {warm:?}");
             assert_eq!(warm.bytes_current, 0, "{pooling:?} {name}: {warm:?}");
         }
     }

@@ -135,7 +135,9 @@ fn the_recursion_is_the_same_whether_steps_are_kept_or_taken_again() {
         }
         let mut outer = task.inner(&rate, 0).maml(&path[steps], task.support(), task.query()).unwrap();
         for theta_k in path[..steps].iter().rev() {
-            task.inner(&rate, 1).pull_back(theta_k, task.support(), &mut outer.gradient).unwrap();
+            let Objective { x, loss } = task.support();
+            let at = task.network.at(theta_k, x, loss).unwrap();
+            task.inner(&rate, 1).pull_back(at.as_ref(), &mut outer.gradient).unwrap();
         }
         let inner = task.inner(&rate, steps);
         let maml = inner.maml(&task.theta, task.support(), task.query()).unwrap();

@@ -15,9 +15,9 @@ use rayon::prelude::*;
 
 use super::arena::{Arena, Buffer, LINE};
 use super::direct::{self, Direct};
-use super::gemm::{Left, Panels, Sizes, Target};
 use super::simd::Isa;
-use super::winograd;
+use super::tiling::{self, Tiling};
+use super::winograd::{self, Shape};
 use crate::nn::ConvBlock;
 
 /// Channels rounded up to whole cache lines; those added are zero everywhere.
@@ -57,7 +57,7 @@ impl Image {
     }
 
     /// Offset of a pixel, or of the spare one where the coordinates are outside.
-    fn offset(self, y: isize, x: isize) -> u32 {
+    pub(super) fn offset(self, y: isize, x: isize) -> u32 {
         let inside = (0..self.height as isize).contains(&y) && (0..self.width as isize).contains(&x);
         let pixel = if inside { y as usize * self.width + x as usize } else { self.pixels() };
         (pixel * self.channels) as u32
@@ -66,7 +66,7 @@ impl Image {
 
 /// A form of convolution, with the places it reads and writes.
 enum Form {
-    Winograd(Vec<winograd::Tile>),
+    Winograd(Tiling),
     Direct(Direct),
 }
 
@@ -85,11 +85,10 @@ impl Convolution {
         let [height, width] = block.convolved();
         let input = Image::new(block.input);
         let output = Image::new([block.output[0], height, width]);
-        let tiles = height.div_ceil(winograd::TILE) * width.div_ceil(winograd::TILE);
         // The transforms of a tile cost about half as much as its products.
-        let winograd = 3 * tiles * winograd::PLANES / 2;
+        let winograd = tiling::count(output) * 3 / 2;
         let form = if block.stride == 1 && winograd < direct::count(input, output, block.stride) {
-            Form::Winograd(winograd_tiles(input, output))
+            Form::Winograd(Tiling::new(input, output))
         } else {
             Form::Direct(Direct::new(input, output, block.stride))
         };
@@ -100,32 +99,32 @@ impl Convolution {
     /// products while the planes stay near the core. (From 16 to 100 it makes 3 % of difference.)
     pub(super) fn chunk(&self, isa: Isa, group: usize) -> usize {
         let chunks = match &self.form {
-            Form::Winograd(tiles) => (group * tiles.len()).div_ceil(48),
+            Form::Winograd(tiling) => (group * tiling.tiles.len()).div_ceil(48),
             Form::Direct(_) => group.div_ceil(direct::images_at_once(isa)),
         };
         group.div_ceil(chunks.clamp(1, group))
     }
 
-    /// Length of a plane of `count` lowered images, or of `count` images before raising, of `channels`. The line added
-    /// keeps the planes from falling on the same sets of the cache.
-    fn plane(&self, count: usize, channels: usize) -> usize {
+    /// Floats that `count` images of `channels` take, lowered or spread, beside the images.
+    fn planes_len(&self, count: usize, channels: usize) -> usize {
         match &self.form {
-            Form::Winograd(tiles) => count * tiles.len() * channels + LINE,
+            Form::Winograd(tiling) => tiling.len(count, channels),
             Form::Direct(_) => 0,
         }
     }
 
     /// Floats that `count` lowered images take, beside the images.
     pub(super) fn lowered_len(&self, count: usize) -> usize {
-        winograd::PLANES * self.plane(count, self.input.channels)
+        self.planes_len(count, self.input.channels)
     }
 
     /// Floats that `count` images before raising, or spread images, take beside the images.
     pub(super) fn raised_len(&self, count: usize) -> usize {
-        winograd::PLANES * self.plane(count, self.output.channels)
+        self.planes_len(count, self.output.channels)
     }
 
-    /// Length of a plane of transformed filters; the line added is for the same reason.
+    /// Length of a plane of transformed filters, or of a tap's part of a gradient. The line added keeps planes from
+    /// falling on the same sets of the cache.
     fn filters_plane(&self) -> usize {
         self.input.channels * self.output.channels + LINE
     }
@@ -133,7 +132,7 @@ impl Convolution {
     /// Floats that the gradient of transformed filters takes, beside the filters.
     pub(super) fn transformed_len(&self) -> usize {
         match self.form {
-            Form::Winograd(_) => winograd::PLANES * self.filters_plane(),
+            Form::Winograd(_) => winograd::filters_len(self.filters_plane()),
             Form::Direct(_) => 0,
         }
     }
@@ -172,15 +171,10 @@ impl Convolution {
         filters
     }
 
-    fn shape<'a>(&self, tiles: &'a [winograd::Tile], count: usize, image: Image) -> winograd::Shape<'a> {
-        let (length, plane) = (image.len(), self.plane(count, image.channels));
-        winograd::Shape { tiles, count, image: length, plane, channels: image.channels }
-    }
-
     /// `count` lowered images, in `planes` or where they are; their spare pixels are zero.
     pub(super) fn lower<'a>(&self, isa: Isa, count: usize, x: &'a [f32], planes: &'a mut [f32]) -> &'a [f32] {
-        let Form::Winograd(tiles) = &self.form else { return x };
-        winograd::lower(isa, self.shape(tiles, count, self.input), x, planes);
+        let Form::Winograd(tiling) = &self.form else { return x };
+        winograd::lower(isa, Shape { tiling, count, image: self.input }, x, planes);
         planes
     }
 
@@ -192,8 +186,8 @@ impl Convolution {
         dy: &'a [f32],
         planes: &'a mut [f32],
     ) -> &'a [f32] {
-        let Form::Winograd(tiles) = &self.form else { return dy };
-        winograd::spread(isa, self.shape(tiles, count, self.output), dy, planes);
+        let Form::Winograd(tiling) = &self.form else { return dy };
+        winograd::spread(isa, Shape { tiling, count, image: self.output }, dy, planes);
         planes
     }
 
@@ -211,14 +205,9 @@ impl Convolution {
         accumulate: bool,
     ) {
         match &self.form {
-            Form::Winograd(tiles) => {
-                let (depth, columns) = (self.input.channels, self.output.channels);
-                let planes = [columns, depth].map(|channels| self.plane(count, channels));
-                let sizes = Sizes { rows: count * tiles.len(), columns, depth };
-                let a = Left { values: lowered, row: depth, column: 1 };
-                let b = Panels { values: filters, panel: depth * LINE, depth: LINE };
-                let c = Target { values: products, row: columns, accumulate };
-                winograd::multiply(isa, [planes[0], planes[1], self.filters_plane()], sizes, a, b, c);
+            Form::Winograd(tiling) => {
+                let (sizes, plane) = ([self.input.channels, self.output.channels], self.filters_plane());
+                tiling.multiply(isa, count, sizes, lowered, filters, plane, products, accumulate);
             }
             Form::Direct(direct) => direct.convolve(isa, count, lowered, filters, y, accumulate),
         }
@@ -226,8 +215,8 @@ impl Convolution {
 
     /// Raises products to `count` images.
     pub(super) fn raise(&self, isa: Isa, count: usize, products: &[f32], y: &mut [f32]) {
-        if let Form::Winograd(tiles) = &self.form {
-            winograd::raise(isa, self.shape(tiles, count, self.output), products, y);
+        if let Form::Winograd(tiling) = &self.form {
+            winograd::raise(isa, Shape { tiling, count, image: self.output }, products, y);
         }
     }
 
@@ -245,14 +234,9 @@ impl Convolution {
         accumulate: bool,
     ) {
         match &self.form {
-            Form::Winograd(tiles) => {
-                let (depth, columns) = (self.output.channels, self.input.channels);
-                let planes = [columns, depth].map(|channels| self.plane(count, channels));
-                let sizes = Sizes { rows: count * tiles.len(), columns, depth };
-                let a = Left { values: spread, row: depth, column: 1 };
-                let b = Panels { values: filters, panel: depth * LINE, depth: LINE };
-                let c = Target { values: products, row: columns, accumulate };
-                winograd::multiply(isa, [planes[0], planes[1], self.filters_plane()], sizes, a, b, c);
+            Form::Winograd(tiling) => {
+                let (sizes, plane) = ([self.output.channels, self.input.channels], self.filters_plane());
+                tiling.multiply(isa, count, sizes, spread, filters, plane, products, accumulate);
             }
             Form::Direct(direct) => direct.convolve_transposed(isa, count, spread, filters, dx, accumulate),
         }
@@ -260,9 +244,9 @@ impl Convolution {
 
     /// Gathers products to the gradients of `count` images, and clears their spare pixels.
     pub(super) fn gather(&self, isa: Isa, count: usize, products: &[f32], dx: &mut [f32]) {
-        if let Form::Winograd(tiles) = &self.form {
+        if let Form::Winograd(tiling) = &self.form {
             dx.fill(0.0);
-            winograd::gather(isa, self.shape(tiles, count, self.input), products, dx);
+            winograd::gather(isa, Shape { tiling, count, image: self.input }, products, dx);
         }
         self.input.clear_spare(dx);
     }
@@ -281,14 +265,9 @@ impl Convolution {
         accumulate: bool,
     ) {
         match &self.form {
-            Form::Winograd(tiles) => {
-                let (rows, columns) = (self.input.channels, self.output.channels);
-                let planes = [rows, columns].map(|channels| self.plane(count, channels));
-                let sizes = Sizes { rows, columns, depth: count * tiles.len() };
-                let a = Left { values: lowered, row: 1, column: rows };
-                let b = Panels { values: spread, panel: LINE, depth: columns };
-                let c = Target { values: transformed, row: columns, accumulate };
-                winograd::multiply(isa, [self.filters_plane(), planes[0], planes[1]], sizes, a, b, c);
+            Form::Winograd(tiling) => {
+                let (sizes, plane) = ([self.input.channels, self.output.channels], self.filters_plane());
+                tiling.multiply_gradient(isa, count, sizes, lowered, spread, plane, transformed, accumulate);
             }
             Form::Direct(direct) => direct.filter_gradient(isa, count, lowered, spread, plain, accumulate),
         }
@@ -321,27 +300,6 @@ impl Convolution {
             }
         });
     }
-}
-
-/// The tiles of images `input` to images `output`.
-fn winograd_tiles(input: Image, output: Image) -> Vec<winograd::Tile> {
-    let step = winograd::TILE;
-    let corners =
-        (0..output.height).step_by(step).flat_map(|y| (0..output.width).step_by(step).map(move |x| (y, x)));
-    let tile = |(y, x): (usize, usize)| {
-        let at = |i: usize, size: usize| ((y + i / size) as isize, (x + i % size) as isize);
-        winograd::Tile {
-            inputs: std::array::from_fn(|i| {
-                let (y, x) = at(i, 6);
-                input.offset(y - 1, x - 1)
-            }),
-            outputs: std::array::from_fn(|i| {
-                let (y, x) = at(i, step);
-                output.offset(y, x)
-            }),
-        }
-    };
-    corners.map(tile).collect()
 }
 
 /// Filters `[outputs, inputs, 3, 3]` as `rows × columns` matrices, one for each tap; which is which depends on the

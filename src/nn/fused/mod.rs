@@ -25,6 +25,8 @@ mod simd;
 mod tail;
 mod tangent_backward;
 mod tangent_forward;
+mod tiling;
+mod transforms;
 mod winograd;
 
 #[cfg(test)]
