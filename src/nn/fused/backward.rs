@@ -170,7 +170,7 @@ impl Fused {
                 self.group_backward(theta, index, convolution, through, filters.as_deref(), saved, dz, work);
             });
         }
-        convolution.sum_gradients(&partials, &mut gradient[block.layer.weight.clone()]);
+        convolution.sum_gradients(self.isa, &partials, &mut gradient[block.layer.weight.clone()]);
         (d_input, sums)
     }
 

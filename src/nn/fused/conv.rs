@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use super::arena::{Arena, Buffer, LINE};
 use super::direct::{self, Direct};
 use super::simd::Isa;
+use super::taps::{self, Taps};
 use super::tiling::{self, Tiling};
 use super::winograd::{self, Shape};
 use crate::nn::ConvBlock;
@@ -164,7 +165,10 @@ impl Convolution {
     ) -> Buffer {
         let panel = direct::panel_len(rows);
         let mut panels = arena.take(columns / LINE * panel);
-        panels.par_chunks_mut(panel).enumerate().for_each(|(index, to)| from.panel(index, rows, to));
+        panels
+            .par_chunks_mut(panel)
+            .enumerate()
+            .for_each(|(index, to)| taps::panel(isa, from, index, rows, to));
         let Form::Winograd(tiling) = &self.form else { return panels };
         let mut filters = arena.take(self.transformed_len());
         winograd::filters(isa, tiling.stride, [rows, columns], self.filters_plane(), &panels, &mut filters);
@@ -282,57 +286,11 @@ impl Convolution {
     }
 
     /// Sums partial gradients `[9, inputs, outputs]` in order into `[outputs, inputs, 3, 3]`.
-    pub(super) fn sum_gradients(&self, partials: &[f32], weight: &mut [f32]) {
+    pub(super) fn sum_gradients(&self, isa: Isa, partials: &[f32], weight: &mut [f32]) {
         let (outputs, plane) = (self.output.channels, self.filters_plane());
+        let partials: Vec<&[f32]> = partials.chunks_exact(self.plain_len()).collect();
         weight.par_chunks_mut(LINE * 9 * self.inputs).enumerate().for_each(|(panel, weight)| {
-            for tap in 0..9 {
-                for input in 0..self.inputs {
-                    let at = tap * plane + input * outputs + panel * LINE;
-                    let mut sum = [0.0; LINE];
-                    for partial in partials.chunks_exact(self.plain_len()) {
-                        sum.iter_mut()
-                            .zip(&partial[at..at + LINE])
-                            .for_each(|(sum, partial)| *sum += partial);
-                    }
-                    let column = weight[input * 9 + tap..].iter_mut().step_by(9 * self.inputs);
-                    sum.iter().zip(column).for_each(|(sum, w)| *w = *sum);
-                }
-            }
+            taps::sum(isa, &partials, [plane, outputs, panel * LINE], self.inputs, weight);
         });
-    }
-}
-
-/// Filters `[outputs, inputs, 3, 3]` as `rows × columns` matrices, one for each tap; which is which depends on the
-/// distances `row` and `column` between neighbours.
-#[derive(Clone, Copy)]
-struct Taps<'a> {
-    weight: &'a [f32],
-    rows: usize,
-    row: usize,
-    columns: usize,
-    column: usize,
-}
-
-impl Taps<'_> {
-    /// Copies panel `index` of 16 columns to `to`, `[9, padded rows + 1, 16]`, zero where there is padding.
-    fn panel(&self, index: usize, padded_rows: usize, to: &mut [f32]) {
-        let first = index * LINE;
-        let columns = self.columns.saturating_sub(first).min(LINE);
-        if columns < LINE || self.rows < padded_rows {
-            to.fill(0.0);
-        }
-        let tap_len = (padded_rows + 1) * LINE;
-        for row in 0..self.rows {
-            let mut lines = [[0.0; LINE]; 9];
-            for lane in 0..columns {
-                let from = &self.weight[row * self.row + (first + lane) * self.column..][..9];
-                for (line, from) in lines.iter_mut().zip(from) {
-                    line[lane] = *from;
-                }
-            }
-            for (tap, line) in lines.iter().enumerate() {
-                to[tap * tap_len + row * LINE..][..LINE].copy_from_slice(line);
-            }
-        }
     }
 }

@@ -25,6 +25,7 @@ mod simd;
 mod tail;
 mod tangent_backward;
 mod tangent_forward;
+mod taps;
 mod tiling;
 mod transforms;
 mod winograd;

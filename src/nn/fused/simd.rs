@@ -81,6 +81,23 @@ pub(super) trait Simd: Copy {
         self.splat(0.0)
     }
 
+    /// `LANES` vectors, the first `LANES` of `rows`, as the columns of a matrix whose rows they were.
+    fn transpose(self, rows: &mut [Self::V; 16]);
+
+    /// The first `count` floats at `at`, then zeros.
+    ///
+    /// # Safety
+    /// They can be read, and are no more than `LANES`.
+    #[inline(always)]
+    unsafe fn load_first(self, at: *const f32, count: usize) -> Self::V {
+        let mut lanes = [0.0_f32; 16];
+        // SAFETY: vectors have at most 16 floats, and the caller's promise.
+        unsafe {
+            at.copy_to_nonoverlapping(lanes.as_mut_ptr(), count);
+            self.load(lanes.as_ptr())
+        }
+    }
+
     /// `v`, plus the first `count` floats at `at` if `ADD`, to the first `count` floats at `at`.
     ///
     /// # Safety
@@ -147,6 +164,13 @@ impl Simd for Portable {
     fn select_gt(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V {
         std::array::from_fn(|i| if a[i] > b[i] { yes[i] } else { no[i] })
     }
+    #[inline(always)]
+    fn transpose(self, rows: &mut [Self::V; 16]) {
+        let from = *rows;
+        for (i, row) in rows.iter_mut().take(8).enumerate() {
+            *row = std::array::from_fn(|j| from[j][i]);
+        }
+    }
 }
 
 /// A token for an instruction set, and its [`Simd`] in terms of intrinsics.
@@ -154,7 +178,7 @@ impl Simd for Portable {
 macro_rules! instruction_set {
     ($(#[$doc:meta])* $name:ident, $vector:ty, $lanes:literal, $load:ident, $store:ident, $splat:ident, $add:ident,
      $sub:ident, $mul:ident, $max:ident, fma: |$a:ident, $b:ident, $c:ident| $fma:expr,
-     select_gt: |$p:ident, $q:ident, $yes:ident, $no:ident| $select:expr $(, $($more:item)*)?) => {
+     select_gt: |$p:ident, $q:ident, $yes:ident, $no:ident| $select:expr, $($more:item)*) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(in crate::nn::fused) struct $name(());
@@ -217,7 +241,7 @@ macro_rules! instruction_set {
                 // SAFETY: as for `splat`.
                 unsafe { $select }
             }
-            $($($more)*)?
+            $($more)*
         }
     };
 }
@@ -235,6 +259,38 @@ mod x86 {
         fma: |a, b, c| _mm256_fmadd_ps(a, b, c),
         select_gt: |a, b, yes, no| _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(a, b)),
         #[inline(always)]
+        fn transpose(self, rows: &mut [Self::V; 16]) {
+            let r: [__m256; 8] = std::array::from_fn(|i| rows[i]);
+            // SAFETY: as for `splat`.
+            unsafe {
+                // Within halves: pairs of rows, then fours; then the halves change places.
+                let low: [__m256; 4] = std::array::from_fn(|i| _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]));
+                let high: [__m256; 4] = std::array::from_fn(|i| _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]));
+                let fours = [
+                    _mm256_shuffle_ps::<0x44>(low[0], low[1]),
+                    _mm256_shuffle_ps::<0xee>(low[0], low[1]),
+                    _mm256_shuffle_ps::<0x44>(high[0], high[1]),
+                    _mm256_shuffle_ps::<0xee>(high[0], high[1]),
+                    _mm256_shuffle_ps::<0x44>(low[2], low[3]),
+                    _mm256_shuffle_ps::<0xee>(low[2], low[3]),
+                    _mm256_shuffle_ps::<0x44>(high[2], high[3]),
+                    _mm256_shuffle_ps::<0xee>(high[2], high[3]),
+                ];
+                for i in 0..4 {
+                    rows[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[i + 4]);
+                    rows[i + 4] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[i + 4]);
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_first(self, at: *const f32, count: usize) -> Self::V {
+            // SAFETY: as for `load`, of the floats in the mask only.
+            unsafe {
+                let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+                _mm256_maskload_ps(at, _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes))
+            }
+        }
+        #[inline(always)]
         unsafe fn store_first<const ADD: bool>(self, at: *mut f32, v: Self::V, count: usize) {
             // SAFETY: as for `load` and `store`, of the floats in the mask only.
             unsafe {
@@ -251,6 +307,38 @@ mod x86 {
         _mm512_mul_ps, _mm512_max_ps,
         fma: |a, b, c| _mm512_fmadd_ps(a, b, c),
         select_gt: |a, b, yes, no| _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b), no, yes),
+        #[inline(always)]
+        fn transpose(self, rows: &mut [Self::V; 16]) {
+            // SAFETY: as for `splat`.
+            unsafe {
+                // Within quarters: pairs of rows, then fours; then the quarters change places, twice.
+                let r = *rows;
+                let pairs: [__m512; 16] = std::array::from_fn(|i| {
+                    let (a, b) = (r[i / 2 * 2], r[i / 2 * 2 + 1]);
+                    if i % 2 == 0 { _mm512_unpacklo_ps(a, b) } else { _mm512_unpackhi_ps(a, b) }
+                });
+                let fours: [__m512; 16] = std::array::from_fn(|i| {
+                    let (a, b) = (pairs[i / 4 * 4 + i % 4 / 2], pairs[i / 4 * 4 + i % 4 / 2 + 2]);
+                    if i % 2 == 0 { _mm512_shuffle_ps::<0x44>(a, b) } else { _mm512_shuffle_ps::<0xee>(a, b) }
+                });
+                let eights: [__m512; 16] = std::array::from_fn(|i| {
+                    let (a, b) = (fours[i / 8 * 8 + i % 4], fours[i / 8 * 8 + i % 4 + 4]);
+                    match i % 8 / 4 {
+                        0 => _mm512_shuffle_f32x4::<0x88>(a, b),
+                        _ => _mm512_shuffle_f32x4::<0xdd>(a, b),
+                    }
+                });
+                for i in 0..8 {
+                    rows[i] = _mm512_shuffle_f32x4::<0x88>(eights[i], eights[i + 8]);
+                    rows[i + 8] = _mm512_shuffle_f32x4::<0xdd>(eights[i], eights[i + 8]);
+                }
+            }
+        }
+        #[inline(always)]
+        unsafe fn load_first(self, at: *const f32, count: usize) -> Self::V {
+            // SAFETY: as for `load`, of the floats in the mask only.
+            unsafe { _mm512_maskz_loadu_ps(((1_u32 << count) - 1) as u16, at) }
+        }
         #[inline(always)]
         unsafe fn store_first<const ADD: bool>(self, at: *mut f32, v: Self::V, count: usize) {
             let mask = ((1_u32 << count) - 1) as u16;
@@ -275,7 +363,18 @@ mod arm {
         /// NEON: every 64-bit ARM.
         Neon, float32x4_t, 4, vld1q_f32, vst1q_f32, vdupq_n_f32, vaddq_f32, vsubq_f32, vmulq_f32, vmaxq_f32,
         fma: |a, b, c| vfmaq_f32(c, a, b),
-        select_gt: |a, b, yes, no| vbslq_f32(vcgtq_f32(a, b), yes, no)
+        select_gt: |a, b, yes, no| vbslq_f32(vcgtq_f32(a, b), yes, no),
+        #[inline(always)]
+        fn transpose(self, rows: &mut [Self::V; 16]) {
+            // SAFETY: as for `splat`.
+            unsafe {
+                let (a, b) = (vtrnq_f32(rows[0], rows[1]), vtrnq_f32(rows[2], rows[3]));
+                rows[0] = vcombine_f32(vget_low_f32(a.0), vget_low_f32(b.0));
+                rows[1] = vcombine_f32(vget_low_f32(a.1), vget_low_f32(b.1));
+                rows[2] = vcombine_f32(vget_high_f32(a.0), vget_high_f32(b.0));
+                rows[3] = vcombine_f32(vget_high_f32(a.1), vget_high_f32(b.1));
+            }
+        }
     );
 }
 #[cfg(target_arch = "aarch64")]
@@ -323,3 +422,43 @@ macro_rules! dispatch {
     };
 }
 pub(super) use dispatch;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    dispatch! {
+        fn round_trip(values: &[f32], transposed: &mut [f32]) = round_trip_kernel
+    }
+
+    #[inline(always)]
+    fn round_trip_kernel<S: Simd>(simd: S, values: &[f32], transposed: &mut [f32]) {
+        let mut rows = [simd.zero(); 16];
+        for count in 0..=S::LANES {
+            for (i, row) in rows.iter_mut().take(S::LANES).enumerate() {
+                // SAFETY: both are 16 × 16.
+                *row = unsafe { simd.load_first(values.as_ptr().add(i * 16), count) };
+            }
+            simd.transpose(&mut rows);
+            for (i, row) in rows.iter().take(S::LANES).enumerate() {
+                // SAFETY: as above.
+                unsafe { simd.store_first::<true>(transposed.as_mut_ptr().add(i * 16), *row, S::LANES) };
+            }
+        }
+    }
+
+    /// Column j is in the first `count` of a row for LANES − j counts.
+    #[test]
+    fn matrices_are_transposed_and_parts_of_vectors_left_alone() {
+        let values: Vec<f32> = (0..256).map(|k| k as f32).collect();
+        for isa in Isa::available() {
+            let (mut transposed, lanes) = ([0.5; 256], isa.lanes());
+            round_trip(isa, &values, &mut transposed);
+            for (k, value) in transposed.into_iter().enumerate() {
+                let (i, j) = (k / 16, k % 16);
+                let times = if i < lanes && j < lanes { lanes - i } else { 0 };
+                assert_eq!(value, 0.5 + (times * (j * 16 + i)) as f32, "{isa:?} {i} {j}");
+            }
+        }
+    }
+}

@@ -231,7 +231,7 @@ impl Passes<'_> {
             work.into_par_iter()
                 .for_each(|work| self.group(index, convolution, through, filters.as_ref(), dz, work));
         }
-        convolution.sum_gradients(&partials, &mut product[range]);
+        convolution.sum_gradients(isa, &partials, &mut product[range]);
         (d_input, sums)
     }
 
