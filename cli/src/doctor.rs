@@ -1,6 +1,7 @@
 //! `kshot doctor`: what is here.
 
 use kshot::dataset::DatasetContext;
+use kshot::nn::peak::instruction_set;
 use kshot::registry;
 
 use crate::args::Place;
@@ -12,6 +13,8 @@ pub(crate) fn report(place: &Place) -> String {
     let mut text = format!("kshot     {}\n", env!("CARGO_PKG_VERSION"));
     text += &format!("device    {}\n", device());
     text += &format!("CPU       {}\n", cpu_features());
+    let kernels = instruction_set().map_or_else(|error| error.to_string(), str::to_owned);
+    text += &format!("kernels   {kernels}\n");
     text += &format!("threads   {}\n", rayon::current_num_threads());
     text += &format!(
         "learners  {}\n",

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::kshot::{refuse, succeed};
+use super::kshot::{Ran, command, refuse, succeed};
 
 fn lines(arguments: &[&str]) -> Vec<Value> {
     let ran = succeed(&[&["perf", "--reps", "1"], arguments].concat());
@@ -44,4 +44,18 @@ fn an_unknown_row_is_answered_with_the_nearest() {
     refuse(&["perf", "--only", "proto_trian"], &["proto_trian", "did you mean `proto_train`"]);
     refuse(&["perf", "--threads", "0"], &["--threads", "1 or more"]);
     refuse(&["perf", "--reps", "many"], &["reps"]);
+}
+
+#[test]
+fn the_kernels_of_another_instruction_set_can_be_asked_for() {
+    let with =
+        |isa: &str, arguments: &[&str]| Ran::from(command(arguments).env("KSHOT_ISA", isa).output().unwrap());
+    let ran = with("portable", &["doctor"]);
+    assert!(ran.stdout.lines().any(|line| line == "kernels   portable"), "{}", ran.stdout);
+    let ran = with("portable", &["perf", "--reps", "1", "--only", "sinusoid_maml"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let ran = with("sse", &["perf", "--only", "fma_peak"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("KSHOT_ISA is `sse`") && ran.stderr.contains("portable"), "{}", ran.stderr);
+    assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
 }

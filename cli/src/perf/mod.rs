@@ -9,6 +9,7 @@ mod work;
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
+use kshot::nn::peak::instruction_set;
 use kshot::registry::{self, unknown};
 use kshot::{Error, Result};
 
@@ -21,6 +22,7 @@ pub(crate) fn run(args: PerfArgs) -> Result<()> {
     if args.reps == 0 || args.threads == Some(0) {
         return Err(Error::invalid("`--reps` and `--threads` must be 1 or more"));
     }
+    instruction_set()?;
     let rows = rows();
     if let Some(number) = args.row {
         let row = rows.get(number).ok_or_else(|| Error::invalid(format!("there is no row {number}")))?;

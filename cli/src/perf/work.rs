@@ -103,7 +103,8 @@ fn run(work: &Work, reps: usize) -> Result<(Vec<f64>, Option<f64>)> {
         Work::MultiplyAdd => {
             let mut operations = 0.0;
             let times = repeat(reps, |_| {
-                operations = rayon::broadcast(|_| multiply_add_loop(2_000_000)).into_iter().sum();
+                operations =
+                    rayon::broadcast(|_| multiply_add_loop(2_000_000)).into_iter().sum::<Result<f64>>()?;
                 Ok(())
             })?;
             Ok((times, Some(operations)))

@@ -90,9 +90,9 @@ impl Fused {
     ///
     /// # Errors
     /// When its layers are in another order than convolution blocks, one flatten or spatial mean, linear layers and
-    /// ReLUs.
+    /// ReLUs, or the CPU lacks the instruction set that the variable `KSHOT_ISA` names (else the widest it has is used).
     pub fn new(architecture: Architecture) -> Result<Self> {
-        Self::with(architecture, Isa::detect())
+        Self::with(architecture, Isa::choose()?)
     }
 
     fn with(architecture: Architecture, isa: Isa) -> Result<Self> {

@@ -16,11 +16,22 @@ const CHAINS: usize = 12;
 
 /// `rounds` of multiply-adds in registers, on this thread: no memory, no dependence to wait for. Gives the floating
 /// point operations done, two a multiply-add.
-pub fn multiply_add_loop(rounds: usize) -> f64 {
+///
+/// # Errors
+/// When the CPU lacks the instruction set that `KSHOT_ISA` names.
+pub fn multiply_add_loop(rounds: usize) -> Result<f64> {
     let (mut lanes, mut sum) = (0, 0.0);
-    run_chains(Isa::detect(), rounds, &mut lanes, &mut sum);
+    run_chains(Isa::choose()?, rounds, &mut lanes, &mut sum);
     std::hint::black_box(sum);
-    (2 * CHAINS * lanes * rounds) as f64
+    Ok((2 * CHAINS * lanes * rounds) as f64)
+}
+
+/// The instruction set that the kernels use: `avx512`, `avx2`, `neon` or `portable`.
+///
+/// # Errors
+/// As [`multiply_add_loop`].
+pub fn instruction_set() -> Result<&'static str> {
+    Ok(Isa::choose()?.name())
 }
 
 dispatch! {
@@ -66,13 +77,13 @@ impl ConvolutionPeak {
     /// For `images` images, a multiple of 4 for whole groups.
     ///
     /// # Errors
-    /// Never for this architecture.
+    /// As [`multiply_add_loop`].
     pub fn new(images: usize) -> Result<Self> {
         let architecture = Architecture::conv([64, 14, 14], 1, 64, Pooling::Maxpool, Norm::Batch, None)?;
         let Some(Layer::ConvBlock(block)) = architecture.layers.first() else {
             return Err(crate::Error::invalid("a convolutional network starts with a convolution"));
         };
-        let (isa, arena) = (Isa::detect(), Arc::<Arena>::default());
+        let (isa, arena) = (Isa::choose()?, Arc::<Arena>::default());
         let convolution = Convolution::new(block);
         let filters = convolution.filters(isa, &arena, &arena.zeros(64 * 64 * 9));
         let group = |_| Group {

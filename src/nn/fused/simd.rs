@@ -3,6 +3,8 @@
 //! A kernel is an `#[inline(always)]` function generic over [`Simd`]; [`dispatch!`](dispatch) compiles it once per
 //! instruction set, inside a function with the set's target features, and picks one at run time.
 
+use crate::{Error, Result};
+
 /// An instruction set that this CPU has: values other than `Portable` come from [`Isa::available`] only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Isa {
@@ -36,9 +38,29 @@ impl Isa {
         sets
     }
 
-    /// The widest instruction set of this CPU.
-    pub(super) fn detect() -> Self {
-        Self::available()[0]
+    /// The widest instruction set of this CPU, or the one that the variable `KSHOT_ISA` names.
+    pub(super) fn choose() -> Result<Self> {
+        let available = Self::available();
+        let Some(wanted) = std::env::var_os("KSHOT_ISA").filter(|name| !name.is_empty()) else {
+            return Ok(available[0]);
+        };
+        available.iter().copied().find(|isa| wanted == isa.name()).ok_or_else(|| {
+            let names: Vec<&str> = available.iter().map(|isa| isa.name()).collect();
+            let (wanted, names) = (wanted.to_string_lossy(), names.join(", "));
+            Error::invalid(format!("KSHOT_ISA is `{wanted}`, but this CPU has: {names}"))
+        })
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => "avx2",
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => "neon",
+            Self::Portable => "portable",
+        }
     }
 
     /// Floats of its vectors.

@@ -165,14 +165,16 @@ pub(in crate::nn) fn networks() -> impl Strategy<Value = (Architecture, usize, u
     let norm = prop_oneof![Just(Norm::Batch), Just(Norm::Running)];
     let head = prop_oneof![Just(None), (1..6_usize).prop_map(Some)];
     (
-        (1..=7_usize, 1..=20_usize, prop_oneof![1 => Just(1), 3 => 2..=17_usize], 2..=40_usize),
+        // Now and then more images than are computed at once, and more than one group of them.
+        (prop_oneof![3 => 1..=7_usize, 1 => 13..=40_usize], 1..=20_usize),
+        (prop_oneof![1 => Just(1), 3 => 2..=17_usize], 2..=40_usize),
         (1..=3_usize, 1..=20_usize),
         pooling,
         norm,
         head,
         any::<u64>(),
     )
-        .prop_filter_map("too small", |((n, c, h, w), (blocks, width), pooling, norm, head, seed)| {
+        .prop_filter_map("too small", |((n, c), (h, w), (blocks, width), pooling, norm, head, seed)| {
             // Statistics of a handful of values make gradients as ill-conditioned as one likes.
             let architecture = Architecture::conv([c, h, w], blocks, width, pooling, norm, head).ok()?;
             let last = architecture.layers.iter().rev().find_map(|layer| match layer {

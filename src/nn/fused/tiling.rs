@@ -35,8 +35,8 @@ fn points(size: usize, stride: usize) -> &'static [usize] {
 pub(super) struct Tile {
     /// Height and width, 2 to 4 each.
     pub(super) size: [usize; 2],
-    pub(super) inputs: Vec<u32>,
-    pub(super) outputs: Vec<u32>,
+    pub(super) inputs: [u32; MOST],
+    pub(super) outputs: [u32; 16],
     /// For each of its points, the plane, and its row among those of all planes.
     pub(super) rows: Vec<[u32; 2]>,
 }
@@ -44,7 +44,7 @@ pub(super) struct Tile {
 /// The tiles of an image, and where they lie in the planes.
 ///
 /// The planes of `count` images of `channels` follow each other, with a line after each, which keeps them from falling on
-/// the same sets of the cache. A plane has a row for each of its tiles and each image, `[tile, image, channel]`.
+/// the same sets of the cache. A plane has a row for each point in it and each image, `[point, image, channel]`.
 pub(super) struct Tiling {
     pub(super) stride: usize,
     pub(super) tiles: Vec<Tile>,
@@ -72,6 +72,13 @@ pub(super) fn count(output: Image, stride: usize) -> usize {
     along(output.height) * along(output.width)
 }
 
+/// As many of `values` as there are, and zeros.
+fn array<const N: usize>(values: impl Iterator<Item = u32>) -> [u32; N] {
+    let mut array = [0; N];
+    array.iter_mut().zip(values).for_each(|(to, value)| *to = value);
+    array
+}
+
 impl Tiling {
     /// Of a convolution, of stride 1 or 2, of images `input` to images `output`.
     pub(super) fn new(input: Image, output: Image, stride: usize) -> Self {
@@ -94,10 +101,10 @@ impl Tiling {
                 tiles.push(Tile {
                     size: [height, width],
                     rows: planes.map(row).collect(),
-                    inputs: grid(down.len(), right.len()).map(|(i, j)| input.offset(y + i, x + j)).collect(),
-                    outputs: grid(height, width)
-                        .map(|(i, j)| output.offset(top as isize + i, left as isize + j))
-                        .collect(),
+                    inputs: array(grid(down.len(), right.len()).map(|(i, j)| input.offset(y + i, x + j))),
+                    outputs: array(
+                        grid(height, width).map(|(i, j)| output.offset(top as isize + i, left as isize + j)),
+                    ),
                 });
                 left += width;
             }
