@@ -67,7 +67,7 @@ impl Image {
 
 /// A form of convolution, with the places it reads and writes.
 enum Form {
-    Winograd(Tiling),
+    Winograd(Box<Tiling>),
     Direct(Direct),
 }
 
@@ -87,9 +87,9 @@ impl Convolution {
         let input = Image::new(block.input);
         let output = Image::new([block.output[0], height, width]);
         // The transforms of a tile cost about half as much as its products.
-        let winograd = tiling::count(output, block.stride) * 3 / 2;
-        let form = if block.stride <= 2 && winograd < direct::count(input, output, block.stride) {
-            Form::Winograd(Tiling::new(input, output, block.stride))
+        let winograd = tiling::count(output) * 3 / 2;
+        let form = if block.stride == 1 && winograd < direct::count(input, output, block.stride) {
+            Form::Winograd(Box::new(Tiling::new(input, output)))
         } else {
             Form::Direct(Direct::new(input, output, block.stride))
         };
@@ -100,7 +100,7 @@ impl Convolution {
     /// products while the planes stay near the core. (From 16 to 100 it makes 3 % of difference.)
     pub(super) fn chunk(&self, isa: Isa, group: usize) -> usize {
         let chunks = match &self.form {
-            Form::Winograd(tiling) => (group * tiling.rows()).div_ceil(48),
+            Form::Winograd(tiling) => (group * tiling.tiles.len()).div_ceil(48),
             Form::Direct(_) => group.div_ceil(direct::images_at_once(isa)),
         };
         group.div_ceil(chunks.clamp(1, group))
@@ -169,9 +169,9 @@ impl Convolution {
             .par_chunks_mut(panel)
             .enumerate()
             .for_each(|(index, to)| taps::panel(isa, from, index, rows, to));
-        let Form::Winograd(tiling) = &self.form else { return panels };
+        let Form::Winograd(_) = self.form else { return panels };
         let mut filters = arena.take(self.transformed_len());
-        winograd::filters(isa, tiling.stride, [rows, columns], self.filters_plane(), &panels, &mut filters);
+        winograd::filters(isa, [rows, columns], self.filters_plane(), &panels, &mut filters);
         filters
     }
 
@@ -279,9 +279,9 @@ impl Convolution {
 
     /// The gradient of filters, `[9, inputs, outputs]`, from that of transformed ones.
     pub(super) fn plain_gradient(&self, isa: Isa, transformed: &[f32], plain: &mut [f32]) {
-        if let Form::Winograd(tiling) = &self.form {
+        if let Form::Winograd(_) = self.form {
             let size = self.input.channels * self.output.channels;
-            winograd::filter_gradient(isa, tiling.stride, size, self.filters_plane(), transformed, plain);
+            winograd::filter_gradient(isa, size, self.filters_plane(), transformed, plain);
         }
     }
 

@@ -1,8 +1,7 @@
 //! The tiles of Winograd's convolution, and the matrix products over them, one for each point of the transform.
 //!
 //! A tile of fewer than four outputs has fewer points, and takes no part in the products of the others: 7×7 outputs are
-//! tiles of 4 + 3, of 11² instead of 12² products, and 14×14 are 4 + 4 + 4 + 2, of 22² instead of 24². At stride 2 the even
-//! pixels of a tile all meet the same filters, so they are rows of one plane.
+//! tiles of 4 + 3, of 11² instead of 12² products, and 14×14 are 4 + 4 + 4 + 2, of 22² instead of 24².
 
 use super::arena::LINE;
 use super::conv::Image;
@@ -13,21 +12,8 @@ use super::simd::Isa;
 const POINTS: usize = 6;
 pub(super) const PLANES: usize = POINTS * POINTS;
 
-/// Points of the largest tile: 9 × 9 at stride 2.
-pub(super) const MOST: usize = 81;
-
-/// For each point of a tile of `size` outputs, which of the six transformed filters it is multiplied by.
-fn points(size: usize, stride: usize) -> &'static [usize] {
-    match (stride, size) {
-        (1, 2) => &[0, 1, 2, 5],
-        (1, 3) => &[0, 1, 2, 3, 5],
-        (1, _) => &[0, 1, 2, 3, 4, 5],
-        // The even pixels all meet the last.
-        (_, 2) => &[0, 1, 4, 5, 5],
-        (_, 3) => &[0, 1, 2, 4, 5, 5, 5],
-        _ => &[0, 1, 2, 3, 4, 5, 5, 5, 5],
-    }
-}
+/// The points of F(M, 3), M = 2, 3, 4, among the six of F(4, 3).
+const OWN: [&[usize]; 3] = [&[0, 1, 2, 5], &[0, 1, 2, 3, 5], &[0, 1, 2, 3, 4, 5]];
 
 /// A tile: its size, and offsets, in floats from the start of an image, of its inputs and outputs. What falls outside goes
 /// to the image's spare pixel.
@@ -35,7 +21,7 @@ fn points(size: usize, stride: usize) -> &'static [usize] {
 pub(super) struct Tile {
     /// Height and width, 2 to 4 each.
     pub(super) size: [usize; 2],
-    pub(super) inputs: [u32; MOST],
+    pub(super) inputs: [u32; PLANES],
     pub(super) outputs: [u32; 16],
     /// For each of its points, the plane, and its row among those of all planes.
     pub(super) rows: Vec<[u32; 2]>,
@@ -44,9 +30,8 @@ pub(super) struct Tile {
 /// The tiles of an image, and where they lie in the planes.
 ///
 /// The planes of `count` images of `channels` follow each other, with a line after each, which keeps them from falling on
-/// the same sets of the cache. A plane has a row for each point in it and each image, `[point, image, channel]`.
+/// the same sets of the cache. A plane has a row for each of its tiles and each image, `[tile, image, channel]`.
 pub(super) struct Tiling {
-    pub(super) stride: usize,
     pub(super) tiles: Vec<Tile>,
     /// Rows of each plane for one image, and of those before it.
     rows: [usize; PLANES],
@@ -67,8 +52,8 @@ fn cover(length: usize) -> Vec<usize> {
 }
 
 /// Products of two channels that the convolution of an image takes.
-pub(super) fn count(output: Image, stride: usize) -> usize {
-    let along = |length| cover(length).into_iter().map(|size| points(size, stride).len()).sum::<usize>();
+pub(super) fn count(output: Image) -> usize {
+    let along = |length| cover(length).into_iter().map(|size| size + 2).sum::<usize>();
     along(output.height) * along(output.width)
 }
 
@@ -80,35 +65,36 @@ fn array<const N: usize>(values: impl Iterator<Item = u32>) -> [u32; N] {
 }
 
 impl Tiling {
-    /// Of a convolution, of stride 1 or 2, of images `input` to images `output`.
-    pub(super) fn new(input: Image, output: Image, stride: usize) -> Self {
+    /// Of a convolution of images `input` to images `output`, of the same size.
+    pub(super) fn new(input: Image, output: Image) -> Self {
         let mut rows = [0; PLANES];
         let mut tiles = Vec::new();
-        let grid = |rows: usize, columns: usize| {
-            (0..rows).flat_map(move |i| (0..columns).map(move |j| (i as isize, j as isize)))
-        };
-        let mut top = 0;
+        let mut y = 0;
         for height in cover(output.height) {
-            let mut left = 0;
+            let mut x = 0;
             for width in cover(output.width) {
-                let (down, right) = (points(height, stride), points(width, stride));
-                let row = |plane: usize| {
-                    rows[plane] += 1;
-                    [plane as u32, rows[plane] as u32 - 1]
+                let grid = |rows: usize, columns: usize| {
+                    (0..rows).flat_map(move |i| (0..columns).map(move |j| (i as isize, j as isize)))
                 };
-                let planes = down.iter().flat_map(|i| right.iter().map(move |j| i * POINTS + j));
-                let (y, x) = ((top * stride) as isize - 1, (left * stride) as isize - 1);
+                let (top, left) = (y as isize, x as isize);
+                let points =
+                    OWN[height - 2].iter().flat_map(|i| OWN[width - 2].iter().map(move |j| i * POINTS + j));
                 tiles.push(Tile {
                     size: [height, width],
-                    rows: planes.map(row).collect(),
-                    inputs: array(grid(down.len(), right.len()).map(|(i, j)| input.offset(y + i, x + j))),
-                    outputs: array(
-                        grid(height, width).map(|(i, j)| output.offset(top as isize + i, left as isize + j)),
+                    inputs: array(
+                        grid(height + 2, width + 2).map(|(i, j)| input.offset(top + i - 1, left + j - 1)),
                     ),
+                    outputs: array(grid(height, width).map(|(i, j)| output.offset(top + i, left + j))),
+                    rows: points
+                        .map(|plane| {
+                            rows[plane] += 1;
+                            [plane as u32, rows[plane] as u32 - 1]
+                        })
+                        .collect(),
                 });
-                left += width;
+                x += width;
             }
-            top += height;
+            y += height;
         }
         let mut before = [0; PLANES];
         for plane in 1..PLANES {
@@ -118,12 +104,7 @@ impl Tiling {
             .iter_mut()
             .flat_map(|tile| &mut tile.rows)
             .for_each(|[plane, row]| *row += before[*plane as usize] as u32);
-        Self { stride, tiles, rows, before, total: rows.iter().sum() }
-    }
-
-    /// Rows of a plane for one image, on average.
-    pub(super) fn rows(&self) -> usize {
-        self.total.div_ceil(PLANES)
+        Self { tiles, rows, before, total: rows.iter().sum() }
     }
 
     /// Floats of the planes of `count` images of `channels`.

@@ -1,13 +1,9 @@
-//! The one-dimensional transforms of Winograd's minimal filtering, for tiles of M = 4, 3 and 2 outputs.
+//! The one-dimensional transforms of Winograd's minimal filtering F(M, 3), for M = 4, 3 and 2 outputs.
 //!
-//! **Stride 1**, F(M, 3). All share their points, and so the transformed filters: F(4, 3) has 0, ±3/4, ±3/2 and ∞, F(3, 3)
-//! lacks −3/2, F(2, 3) both ±3/2. The usual 0, ±1, ±2, ∞ lose twice as much: on 64 channels the norm-wise error of
-//! F(4×4, 3×3) in f32 is 7e-7 for outputs (1.2e-6 with the usual points, 1.1e-7 direct), 1.1e-6 for dw and 8e-7 for dx. All
-//! constants of Bᵀ and Aᵀ are exact in f32.
-//!
-//! **Stride 2.** An output y(i) = w₀ x(2i−1) + w₁ x(2i) + w₂ x(2i+1) is a two-tap filter on the odd pixels, F(M, 2) of M + 1
-//! products, and one product with the even pixel: 2M + 1 products instead of 3M. F(M, 2) has the points, and Bᵀ, of
-//! F(M − 1, 3). The points of a tile are here those of the odd pixels and then each even pixel as it is.
+//! All share their points, and so the transformed filters: F(4, 3) has 0, ±3/4, ±3/2 and ∞, F(3, 3) lacks −3/2, F(2, 3)
+//! both ±3/2. The usual 0, ±1, ±2, ∞ lose twice as much: on 64 channels the norm-wise error of F(4×4, 3×3) in f32 is 7e-7
+//! for outputs (1.2e-6 with the usual points, 1.1e-7 direct), 1.1e-6 for dw and 8e-7 for dx. All constants of Bᵀ and Aᵀ
+//! are exact in f32.
 
 use super::simd::Simd;
 
@@ -27,10 +23,10 @@ pub(super) trait Transform<const I: usize, const O: usize> {
     fn apply<S: Simd>(simd: S, x: [S::V; I]) -> [S::V; O];
 }
 
-/// Bᵀ: the inputs of a tile of `M` outputs to points.
-pub(super) struct BTransposed<const M: usize, const STRIDE: usize>;
+/// Bᵀ of F(M, 3): inputs to points.
+pub(super) struct BTransposed<const M: usize>;
 
-impl Transform<6, 6> for BTransposed<4, 1> {
+impl Transform<6, 6> for BTransposed<4> {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, d: [S::V; 6]) -> [S::V; 6] {
         let k = |x: f32| simd.splat(x);
@@ -50,9 +46,9 @@ impl Transform<6, 6> for BTransposed<4, 1> {
 }
 
 /// The transpose of [`BTransposed`].
-pub(super) struct B<const M: usize, const STRIDE: usize>;
+pub(super) struct B<const M: usize>;
 
-impl Transform<6, 6> for B<4, 1> {
+impl Transform<6, 6> for B<4> {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 6] {
         let k = |x: f32| simd.splat(x);
@@ -71,10 +67,10 @@ impl Transform<6, 6> for B<4, 1> {
     }
 }
 
-/// Aᵀ: points to outputs.
-pub(super) struct ATransposed<const M: usize, const STRIDE: usize>;
+/// Aᵀ of F(M, 3): points to outputs.
+pub(super) struct ATransposed<const M: usize>;
 
-impl Transform<6, 4> for ATransposed<4, 1> {
+impl Transform<6, 4> for ATransposed<4> {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 4] {
         let k = |x: f32| simd.splat(x);
@@ -90,9 +86,9 @@ impl Transform<6, 4> for ATransposed<4, 1> {
 }
 
 /// The transpose of [`ATransposed`].
-pub(super) struct A<const M: usize, const STRIDE: usize>;
+pub(super) struct A<const M: usize>;
 
-impl Transform<4, 6> for A<4, 1> {
+impl Transform<4, 6> for A<4> {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, d: [S::V; 4]) -> [S::V; 6] {
         let k = |x: f32| simd.splat(x);
@@ -112,9 +108,9 @@ impl Transform<4, 6> for A<4, 1> {
 }
 
 /// G: filter to points.
-pub(super) struct G<const STRIDE: usize>;
+pub(super) struct G;
 
-impl Transform<3, 6> for G<1> {
+impl Transform<3, 6> for G {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, w: [S::V; 3]) -> [S::V; 6] {
         let k = |x: f32| simd.splat(x);
@@ -132,9 +128,9 @@ impl Transform<3, 6> for G<1> {
 }
 
 /// The transpose of [`G`].
-pub(super) struct GTransposed<const STRIDE: usize>;
+pub(super) struct GTransposed;
 
-impl Transform<6, 3> for GTransposed<1> {
+impl Transform<6, 3> for GTransposed {
     #[inline(always)]
     fn apply<S: Simd>(simd: S, m: [S::V; 6]) -> [S::V; 3] {
         let k = |x: f32| simd.splat(x);
@@ -148,9 +144,9 @@ impl Transform<6, 3> for GTransposed<1> {
     }
 }
 
-/// Bᵀ for the points 0, ±P, Q and ∞. The filter's values at the points are divided as F(4, 3) wants it; the factor p + Q
-/// of each row makes up for that. Exact in f32, as are the others.
-const B5: [[f32; 5]; 5] = {
+/// Bᵀ of F(3, 3), whose points are 0, ±P, Q and ∞. The filter's values at the points are divided as F(4, 3) wants it; the
+/// factor p + Q of each row makes up for that. Exact in f32, as are the others.
+const B3: [[f32; 5]; 5] = {
     let [at_0, at_p, at_minus_p, at_q] = [Q, P + Q, Q - P, 2.0 * Q];
     [
         [at_0 * P2 * Q, -at_0 * P2, -at_0 * Q, at_0, 0.0],
@@ -160,8 +156,8 @@ const B5: [[f32; 5]; 5] = {
         [0.0, P2 * Q, -P2, -Q, 1.0],
     ]
 };
-/// Bᵀ for the points 0, ±P and ∞; the factors are p² − Q².
-const B4: [[f32; 4]; 4] = {
+/// Bᵀ of F(2, 3), whose points are 0, ±P and ∞; the factors are p² − Q².
+const B2: [[f32; 4]; 4] = {
     let [at_0, at_p] = [-Q2, P2 - Q2];
     [
         [-at_0 * P2, 0.0, at_0, 0.0],
@@ -170,36 +166,9 @@ const B4: [[f32; 4]; 4] = {
         [0.0, -P2, 0.0, 1.0],
     ]
 };
-/// Bᵀ for the points 0, P and ∞; the factors are (p² − Q²)(p + P).
-const B3: [[f32; 3]; 3] = {
-    let [at_0, at_p] = [-Q2 * P, (P2 - Q2) * 2.0 * P];
-    [[-at_0 * P, at_0, 0.0], [0.0, at_p, 0.0], [0.0, -P, 1.0]]
-};
 /// Aᵀ of F(3, 3) and F(2, 3): powers of the points.
-const A33: [[f32; 5]; 3] = [[1.0, 1.0, 1.0, 1.0, 0.0], [0.0, P, -P, Q, 0.0], [0.0, P2, P2, Q2, 1.0]];
-const A23: [[f32; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, P, -P, 1.0]];
-/// Aᵀ of F(4, 2), F(3, 2) and F(2, 2), for the points of the odd pixels, and the even ones beside.
-const A42: [[f32; 9]; 4] = [
-    [1.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0],
-    [0.0, P, -P, Q, 0.0, 0.0, 1.0, 0.0, 0.0],
-    [0.0, P2, P2, Q2, 0.0, 0.0, 0.0, 1.0, 0.0],
-    [0.0, P2 * P, -P2 * P, Q2 * Q, 1.0, 0.0, 0.0, 0.0, 1.0],
-];
-const A32: [[f32; 7]; 3] = [
-    [1.0, 1.0, 1.0, 0.0, 1.0, 0.0, 0.0],
-    [0.0, P, -P, 0.0, 0.0, 1.0, 0.0],
-    [0.0, P2, P2, 1.0, 0.0, 0.0, 1.0],
-];
-const A22: [[f32; 5]; 2] = [[1.0, 1.0, 0.0, 1.0, 0.0], [0.0, P, 1.0, 0.0, 1.0]];
-/// G of stride 2: two taps at the points 0, ±P, Q and ∞, and the tap of the even pixels.
-const G2: [[f32; 3]; 6] = [
-    [1.0 / AT_0, 0.0, 0.0],
-    [1.0 / AT_P, 0.0, P / AT_P],
-    [1.0 / AT_P, 0.0, -P / AT_P],
-    [1.0 / AT_Q, 0.0, Q / AT_Q],
-    [0.0, 0.0, 1.0],
-    [0.0, 1.0, 0.0],
-];
+const A3: [[f32; 5]; 3] = [[1.0, 1.0, 1.0, 1.0, 0.0], [0.0, P, -P, Q, 0.0], [0.0, P2, P2, Q2, 1.0]];
+const A2: [[f32; 4]; 2] = [[1.0, 1.0, 1.0, 0.0], [0.0, P, -P, 1.0]];
 
 /// `matrix · x`, written out: a factor of 0 costs nothing.
 #[inline(always)]
@@ -237,10 +206,10 @@ fn times_transposed<S: Simd, const I: usize, const O: usize>(
     y
 }
 
-/// Transforms that are a product with a matrix.
+/// A transform that is a product with a matrix.
 macro_rules! by_matrix {
-    ($($name:ty: $i:literal to $o:literal = $product:ident($matrix:ident);)*) => {$(
-        impl Transform<$i, $o> for $name {
+    ($($name:ident<$m:literal>: $i:literal to $o:literal = $product:ident($matrix:ident);)*) => {$(
+        impl Transform<$i, $o> for $name<$m> {
             #[inline(always)]
             fn apply<S: Simd>(simd: S, x: [S::V; $i]) -> [S::V; $o] {
                 $product(simd, &$matrix, x)
@@ -250,46 +219,12 @@ macro_rules! by_matrix {
 }
 
 by_matrix! {
-    BTransposed<3, 1>: 5 to 5 = times(B5);
-    BTransposed<2, 1>: 4 to 4 = times(B4);
-    B<3, 1>: 5 to 5 = times_transposed(B5);
-    B<2, 1>: 4 to 4 = times_transposed(B4);
-    ATransposed<3, 1>: 5 to 3 = times(A33);
-    ATransposed<2, 1>: 4 to 2 = times(A23);
-    A<3, 1>: 3 to 5 = times_transposed(A33);
-    A<2, 1>: 2 to 4 = times_transposed(A23);
-    ATransposed<4, 2>: 9 to 4 = times(A42);
-    ATransposed<3, 2>: 7 to 3 = times(A32);
-    ATransposed<2, 2>: 5 to 2 = times(A22);
-    A<4, 2>: 4 to 9 = times_transposed(A42);
-    A<3, 2>: 3 to 7 = times_transposed(A32);
-    A<2, 2>: 2 to 5 = times_transposed(A22);
-    G<2>: 3 to 6 = times(G2);
-    GTransposed<2>: 6 to 3 = times_transposed(G2);
-}
-
-/// Bᵀ and B of stride 2: `odd` pixels, of which there is one more than of even ones, are transformed by a matrix.
-macro_rules! by_parity {
-    ($($m:literal: $odd:literal of $i:literal = $matrix:ident;)*) => {$(
-        impl Transform<$i, $i> for BTransposed<$m, 2> {
-            #[inline(always)]
-            fn apply<S: Simd>(simd: S, x: [S::V; $i]) -> [S::V; $i] {
-                let odd: [S::V; $odd] = times(simd, &$matrix, std::array::from_fn(|k| x[2 * k]));
-                std::array::from_fn(|k| if k < $odd { odd[k] } else { x[2 * (k - $odd) + 1] })
-            }
-        }
-        impl Transform<$i, $i> for B<$m, 2> {
-            #[inline(always)]
-            fn apply<S: Simd>(simd: S, m: [S::V; $i]) -> [S::V; $i] {
-                let odd: [S::V; $odd] = times_transposed(simd, &$matrix, std::array::from_fn(|k| m[k]));
-                std::array::from_fn(|k| if k % 2 == 0 { odd[k / 2] } else { m[$odd + k / 2] })
-            }
-        }
-    )*};
-}
-
-by_parity! {
-    4: 5 of 9 = B5;
-    3: 4 of 7 = B4;
-    2: 3 of 5 = B3;
+    BTransposed<3>: 5 to 5 = times(B3);
+    BTransposed<2>: 4 to 4 = times(B2);
+    B<3>: 5 to 5 = times_transposed(B3);
+    B<2>: 4 to 4 = times_transposed(B2);
+    ATransposed<3>: 5 to 3 = times(A3);
+    ATransposed<2>: 4 to 2 = times(A2);
+    A<3>: 3 to 5 = times_transposed(A3);
+    A<2>: 2 to 4 = times_transposed(A2);
 }

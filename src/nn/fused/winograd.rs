@@ -9,7 +9,7 @@
 use super::arena::LINE;
 use super::conv::Image;
 use super::simd::{Simd, dispatch};
-use super::tiling::{MOST, PLANES, Tile, Tiling};
+use super::tiling::{PLANES, Tile, Tiling};
 use super::transforms::{A, ATransposed, B, BTransposed, G, GTransposed, Transform};
 
 /// A transform in both dimensions, of `VI × HI` vectors at offsets `places` from `from` to `VO × HO` at offsets
@@ -58,32 +58,23 @@ unsafe fn both<
     }
 }
 
-/// Calls [`both`] with the transform of a tile's size and stride.
+/// Calls [`both`] with the transform of a tile's size.
 macro_rules! sized {
-    ($stride:expr, $size:expr, $simd:ident: $isa:ident, $transform:ident, $add:literal, $($argument:expr),*) => {
-        match ($stride, $size) {
-            (1, [4, 4]) => sized!(@ $isa, $transform, 4, 4, 1, $add, $simd, $($argument),*),
-            (1, [4, 3]) => sized!(@ $isa, $transform, 4, 3, 1, $add, $simd, $($argument),*),
-            (1, [4, 2]) => sized!(@ $isa, $transform, 4, 2, 1, $add, $simd, $($argument),*),
-            (1, [3, 4]) => sized!(@ $isa, $transform, 3, 4, 1, $add, $simd, $($argument),*),
-            (1, [3, 3]) => sized!(@ $isa, $transform, 3, 3, 1, $add, $simd, $($argument),*),
-            (1, [3, 2]) => sized!(@ $isa, $transform, 3, 2, 1, $add, $simd, $($argument),*),
-            (1, [2, 4]) => sized!(@ $isa, $transform, 2, 4, 1, $add, $simd, $($argument),*),
-            (1, [2, 3]) => sized!(@ $isa, $transform, 2, 3, 1, $add, $simd, $($argument),*),
-            (1, [2, 2]) => sized!(@ $isa, $transform, 2, 2, 1, $add, $simd, $($argument),*),
-            (2, [4, 4]) => sized!(@ $isa, $transform, 4, 4, 2, $add, $simd, $($argument),*),
-            (2, [4, 3]) => sized!(@ $isa, $transform, 4, 3, 2, $add, $simd, $($argument),*),
-            (2, [4, 2]) => sized!(@ $isa, $transform, 4, 2, 2, $add, $simd, $($argument),*),
-            (2, [3, 4]) => sized!(@ $isa, $transform, 3, 4, 2, $add, $simd, $($argument),*),
-            (2, [3, 3]) => sized!(@ $isa, $transform, 3, 3, 2, $add, $simd, $($argument),*),
-            (2, [3, 2]) => sized!(@ $isa, $transform, 3, 2, 2, $add, $simd, $($argument),*),
-            (2, [2, 4]) => sized!(@ $isa, $transform, 2, 4, 2, $add, $simd, $($argument),*),
-            (2, [2, 3]) => sized!(@ $isa, $transform, 2, 3, 2, $add, $simd, $($argument),*),
-            _ => sized!(@ $isa, $transform, 2, 2, 2, $add, $simd, $($argument),*),
+    ($size:expr, $simd:ident: $isa:ident, $transform:ident, $add:literal, $($argument:expr),*) => {
+        match $size {
+            [4, 4] => sized!(@ $isa, $transform, 4, 4, $add, $simd, $($argument),*),
+            [4, 3] => sized!(@ $isa, $transform, 4, 3, $add, $simd, $($argument),*),
+            [4, 2] => sized!(@ $isa, $transform, 4, 2, $add, $simd, $($argument),*),
+            [3, 4] => sized!(@ $isa, $transform, 3, 4, $add, $simd, $($argument),*),
+            [3, 3] => sized!(@ $isa, $transform, 3, 3, $add, $simd, $($argument),*),
+            [3, 2] => sized!(@ $isa, $transform, 3, 2, $add, $simd, $($argument),*),
+            [2, 4] => sized!(@ $isa, $transform, 2, 4, $add, $simd, $($argument),*),
+            [2, 3] => sized!(@ $isa, $transform, 2, 3, $add, $simd, $($argument),*),
+            _ => sized!(@ $isa, $transform, 2, 2, $add, $simd, $($argument),*),
         }
     };
-    (@ $isa:ident, $transform:ident, $v:literal, $h:literal, $stride:literal, $add:literal, $($argument:expr),*) => {
-        both::<$isa, $transform<$v, $stride>, $transform<$h, $stride>, _, _, _, _, $add>($($argument),*)
+    (@ $isa:ident, $transform:ident, $v:literal, $h:literal, $add:literal, $($argument:expr),*) => {
+        both::<$isa, $transform<$v>, $transform<$h>, _, _, _, _, $add>($($argument),*)
     };
 }
 
@@ -106,9 +97,9 @@ impl Shape<'_> {
     }
 
     /// Offsets of a tile's points for the first image; those of the next are `channels` further on.
-    fn points(&self, tile: &Tile) -> [u32; MOST] {
+    fn points(&self, tile: &Tile) -> [u32; PLANES] {
         let row = (self.count * self.image.channels) as u32;
-        let mut points = [0; MOST];
+        let mut points = [0; PLANES];
         for (point, [plane, at]) in points.iter_mut().zip(&tile.rows) {
             *point = at * row + plane * LINE as u32;
         }
@@ -145,7 +136,7 @@ fn lower_kernel<S: Simd>(simd: S, shape: Shape<'_>, images: &[f32], planes: &mut
                 unsafe {
                     let from = images.as_ptr().add(image * shape.image.len() + channel);
                     let to = planes.as_mut_ptr().add(image * shape.image.channels + channel);
-                    sized!(shape.tiling.stride, tile.size, simd: S, BTransposed, false, from, pixel, to, point);
+                    sized!(tile.size, simd: S, BTransposed, false, from, pixel, to, point);
                 }
             }
         }
@@ -164,7 +155,7 @@ fn raise_kernel<S: Simd>(simd: S, shape: Shape<'_>, planes: &[f32], images: &mut
                 unsafe {
                     let from = planes.as_ptr().add(image * shape.image.channels + channel);
                     let to = images.as_mut_ptr().add(image * shape.image.len() + channel);
-                    sized!(shape.tiling.stride, tile.size, simd: S, ATransposed, false, from, point, to, pixel);
+                    sized!(tile.size, simd: S, ATransposed, false, from, point, to, pixel);
                 }
             }
         }
@@ -183,7 +174,7 @@ fn spread_kernel<S: Simd>(simd: S, shape: Shape<'_>, images: &[f32], planes: &mu
                 unsafe {
                     let from = images.as_ptr().add(image * shape.image.len() + channel);
                     let to = planes.as_mut_ptr().add(image * shape.image.channels + channel);
-                    sized!(shape.tiling.stride, tile.size, simd: S, A, false, from, pixel, to, point);
+                    sized!(tile.size, simd: S, A, false, from, pixel, to, point);
                 }
             }
         }
@@ -202,7 +193,7 @@ fn gather_kernel<S: Simd>(simd: S, shape: Shape<'_>, planes: &[f32], images: &mu
                 unsafe {
                     let from = planes.as_ptr().add(image * shape.image.channels + channel);
                     let to = images.as_mut_ptr().add(image * shape.image.len() + channel);
-                    sized!(shape.tiling.stride, tile.size, simd: S, B, true, from, point, to, pixel);
+                    sized!(tile.size, simd: S, B, true, from, point, to, pixel);
                 }
             }
         }
@@ -213,7 +204,6 @@ dispatch! {
     /// U = G w Gᵀ. `filters` is panels of 16 columns, `[columns / 16, 9, rows + 1, 16]`; `transformed` is 36 planes of
     /// `plane` floats, `[columns / 16, rows, 16]` each.
     pub(super) fn filters(
-        stride: usize,
         size: [usize; 2],
         plane: usize,
         filters: &[f32],
@@ -223,7 +213,6 @@ dispatch! {
 dispatch! {
     /// dw = Gᵀ dU G, the transpose of [`filters`], of `size` floats in planes of `plane`.
     pub(super) fn filter_gradient(
-        stride: usize,
         size: usize,
         plane: usize,
         transformed: &[f32],
@@ -239,7 +228,6 @@ pub(super) fn filters_len(plane: usize) -> usize {
 #[inline(always)]
 fn filters_kernel<S: Simd>(
     simd: S,
-    stride: usize,
     [rows, columns]: [usize; 2],
     plane: usize,
     filters: &[f32],
@@ -254,11 +242,7 @@ fn filters_kernel<S: Simd>(
             unsafe {
                 let from = filters.as_ptr().add(panel * 9 * tap + at);
                 let to = transformed.as_mut_ptr().add(panel * rows * LINE + at);
-                let (places, to_places) = (|k| k * tap, |k| k * plane);
-                match stride {
-                    1 => both::<S, G<1>, G<1>, _, _, _, _, false>(simd, from, places, to, to_places),
-                    _ => both::<S, G<2>, G<2>, _, _, _, _, false>(simd, from, places, to, to_places),
-                }
+                both::<S, G, G, _, _, _, _, false>(simd, from, |k| k * tap, to, |k| k * plane);
             }
         }
     }
@@ -267,7 +251,6 @@ fn filters_kernel<S: Simd>(
 #[inline(always)]
 fn filter_gradient_kernel<S: Simd>(
     simd: S,
-    stride: usize,
     size: usize,
     plane: usize,
     transformed: &[f32],
@@ -279,15 +262,13 @@ fn filter_gradient_kernel<S: Simd>(
         // SAFETY: `at` lies in every plane of both, by the assertion above.
         unsafe {
             let (from, to) = (transformed.as_ptr().add(at), gradient.as_mut_ptr().add(at));
-            let places = |k| k * plane;
-            match stride {
-                1 => both::<S, GTransposed<1>, GTransposed<1>, _, _, _, _, false>(
-                    simd, from, places, to, places,
-                ),
-                _ => both::<S, GTransposed<2>, GTransposed<2>, _, _, _, _, false>(
-                    simd, from, places, to, places,
-                ),
-            }
+            both::<S, GTransposed, GTransposed, _, _, _, _, false>(
+                simd,
+                from,
+                |k| k * plane,
+                to,
+                |k| k * plane,
+            );
         }
     }
 }
