@@ -296,9 +296,11 @@ fn for_weights<const N: usize>(
 ) {
     let layout = target.layout().clone();
     for range in layout.ranges(Role::Weight) {
-        let others = others.map(|other| &other.values()[range.clone()]);
-        for (at, slot) in target.values_mut()[range.clone()].iter_mut().enumerate() {
-            update(slot, others.map(|other| other[at]));
+        let target = &mut target.values_mut()[range.clone()];
+        // All of one length, which the compiler then knows.
+        let others = others.map(|other| &other.values()[range.clone()][..target.len()]);
+        for at in 0..target.len() {
+            update(&mut target[at], others.map(|other| other[at]));
         }
     }
 }

@@ -15,7 +15,10 @@ pub(crate) fn map_episodes<T: Send>(
     if cfg!(feature = "cuda") {
         return numbers.map(work).collect();
     }
-    let results: Vec<Result<T>> = numbers.into_par_iter().map(work).collect();
+    // Each on its own, so that no thread is left with several while another has none.
+    let count = (numbers.end - numbers.start) as usize;
+    let each = (0..count).into_par_iter().with_max_len(1).map(|index| work(numbers.start + index as u64));
+    let results: Vec<Result<T>> = each.collect();
     results.into_iter().collect()
 }
 
