@@ -70,7 +70,7 @@ mod block {
 
     fn batch((channels, size): (usize, usize)) -> (Batch, u64) {
         let input = [channels, size, size];
-        let block = Architecture::conv(input, 1, 64, Pooling::Maxpool, Norm::Batch, None).unwrap();
+        let block = Architecture::conv(input, 1, 64, Pooling::Maxpool, Norm::Batch).unwrap();
         (Batch::new(block, EPISODE), (EPISODE * size * size * channels * 64 * 9) as u64)
     }
 
@@ -91,7 +91,7 @@ mod block {
 /// Matrix products alone: a linear layer of 576 to 64 features, as many as a 3×3 patch of 64 channels has.
 #[divan::bench(args = [SUPPORT, EPISODE])]
 fn linear(bencher: Bencher<'_, '_>, count: usize) {
-    let batch = Batch::new(Architecture::mlp([576, 1, 1], &[], Some(64)).unwrap(), count);
+    let batch = Batch::new(Architecture::mlp([576, 1, 1], &[]).unwrap().with_head(64).unwrap(), count);
     bencher.counter(ItemsCount::new(count * 576 * 64)).bench_local(|| batch.forward());
 }
 
@@ -100,7 +100,7 @@ mod perceptron {
     use super::*;
 
     fn batch() -> Batch {
-        Batch::new(Architecture::mlp([1, 1, 1], &[40, 40], Some(1)).unwrap(), 10)
+        Batch::new(Architecture::mlp([1, 1, 1], &[40, 40]).unwrap().with_head(1).unwrap(), 10)
     }
 
     #[divan::bench]
@@ -128,7 +128,10 @@ mod conv4 {
     ];
 
     fn batch((pooling, count): (Pooling, usize)) -> Batch {
-        Batch::new(Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch, Some(5)).unwrap(), count)
+        Batch::new(
+            Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch).unwrap().with_head(5).unwrap(),
+            count,
+        )
     }
 
     #[divan::bench(args = CASES)]

@@ -3,6 +3,23 @@
 //! Weights and description are one file, so one rename commits both and they cannot be of different steps. Python
 //! reads it as any other: `safetensors.numpy.load_file("best.safetensors")["block0.conv.weight"]`, and the description
 //! is the JSON under the key `kshot` of the header's metadata. Optimizer moments are tensors under `optimizer/`.
+//!
+//! ```
+//! use kshot::checkpoint::{self, Checkpoint};
+//! use kshot::params::{Layout, Params, Role};
+//!
+//! let mut layout = Layout::new();
+//! layout.push("head.weight", &[2, 3], Role::Weight);
+//! let theta = Params::zeros(&layout.into());
+//!
+//! let directory = tempfile::tempdir()?;
+//! let path = directory.path().join("mine.safetensors");
+//! checkpoint::write(&path, &"what these weights are", &theta, &[])?;
+//! let read = Checkpoint::read(&path)?;
+//! assert_eq!(read.description::<String>()?, "what these weights are");
+//! assert_eq!(read.params(theta.layout())?, theta);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -10,42 +27,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use crate::eval::Score;
 use crate::params::{Layout, Params};
-use crate::train::TrainConfig;
 use crate::{Error, Result, atomic};
 
 /// Key of the description in the header's metadata.
 const KEY: &str = "kshot";
 
-/// What a checkpoint holds, in words.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Description {
-    /// Version of kshot that wrote it.
-    pub version: String,
-    /// The learner's registered name.
-    pub learner: String,
-    /// The experiment as the program knows it, to build the learner again: its options, dataset, backbone, tasks.
-    pub experiment: serde_json::Value,
-    /// Seed of the run.
-    pub seed: u64,
-    /// How it was trained.
-    pub train: TrainConfig,
-    /// Steps behind these weights.
-    pub step: u64,
-    /// Figure of these weights on the validation episodes, where they were validated.
-    pub validation: Option<Score>,
-    /// The step of the best weights so far; they are in `best.safetensors`.
-    pub best_step: Option<u64>,
-}
-
 /// A checkpoint, read from its file.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
-    /// What it holds.
-    pub description: Description,
+    description: Value,
     path: PathBuf,
     tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
 }
@@ -56,7 +51,7 @@ pub struct Checkpoint {
 /// [`Error::Io`] when the directory cannot be written or the disk is full: a checkpoint that was there stays.
 pub fn write(
     path: &Path,
-    description: &Description,
+    description: &impl Serialize,
     params: &Params,
     moments: &[(&str, &Params)],
 ) -> Result<()> {
@@ -115,6 +110,19 @@ impl Checkpoint {
         Ok(Self { description, path: path.to_path_buf(), tensors })
     }
 
+    /// What it says of itself: for a run's checkpoint a [`Description`](crate::train::Description).
+    ///
+    /// # Errors
+    /// When it says something else.
+    pub fn description<D: DeserializeOwned>(&self) -> Result<D> {
+        serde_json::from_value(self.description.clone()).map_err(|error| {
+            Error::invalid(format!(
+                "the checkpoint {} has a description this version cannot read: {error}",
+                self.path.display()
+            ))
+        })
+    }
+
     /// The weights, for a learner with this layout.
     ///
     /// # Errors
@@ -125,11 +133,6 @@ impl Checkpoint {
             return Err(self.mismatch(&format!("it has a tensor `{name}`, which the learner lacks")));
         }
         self.tensors_of("", layout)
-    }
-
-    /// Whether there is a tensor of this name.
-    pub fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
     }
 
     /// The tensors of this layout, whatever others there are: a network's weights without those around it.
@@ -171,7 +174,7 @@ impl Checkpoint {
             "the checkpoint {} does not fit this learner: {what}; it was written by `{}`, which must be built with the \
              same options, backbone and input size",
             self.path.display(),
-            self.description.learner
+            self.description.get("learner").and_then(Value::as_str).unwrap_or("another program")
         ))
     }
 }
@@ -179,9 +182,7 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::eval::Measure;
     use crate::params::Role;
-    use crate::stats::Interval;
 
     fn layout(outputs: usize) -> Arc<Layout> {
         let mut layout = Layout::new();
@@ -190,20 +191,8 @@ mod tests {
         Arc::new(layout)
     }
 
-    fn description() -> Description {
-        Description {
-            version: "0.1.0".to_owned(),
-            learner: "toy".to_owned(),
-            experiment: serde_json::json!({ "options": { "rate": 0.1 } }),
-            seed: u64::MAX,
-            train: TrainConfig::default(),
-            step: (1 << 53) + 1,
-            validation: Some(Score {
-                measure: Measure::Accuracy,
-                interval: Interval { mean: 0.1 + 0.2, ci95: 1.0 / 3.0 },
-            }),
-            best_step: None,
-        }
+    fn description() -> Value {
+        serde_json::json!({ "learner": "toy", "step": (1u64 << 53) + 1, "seed": u64::MAX, "mean": 0.1 + 0.2 })
     }
 
     /// A checkpoint of three outputs with one moment, its weights and its path.
@@ -220,7 +209,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (path, params, moment) = written(directory.path());
         let read = Checkpoint::read(&path).unwrap();
-        assert_eq!(read.description, description());
+        assert_eq!(read.description::<Value>().unwrap(), description());
         assert_eq!(read.params(&layout(3)).unwrap(), params);
         assert_eq!(read.moment("velocity", &layout(3)).unwrap(), moment);
     }

@@ -56,10 +56,43 @@ pub trait Dataset: Send + Sync {
     /// Shape of one input, `[channels, height, width]`.
     fn input(&self) -> [usize; 3];
 
+    /// How its inputs were made of files.
+    fn preparation(&self) -> Preparation;
+
     /// Figures that papers give for whole source to whole target, to be shown beside one's own.
     fn published(&self) -> &'static [Published] {
         &[]
     }
+}
+
+/// How inputs are made of files: what whoever prepares another file in the same way has to know, besides the inputs' shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "from", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Preparation {
+    /// Images, of one channel (luminance) or three, as values of 0–1.
+    Images {
+        /// How they were brought to the inputs' height and width.
+        resample: Resample,
+        /// Whether dark is 1 and light 0.
+        invert: bool,
+    },
+    /// Numbers of files, as features or signals.
+    Numbers {
+        /// Whether each feature was brought to mean 0 and deviation 1 (within each domain, where there are several).
+        standardise: bool,
+    },
+    /// No file: drawn or simulated.
+    Generated,
+}
+
+/// How an image is brought to another size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resample {
+    /// The mean over the area that a pixel covers.
+    Area,
+    /// A triangle filter (bilinear, widened where the image shrinks).
+    Triangle,
 }
 
 /// One method's published accuracies from domain to domain.

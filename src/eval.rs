@@ -1,5 +1,48 @@
 //! Evaluation: a learner's predictions on fixed episodes, as a mean with its 95 % interval.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use kshot::dataset::{Class, ClassSet, Split, TaskSource};
+//! use kshot::episode::{Count, Labelled, TaskSpec, Unlabelled};
+//! use kshot::eval::{Watch, evaluate};
+//! use kshot::learner::{Adapted, Learner, Prediction};
+//! use ndarray::Array2;
+//!
+//! /// Answers every query with the first class.
+//! struct First;
+//!
+//! impl Learner for First {
+//!     fn is_transductive(&self) -> bool {
+//!         false
+//!     }
+//!
+//!     fn adapt<'a>(&'a self, _: &'a Labelled) -> kshot::Result<Box<dyn Adapted + 'a>> {
+//!         Ok(Box::new(First))
+//!     }
+//! }
+//!
+//! impl Adapted for First {
+//!     fn predict(&self, query: &Unlabelled) -> kshot::Result<Prediction> {
+//!         Ok(Prediction::Scores(Array2::zeros((query.len(), 2))))
+//!     }
+//! }
+//!
+//! // Three classes of four grey images of 2×2.
+//! let pixels: Vec<u8> = (0..3 * 4 * 4).collect();
+//! let names = (0..12).map(|image| format!("{image}.png")).collect();
+//! let class = |n: u32| Class { name: format!("class{n}"), images: (4 * n..4 * n + 4).collect(), quarter_turns: 0 };
+//! let set = ClassSet::new([1, 2, 2], Arc::new(pixels), Arc::new(names), (0..3).map(class).collect())?;
+//!
+//! // 2-way 1-shot with three queries a class.
+//! let spec = TaskSpec::FewShot { ways: Count::fixed(2), shots: Count::fixed(1), queries: 3 };
+//! let tasks = spec.open(&TaskSource::Classes(Arc::new(set)), Split::Test, 0)?;
+//! let evaluation = evaluate(&First, tasks.as_ref(), 20, &Watch::default())?;
+//! assert_eq!(evaluation.score.interval.mean, 0.5);
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use ndarray::Array2;
@@ -7,7 +50,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::episode::{Episode, Targets, Tasks};
 use crate::learner::{Learner, Prediction};
-use crate::parallel::map_episodes;
+use crate::nn::parallel::map_until;
 use crate::stats::{Interval, interval95};
 use crate::{Error, Result};
 
@@ -60,6 +103,8 @@ pub struct Evaluation {
     pub per_episode: Vec<f32>,
     /// Wall-clock seconds it took.
     pub seconds: f64,
+    /// Whether it was stopped before all episodes were done: its figures are then of the first ones.
+    pub interrupted: bool,
 }
 
 impl Evaluation {
@@ -69,19 +114,34 @@ impl Evaluation {
     }
 }
 
+/// Who watches an evaluation, and may stop it.
+pub struct Watch<'a> {
+    /// Called after each episode, from whichever thread it ran on: a place to move a progress bar.
+    pub on_episode: &'a (dyn Fn() + Sync),
+    /// Set from elsewhere (Ctrl-C) to begin no further episode; those in hand are finished.
+    pub stop: &'a AtomicBool,
+}
+
+/// Nobody.
+impl Default for Watch<'_> {
+    fn default() -> Self {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        Self { on_episode: &|| (), stop: &NEVER }
+    }
+}
+
 /// Asks `learner` the queries of episodes `0..episodes`, in parallel; the outcome is the same on any number of threads.
-///
-/// `on_episode` is called after each episode, from whichever thread it ran on: a place to move a progress bar.
 ///
 /// # Errors
 /// When there are fewer episodes than asked for or than the two an interval needs (unless there is only one, which has
 /// none), an episode has no queries or does
-/// not fit the learner, or a prediction has the wrong shape or is not a number. The message names the episode.
+/// not fit the learner, or a prediction has the wrong shape or is not a number: the message names the episode.
+/// [`Error::Interrupted`] when it was stopped before two episodes were done.
 pub fn evaluate(
     learner: &dyn Learner,
     tasks: &dyn Tasks,
     episodes: u64,
-    on_episode: &(dyn Fn() + Sync),
+    watch: &Watch<'_>,
 ) -> Result<Evaluation> {
     if let Some(there) = tasks.limit().filter(|&there| there < episodes) {
         return Err(Error::invalid(format!(
@@ -89,24 +149,28 @@ pub fn evaluate(
         )));
     }
     let started = Instant::now();
-    let figures = map_episodes(0..episodes, |number| {
+    let figures = map_until(0..episodes, watch.stop, |number| {
         let episode = tasks.episode(number)?;
         let figure = learner
-            .predict(&episode.support, &episode.query.examples)
+            .answer(&episode.support, &episode.query.examples)
             .and_then(|prediction| measure(&prediction, &episode))
             .map_err(|error| error.context(format!("evaluation episode {number}")))?;
-        on_episode();
+        (watch.on_episode)();
         Ok(figure)
     })?;
     let seconds = started.elapsed().as_secs_f64();
     let measure = figures.first().map_or(Measure::Accuracy, |&(measure, _)| measure);
     let per_episode: Vec<f32> = figures.into_iter().map(|(_, value)| value).collect();
+    let interrupted = (per_episode.len() as u64) < episodes;
     let interval = match per_episode.as_slice() {
+        [] | [_] if interrupted => {
+            return Err(Error::Interrupted("the evaluation was stopped before it had a figure".to_owned()));
+        }
         // All there is was asked once: a figure, and no spread to speak of.
         [one] if tasks.limit() == Some(1) => Interval { mean: f64::from(*one), ci95: f64::NAN },
         figures => interval95(figures)?,
     };
-    Ok(Evaluation { score: Score { measure, interval }, per_episode, seconds })
+    Ok(Evaluation { score: Score { measure, interval }, per_episode, seconds, interrupted })
 }
 
 /// The figure of one episode.
@@ -158,8 +222,8 @@ mod tests {
     use ndarray::{Array4, array};
 
     use super::*;
-    use crate::episode::{Labelled, TaskSpec, Unlabelled};
-    use crate::params::Params;
+    use crate::episode::{Labelled, Unlabelled};
+    use crate::learner::Adapted;
 
     /// Two classes, four queries of class 0, 0, 1, 1.
     struct TwoWay;
@@ -182,31 +246,26 @@ mod tests {
     }
 
     /// Answers with what the function makes of the episode's number.
-    struct Oracle(Params, fn(usize) -> Prediction);
+    struct Oracle(fn(usize) -> Prediction);
 
     impl Learner for Oracle {
-        fn params(&self) -> &Params {
-            &self.0
-        }
-        fn params_mut(&mut self) -> &mut Params {
-            &mut self.0
-        }
-        fn training_task(&self) -> TaskSpec {
-            TaskSpec::FlatBatch { size: 1 }
-        }
         fn is_transductive(&self) -> bool {
             false
         }
-        fn outer_gradient(&self, _: &Episode) -> Result<crate::learner::Outer> {
-            Err(Error::invalid("this learner is not trained"))
+
+        fn adapt<'a>(&'a self, _: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
+            Ok(Box::new(Oracle(self.0)))
         }
-        fn predict(&self, _: &Labelled, query: &Unlabelled) -> Result<Prediction> {
-            Ok(self.1(query.inputs[[0, 0, 0, 0]] as usize))
+    }
+
+    impl Adapted for Oracle {
+        fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
+            Ok(self.0(query.inputs[[0, 0, 0, 0]] as usize))
         }
     }
 
     fn outcome(episodes: u64, predict: fn(usize) -> Prediction) -> Result<Evaluation> {
-        evaluate(&Oracle(Params::empty(), predict), &TwoWay, episodes, &|| ())
+        evaluate(&Oracle(predict), &TwoWay, episodes, &Watch::default())
     }
 
     /// Always class 0 in even episodes (half right), all right in odd ones.
@@ -238,6 +297,24 @@ mod tests {
         let few = outcome(5, half_or_all).unwrap_err().to_string();
         assert!(few.contains("there are 4 episodes, but 5"), "{few}");
         assert!(outcome(1, half_or_all).is_err(), "one episode has no interval");
+    }
+
+    #[test]
+    fn a_stopped_evaluation_has_the_figures_of_the_first_episodes() {
+        let stop = AtomicBool::new(false);
+        let done = std::sync::atomic::AtomicU64::new(0);
+        let on_episode = || {
+            if done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+                stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        };
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let watch = Watch { on_episode: &on_episode, stop: &stop };
+        let evaluation = pool.install(|| evaluate(&Oracle(half_or_all), &TwoWay, 4, &watch)).unwrap();
+        assert!(evaluation.interrupted);
+        assert_eq!(evaluation.per_episode, [0.5, 1.0]);
+        let stopped = evaluate(&Oracle(half_or_all), &TwoWay, 4, &Watch { on_episode: &|| (), stop: &stop });
+        assert!(matches!(stopped.unwrap_err(), Error::Interrupted(_)));
     }
 
     #[test]

@@ -29,7 +29,7 @@
 //! use kshot::nn::{Architecture, Fused, Loss, Network};
 //! use ndarray::Array;
 //!
-//! let network = Fused::new(Architecture::mlp([1, 1, 1], &[40, 40], Some(1))?)?;
+//! let network = Fused::new(Architecture::mlp([1, 1, 1], &[40, 40])?.with_head(1)?)?;
 //! let theta = network.init(&mut kshot::rng::stream(1, "init", 0));
 //! let alpha = rates(theta.layout(), 0.01, |_| true);
 //! let inner = InnerLoop { network: &network, rate: &alpha, steps: 1, step_weights: None, proximal: None };
@@ -131,7 +131,7 @@ impl InnerLoop<'_> {
 
     /// `θ ← θ − α∘g`.
     fn descend(&self, theta: &mut Params, gradient: &Params) {
-        for_weights(theta, [self.rate, gradient], |theta, [alpha, g]| *theta -= alpha * g);
+        theta.update_weights([self.rate, gradient], |theta, [alpha, g]| *theta -= alpha * g);
     }
 
     /// θ_K: the weights after all steps on the support.
@@ -159,7 +159,7 @@ impl InnerLoop<'_> {
         let mut outer = self.judge_last(&adapted, query)?;
         while let Some(step) = path.back()? {
             self.pull_back(step.at.as_ref(), &mut outer.gradient)?;
-            outer.extend(self.judge(step.k, &step.theta, query)?);
+            outer.add(self.judge(step.k, &step.theta, query)?);
         }
         Ok(outer)
     }
@@ -177,11 +177,11 @@ impl InnerLoop<'_> {
         let mut adapted = theta.clone();
         let mut judged = Vec::new();
         for k in 0..self.steps {
-            judged.extend(self.judge(k, &adapted, query)?);
+            judged.push(self.judge(k, &adapted, query)?);
             self.step(&mut adapted, support)?;
         }
         let mut outer = self.judge_last(&adapted, query)?;
-        outer.extend(judged);
+        judged.into_iter().for_each(|earlier| outer.add(earlier));
         Ok(outer)
     }
 
@@ -202,9 +202,9 @@ impl InnerLoop<'_> {
         let mut d_rate = Params::zeros(theta.layout());
         while let Some(step) = path.back()? {
             let gradient = step.gradient.iter();
-            gradient.for_each(|g| for_weights(&mut d_rate, [g, &outer.gradient], |d, [g, v]| *d -= g * v));
+            gradient.for_each(|g| d_rate.update_weights([g, &outer.gradient], |d, [g, v]| *d -= g * v));
             self.pull_back(step.at.as_ref(), &mut outer.gradient)?;
-            outer.extend(self.judge(step.k, &step.theta, query)?);
+            outer.add(self.judge(step.k, &step.theta, query)?);
         }
         Ok((outer, d_rate))
     }
@@ -225,16 +225,16 @@ impl InnerLoop<'_> {
         let Some(LossGradient { outputs, mut gradient, .. }) = last else {
             return Err(Error::invalid("Reptile needs at least one inner step: without, it learns nothing"));
         };
-        for_weights(&mut gradient, [theta, &adapted], |slot, [theta, adapted]| *slot = theta - adapted);
+        gradient.update_weights([theta, &adapted], |slot, [theta, adapted]| *slot = theta - adapted);
         Ok(MetaGradient { loss: losses.iter().sum::<f32>() / self.steps as f32, gradient, outputs })
     }
 
     /// `v ← v − H_S(θ_k) (α ∘ v)`: the gradient in θ_{k+1} to the one in θ_k.
     fn pull_back(&self, theta_k: &dyn LossAt, v: &mut Params) -> Result<()> {
         let mut direction = Params::zeros(v.layout());
-        for_weights(&mut direction, [self.rate, v], |slot, [alpha, v]| *slot = alpha * v);
+        direction.update_weights([self.rate, v], |slot, [alpha, v]| *slot = alpha * v);
         let product = theta_k.hvp(&direction)?;
-        for_weights(v, [&product], |v, [product]| *v -= product);
+        v.update_weights([&product], |v, [product]| *v -= product);
         Ok(())
     }
 
@@ -254,7 +254,7 @@ impl InnerLoop<'_> {
         self.check(theta)?;
         let LossGradient { loss, outputs, mut gradient } =
             self.network.gradient(theta, query.x, query.loss)?;
-        for_weights(&mut gradient, [], |g, []| *g *= weight);
+        gradient.update_weights([], |g, []| *g *= weight);
         Ok(MetaGradient { loss: weight * loss, gradient, outputs })
     }
 
@@ -278,29 +278,12 @@ impl InnerLoop<'_> {
     }
 }
 
-impl Extend<MetaGradient> for MetaGradient {
-    /// Adds losses and gradients; outputs and statistics stay the last step's.
-    fn extend<I: IntoIterator<Item = MetaGradient>>(&mut self, earlier: I) {
-        for earlier in earlier {
+impl MetaGradient {
+    /// Adds the loss and gradient at an earlier step, if it counts; outputs and statistics stay the last step's.
+    fn add(&mut self, earlier: Option<Self>) {
+        if let Some(earlier) = earlier {
             self.loss += earlier.loss;
-            for_weights(&mut self.gradient, [&earlier.gradient], |sum, [g]| *sum += g);
-        }
-    }
-}
-
-/// Calls `update` for each learned weight of `target` with the same weight of the others; statistics stay.
-fn for_weights<const N: usize>(
-    target: &mut Params,
-    others: [&Params; N],
-    update: impl Fn(&mut f32, [f32; N]),
-) {
-    let layout = target.layout().clone();
-    for range in layout.ranges(Role::Weight) {
-        let target = &mut target.values_mut()[range.clone()];
-        // All of one length, which the compiler then knows.
-        let others = others.map(|other| &other.values()[range.clone()][..target.len()]);
-        for at in 0..target.len() {
-            update(&mut target[at], others.map(|other| other[at]));
+            self.gradient.update_weights([&earlier.gradient], |sum, [g]| *sum += g);
         }
     }
 }

@@ -1,6 +1,51 @@
-//! The trait a learner implements: the book's first page.
+//! What a learner can do, as small traits: the book's first page.
+//!
+//! Every [`Learner`] adapts to a labelled support set; what comes of it, [`Adapted`], answers queries. What it can do
+//! besides is a trait of its own, which it offers or does not: [`Trainable`], to learn across tasks; [`Comparer`], to say
+//! how alike two examples are; [`Aligner`], to bring two domains together. [`MetricLearner`](crate::metric::MetricLearner)
+//! has the first three for whoever embeds and compares.
+//!
+//! ```
+//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::learner::{Adapted, Learner, Prediction};
+//! use kshot::{Error, Result};
+//! use ndarray::{Array2, Array4};
+//!
+//! /// The nearest example, by the first value of each.
+//! struct Nearest;
+//!
+//! struct Known<'a>(&'a Labelled);
+//!
+//! impl Learner for Nearest {
+//!     fn is_transductive(&self) -> bool {
+//!         false
+//!     }
+//!
+//!     fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
+//!         Ok(Box::new(Known(support)))
+//!     }
+//! }
+//!
+//! impl Adapted for Known<'_> {
+//!     fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
+//!         let mut scores = Array2::from_elem((query.len(), self.0.ways()?), f32::NEG_INFINITY);
+//!         for (known, &class) in self.0.inputs().outer_iter().zip(self.0.classes()?) {
+//!             for (asked, mut scores) in query.inputs.outer_iter().zip(scores.outer_iter_mut()) {
+//!                 scores[class] = scores[class].max(-(asked[[0, 0, 0]] - known[[0, 0, 0]]).abs());
+//!             }
+//!         }
+//!         Ok(Prediction::Scores(scores))
+//!     }
+//! }
+//!
+//! let points = |values: &[f32]| Array4::from_shape_fn((values.len(), 1, 1, 1), |(n, ..)| values[n]);
+//! let support = Labelled::new(points(&[0.0, 1.0]), Targets::Classes(vec![0, 1]));
+//! let adapted = Nearest.adapt(&support)?;
+//! assert_eq!(adapted.predict(&Unlabelled { inputs: points(&[0.9, 0.2, 0.7]) })?.classes(), [1, 0, 1]);
+//! # Ok::<(), Error>(())
+//! ```
 
-use ndarray::{Array2, ArrayView4, Axis};
+use ndarray::{Array2, ArrayView2, ArrayView4, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -91,53 +136,103 @@ pub fn accuracy(scores: impl IntoIterator<Item = f32>, labels: &[usize]) -> f32 
     correct as f32 / labels.len().max(1) as f32
 }
 
-/// A learner: everything a plugin's author writes, besides a configuration and one `inventory::submit!`.
+/// A learner: what a plugin's author writes, besides its options and one
+/// [`register_learner!`](crate::register_learner).
 pub trait Learner: Send + Sync {
-    /// What the outer loop learns; empty for a learner without training.
+    /// Whether a prediction for one query depends on the other queries.
+    fn is_transductive(&self) -> bool;
+
+    /// Within-task training on the labelled support. A transductive learner may keep the support and do its work when it
+    /// sees the queries.
+    ///
+    /// # Errors
+    /// When the task does not fit the learner, or the device fails.
+    fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>>;
+
+    /// Adapts and predicts at once, with the same outcome: for learners that are faster when they see both together.
+    ///
+    /// # Errors
+    /// As [`Learner::adapt`] and [`Adapted::predict`].
+    fn answer(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
+        self.adapt(support)?.predict(query)
+    }
+
+    /// What the outer loop trains, for learners that learn across tasks.
+    fn trainable(&mut self) -> Option<&mut dyn Trainable> {
+        None
+    }
+
+    /// How alike examples are, for learners that compare them.
+    fn comparer(&self) -> Option<&dyn Comparer> {
+        None
+    }
+
+    /// How near two domains come, for learners that bring them together.
+    fn aligner(&self) -> Option<&dyn Aligner> {
+        None
+    }
+}
+
+/// A learner that knows the support of a task.
+pub trait Adapted: Send + Sync {
+    /// Predictions for the queries, whose labels it never sees: as often as there are queries to ask.
+    ///
+    /// # Errors
+    /// When the queries do not fit the support or the learner, or the device fails.
+    fn predict(&self, query: &Unlabelled) -> Result<Prediction>;
+}
+
+/// A learner that the outer loop trains across tasks.
+pub trait Trainable: Learner {
+    /// What is learned: θ.
     fn params(&self) -> &Params;
 
     /// The same, for the engine to update.
     fn params_mut(&mut self) -> &mut Params;
 
-    /// What it wants to be fed in training: N-way K-shot, a P×K batch, a flat batch.
+    /// What it wants to be fed: N-way K-shot tasks, P×K batches, flat batches.
     fn training_task(&self) -> TaskSpec;
-
-    /// Whether a prediction for one query depends on the other queries.
-    fn is_transductive(&self) -> bool;
 
     /// Gradient of this episode's outer loss, and metrics. Pure: the engine calls it from many threads.
     ///
     /// # Errors
     /// When the episode does not fit the learner, or the device fails.
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer>;
+}
 
-    /// Within-task training on the labelled support, then predictions for the queries, whose labels it never sees.
-    ///
-    /// # Errors
-    /// When the task does not fit the learner, or the device fails.
-    fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction>;
-
-    /// How alike the examples of two sets `[n, c, h, w]` and `[m, c, h, w]` are, `[n, m]`, higher for more alike:
-    /// what verification and retrieval go by. `None` for a learner that does not compare examples.
+/// A learner that embeds examples and compares the embeddings: what verification and retrieval go by.
+pub trait Comparer: Send + Sync {
+    /// Embeddings `[n, features]` of examples `[n, c, h, w]`.
     ///
     /// # Errors
     /// When the inputs do not fit the learner, or the device fails.
-    fn similarity(
-        &self,
-        left: ArrayView4<'_, f32>,
-        right: ArrayView4<'_, f32>,
-    ) -> Result<Option<Array2<f32>>> {
-        let _ = (left, right);
-        Ok(None)
-    }
+    fn embed(&self, x: ArrayView4<'_, f32>) -> Result<Array2<f32>>;
 
-    /// Figures of one task that say more than its accuracy, by name, for a report: how far apart its domains are,
-    /// before and after. None for most.
+    /// How alike embeddings `[n, features]` and `[m, features]` are, `[n, m]`, higher for more alike.
     ///
     /// # Errors
-    /// As [`Learner::predict`].
-    fn task_measures(&self, support: &Labelled, query: &Unlabelled) -> Result<Vec<(&'static str, f64)>> {
-        let _ = (support, query);
-        Ok(Vec::new())
-    }
+    /// When they are no embeddings of this learner.
+    fn similarity(&self, left: ArrayView2<'_, f32>, right: ArrayView2<'_, f32>) -> Result<Array2<f32>>;
+}
+
+/// A learner that brings a source and a target domain together.
+pub trait Aligner: Send + Sync {
+    /// How far apart the domains of a task are, before and after.
+    ///
+    /// # Errors
+    /// As [`Learner::answer`].
+    fn domain_distances(&self, support: &Labelled, query: &Unlabelled) -> Result<DomainDistances>;
+}
+
+/// How far apart a source and a target are, before they are aligned and after.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DomainDistances {
+    /// Squared maximum mean discrepancy before.
+    pub mmd2_before: f64,
+    /// And after.
+    pub mmd2_after: f64,
+    /// Proxy A-distance before, 0 (the same) to 2 (told apart without error).
+    pub a_distance_before: f64,
+    /// And after.
+    pub a_distance_after: f64,
 }

@@ -2,27 +2,33 @@
 //!
 //! An **episode** is one within-task training (support) plus one within-task test (query). The engine samples
 //! episodes from a [`dataset`], drives a [`learner::Learner`] with them, and compares learners on identical tasks.
-//! `docs/architecture.md` in the repository is the map; the traits a plugin implements are [`learner::Learner`]
-//! and, for a network of its own, [`nn::Network`].
+//! `docs/architecture.md` in the repository is the map; [`learner`] is the first page for who writes a plugin.
+
+#![forbid(unsafe_code)]
 
 pub mod atomic;
+pub mod backbone;
 pub mod checkpoint;
+pub mod conformance;
 pub mod dataset;
 pub mod episode;
-mod error;
 pub mod eval;
 pub mod inner_loop;
 pub mod learner;
 pub mod log;
-pub mod nn;
+pub mod metric;
+mod named;
 pub mod optimizer;
-mod parallel;
-pub mod params;
+pub mod options;
 pub mod registry;
-pub mod rng;
 pub mod schedule;
 pub mod stats;
 pub mod train;
 pub mod verification;
 
-pub use error::{Error, Result};
+/// Networks and their derivatives: the ground floor, a crate of its own.
+pub use kshot_nn as nn;
+pub use kshot_nn::{Error, Result, params, rng};
+
+#[doc(hidden)]
+pub use inventory;

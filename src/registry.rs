@@ -1,18 +1,39 @@
-//! Plugin registration: learners and datasets announce themselves with `inventory::submit!`.
+//! Plugins announce themselves: learners, datasets and backbones, each by one macro.
+//!
+//! ```
+//! use kshot::registry;
+//!
+//! // The backbones that come with the engine; a program has the learners and datasets of the crates linked into it.
+//! let names: Vec<&str> = registry::backbones().iter().map(|entry| entry.name).collect();
+//! assert_eq!(names, ["conv4", "mlp"]);
+//! let error = registry::backbone("conv5").err().expect("there is none");
+//! assert_eq!(error.to_string(), "there is no backbone called `conv5`; did you mean `conv4`?");
+//! ```
 
+use std::path::PathBuf;
+
+use schemars::Schema;
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+use crate::backbone::Backbone;
+pub use crate::backbone::entry::{BackboneEntry, backbone, backbones};
 use crate::dataset::{Dataset, DatasetContext};
 use crate::learner::{Family, Learner};
-use crate::nn::BackboneConfig;
+use crate::named::find;
+use crate::nn::Norm;
 use crate::train::TrainConfig;
-use crate::{Error, Result};
-use serde::de::DeserializeOwned;
 
-/// What the engine tells a learner about the job it is built for.
-#[derive(Clone, Debug)]
+/// What the engine tells a learner about the job it is built for; a checkpoint keeps it, so that the learner can be built
+/// again without the data it was trained on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Setup {
-    /// Shape of one input: `[channels, height, width]`.
-    pub input: [usize; 3],
-    /// Classes in the training split; 0 for a regression dataset.
+    /// What it is asked.
+    pub problem: Problem,
+    /// The network every learner of a comparison shares, for inputs of one shape.
+    pub backbone: Backbone,
+    /// Classes to train on; 0 where nothing is trained, or for a regression.
     pub base_classes: usize,
     /// Ways of the evaluation tasks (the most, where they vary).
     pub ways: usize,
@@ -20,14 +41,13 @@ pub struct Setup {
     pub shots: usize,
     /// Queries of each class in the evaluation tasks.
     pub queries: usize,
-    /// The network every learner of a comparison shares.
-    pub backbone: BackboneConfig,
     /// Seed of the run, for initial weights.
     pub seed: u64,
 }
 
 /// What kind of task a learner can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Problem {
     /// Which of the support's classes a query is of.
     Classification,
@@ -35,7 +55,7 @@ pub enum Problem {
     Regression,
 }
 
-/// A registered learner.
+/// A registered learner; see [`register_learner!`](crate::register_learner).
 pub struct LearnerEntry {
     /// Name on the command line.
     pub name: &'static str,
@@ -47,17 +67,24 @@ pub struct LearnerEntry {
     pub paper: &'static str,
     /// What it can be asked.
     pub solves: &'static [Problem],
+    /// Statistics of batch norm as it was published; an experiment may ask for the other.
+    pub norm: Norm,
     /// How it is trained where the experiment does not say: what does it justice in about half a minute on two cores.
-    pub train: fn(Problem) -> TrainConfig,
-    /// Its options, each with its default, `null` where unset.
-    pub options: fn() -> Options,
+    /// `None` for a learner that learns nothing across tasks.
+    pub training: Option<fn(Problem) -> TrainConfig>,
+    /// Whether it compares examples: what verification and retrieval need.
+    pub compares: bool,
+    /// Its options.
+    pub options: fn() -> Schema,
+    /// Its options as they are once read, defaults included.
+    pub resolve: fn(&toml::Table) -> Result<toml::Table>,
     /// Builds it from its options, with weights drawn from the setup's seed.
     pub build: fn(&Setup, &toml::Table) -> Result<Box<dyn Learner>>,
 }
 
 inventory::collect!(LearnerEntry);
 
-/// A registered dataset.
+/// A registered dataset; see [`register_dataset!`](crate::register_dataset).
 pub struct DatasetEntry {
     /// Name on the command line.
     pub name: &'static str,
@@ -65,15 +92,170 @@ pub struct DatasetEntry {
     pub summary: &'static str,
     /// Where it comes from: paper, licence.
     pub source: &'static str,
-    /// Its options, each with its default, `null` where unset.
-    pub options: fn() -> Options,
+    /// Its options.
+    pub options: fn() -> Schema,
     /// Opens it. Never downloads.
     pub open: fn(&DatasetContext, &toml::Table) -> Result<Box<dyn Dataset>>,
-    /// Whether its files are where they are looked for, and where that is; `None` when it needs no file.
-    pub locate: Option<fn(&DatasetContext) -> Result<std::path::PathBuf>>,
+    /// Where its files are, refused where they are not; `None` when it needs no file.
+    pub locate: Option<fn(&DatasetContext) -> Result<PathBuf>>,
 }
 
 inventory::collect!(DatasetEntry);
+
+/// Registers a learner under a name, which stands nowhere else.
+///
+/// `build` is a function from a [`Setup`](crate::registry::Setup) and the options to the learner. `training` is how it is
+/// trained where the experiment does not say, left out by a learner that learns nothing across tasks; `norm` are the
+/// statistics of batch norm it was published with, `Norm::Running` where left out; `compares` is for learners with a
+/// [`Comparer`](crate::learner::Comparer).
+///
+/// ```
+/// use kshot::episode::{Labelled, Unlabelled};
+/// use kshot::learner::{Adapted, Family, Learner, Prediction};
+/// use kshot::options::NoOptions;
+/// use kshot::registry::{self, Problem, Setup};
+/// use ndarray::Array2;
+///
+/// /// Answers every query with the first class.
+/// struct First;
+///
+/// struct Ways(usize);
+///
+/// impl Learner for First {
+///     fn is_transductive(&self) -> bool {
+///         false
+///     }
+///
+///     fn adapt<'a>(&'a self, support: &'a Labelled) -> kshot::Result<Box<dyn Adapted + 'a>> {
+///         Ok(Box::new(Ways(support.ways()?)))
+///     }
+/// }
+///
+/// impl Adapted for Ways {
+///     fn predict(&self, query: &Unlabelled) -> kshot::Result<Prediction> {
+///         Ok(Prediction::Scores(Array2::zeros((query.len(), self.0))))
+///     }
+/// }
+///
+/// kshot::register_learner! {
+///     name: "first",
+///     family: Family::Baseline,
+///     summary: "the first class, whatever is asked",
+///     paper: "none",
+///     solves: &[Problem::Classification],
+///     options: NoOptions,
+///     build: |_: &Setup, _: NoOptions| Ok(First),
+/// }
+///
+/// assert!(registry::learner("first")?.training.is_none());
+/// # Ok::<(), kshot::Error>(())
+/// ```
+#[macro_export]
+macro_rules! register_learner {
+    (
+        name: $name:expr,
+        family: $family:expr,
+        summary: $summary:expr,
+        paper: $paper:expr,
+        solves: $solves:expr,
+        $(norm: $norm:expr,)?
+        $(training: $training:expr,)?
+        $(compares: $compares:expr,)?
+        options: $options:ty,
+        build: $build:expr $(,)?
+    ) => {
+        $crate::inventory::submit! {
+            $crate::registry::LearnerEntry {
+                name: $name,
+                family: $family,
+                summary: $summary,
+                paper: $paper,
+                solves: $solves,
+                norm: $crate::either!($($norm)?, $crate::nn::Norm::Running),
+                training: $crate::either!($(Some($training))?, None),
+                compares: $crate::either!($($compares)?, false),
+                options: $crate::options::schema::<$options>,
+                resolve: |table| $crate::options::resolved::<$options>(concat!("`", $name, "`"), table),
+                build: |setup, table| {
+                    let options: $options = $crate::options::read(concat!("`", $name, "`"), table)?;
+                    let built = ($build)(setup, options)
+                        .map_err(|error: $crate::Error| error.context(concat!("`", $name, "`")))?;
+                    Ok(Box::new(built))
+                },
+            }
+        }
+    };
+}
+
+/// Registers a dataset under a name, which stands nowhere else.
+///
+/// `open` is a function from a [`DatasetContext`](crate::dataset::DatasetContext) and the options to the dataset, boxed;
+/// `locate` says where its files are, left out by a dataset that needs none.
+#[macro_export]
+macro_rules! register_dataset {
+    (
+        name: $name:expr,
+        summary: $summary:expr,
+        source: $source:expr,
+        options: $options:ty,
+        open: $open:expr
+        $(, locate: $locate:expr)? $(,)?
+    ) => {
+        $crate::inventory::submit! {
+            $crate::registry::DatasetEntry {
+                name: $name,
+                summary: $summary,
+                source: $source,
+                options: $crate::options::schema::<$options>,
+                open: |context, table| {
+                    let options: $options = $crate::options::read(concat!("`", $name, "`"), table)?;
+                    ($open)(context, options)
+                },
+                locate: $crate::either!($(Some($locate))?, None),
+            }
+        }
+    };
+}
+
+/// Registers a backbone under a name, which stands nowhere else: the options are the backbone, as their
+/// [`Layers`](crate::backbone::Layers) say what it is made of.
+#[macro_export]
+macro_rules! register_backbone {
+    (
+        name: $name:expr,
+        summary: $summary:expr,
+        paper: $paper:expr,
+        options: $options:ty $(,)?
+    ) => {
+        $crate::inventory::submit! {
+            $crate::registry::BackboneEntry {
+                name: $name,
+                summary: $summary,
+                paper: $paper,
+                options: $crate::options::schema::<$options>,
+                resolve: |input, table| {
+                    $crate::backbone::resolved::<$options>(concat!("backbone `", $name, "`"), input, table)
+                },
+                build: |input, norm, table| {
+                    let options: $options = $crate::options::read(concat!("backbone `", $name, "`"), table)?;
+                    $crate::backbone::Layers::architecture(&options, input, norm)
+                },
+            }
+        }
+    };
+}
+
+/// The first of two expressions, where it is given.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! either {
+    ($given:expr, $other:expr) => {
+        $given
+    };
+    (, $other:expr) => {
+        $other
+    };
+}
 
 /// All registered learners, by family, then name.
 pub fn learners() -> Vec<&'static LearnerEntry> {
@@ -94,73 +276,13 @@ pub fn datasets() -> Vec<&'static DatasetEntry> {
 /// # Errors
 /// When there is none: says which is nearest.
 pub fn learner(name: &str) -> Result<&'static LearnerEntry> {
-    let all = learners();
-    all.iter()
-        .find(|entry| entry.name == name)
-        .copied()
-        .ok_or_else(|| unknown("learner", name, all.iter().map(|entry| entry.name)))
+    find("learner", name, learners(), |entry| entry.name)
 }
 
 /// The dataset called `name`.
 ///
 /// # Errors
-/// When there is none: says which is nearest.
+/// As [`learner`].
 pub fn dataset(name: &str) -> Result<&'static DatasetEntry> {
-    let all = datasets();
-    all.iter()
-        .find(|entry| entry.name == name)
-        .copied()
-        .ok_or_else(|| unknown("dataset", name, all.iter().map(|entry| entry.name)))
-}
-
-/// "there is no KIND called …; did you mean …?"
-pub fn unknown<'a>(kind: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let known: Vec<&str> = known.collect();
-    let nearest = known
-        .iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len().max(name.len()) / 2);
-    Error::invalid(match nearest {
-        Some((_, candidate)) => format!("there is no {kind} called `{name}`; did you mean `{candidate}`?"),
-        None => format!("there is no {kind} called `{name}`; there are: {}", known.join(", ")),
-    })
-}
-
-/// Reads a plugin's options into its configuration type.
-///
-/// Keys are checked against the keys of `T::default()`, so `T` has `#[serde(default, deny_unknown_fields)]`.
-///
-/// # Errors
-/// For an unknown key (says which is nearest) or a value of the wrong type, naming the plugin.
-pub fn options<T: DeserializeOwned + Default + serde::Serialize>(
-    plugin: &str,
-    table: &toml::Table,
-) -> Result<T> {
-    let known = defaults::<T>();
-    if let Some(key) = table.keys().find(|key| !known.contains_key(*key)) {
-        return Err(if known.is_empty() {
-            Error::invalid(format!("`{plugin}` has no options, but `{key}` was set"))
-        } else {
-            unknown(&format!("option of `{plugin}`"), key, known.keys().map(String::as_str))
-        });
-    }
-    // Over the defaults as a whole: a flattened part would otherwise take its own type's.
-    let mut overlaid = toml::Table::try_from(T::default())
-        .map_err(|error| Error::invalid(format!("defaults of `{plugin}`: {error}")))?;
-    overlaid.extend(table.clone());
-    toml::Value::Table(overlaid)
-        .try_into()
-        .map_err(|error| Error::invalid(format!("options of `{plugin}`: {}", error.to_string().trim())))
-}
-
-/// Option names with their defaults; `null` where unset.
-pub type Options = serde_json::Map<String, serde_json::Value>;
-
-/// The defaults of a configuration type, for [`LearnerEntry::options`] and [`DatasetEntry::options`].
-pub fn defaults<T: Default + serde::Serialize>() -> Options {
-    match serde_json::to_value(T::default()) {
-        Ok(serde_json::Value::Object(map)) => map,
-        _ => Options::new(),
-    }
+    find("dataset", name, datasets(), |entry| entry.name)
 }

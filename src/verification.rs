@@ -1,6 +1,6 @@
 //! Verification and retrieval: do two examples share a class, and which others share this one's?
 //!
-//! On batches of P classes × K examples, of classes that training never saw, by [`Learner::similarity`]. Every figure is
+//! On batches of P classes × K examples, of classes that training never saw, by a [`Comparer`]. Every figure is
 //! a mean over batches with its 95 % interval.
 //!
 //! - *Verification* looks at all pairs of a batch. Area under the ROC curve: the probability that a pair of one class is
@@ -15,8 +15,8 @@ use ndarray::Array2;
 use serde::Serialize;
 
 use crate::episode::Tasks;
-use crate::learner::Learner;
-use crate::parallel::map_episodes;
+use crate::learner::Comparer;
+use crate::nn::parallel::map_in_order;
 use crate::stats::{Interval, interval95};
 use crate::{Error, Result};
 
@@ -46,19 +46,19 @@ type Pairs = Vec<(f32, bool)>;
 /// The outcome is the same on any number of threads.
 ///
 /// # Errors
-/// When the learner does not compare examples, a batch has no pair of one class or of two, or a similarity is not a
+/// When a batch has no pair of one class or of two, or a similarity is not a
 /// number. The message names the batch.
 pub fn verify(
-    learner: &dyn Learner,
+    comparer: &dyn Comparer,
     validation: &dyn Tasks,
     test: &dyn Tasks,
     batches: u64,
     on_batch: &(dyn Fn() + Sync),
 ) -> Result<Verification> {
     let seen = |tasks: &dyn Tasks, what: &str| {
-        map_episodes(0..batches, |number| {
+        map_in_order(0..batches, |number| {
             let (all, labels) =
-                compared(learner, tasks, number).map_err(|e| e.context(format!("{what} batch {number}")))?;
+                compared(comparer, tasks, number).map_err(|e| e.context(format!("{what} batch {number}")))?;
             on_batch();
             Ok((pairs(&all, &labels), retrieval(&all, &labels)))
         })
@@ -83,7 +83,7 @@ pub fn verify(
 }
 
 /// The similarities `[n, n]` of a batch, and its labels.
-fn compared(learner: &dyn Learner, tasks: &dyn Tasks, number: u64) -> Result<(Array2<f32>, Vec<usize>)> {
+fn compared(comparer: &dyn Comparer, tasks: &dyn Tasks, number: u64) -> Result<(Array2<f32>, Vec<usize>)> {
     let batch = tasks.episode(number)?.support;
     let labels = batch.classes()?.to_vec();
     let twice = |class: &usize| labels.iter().filter(|other| *other == class).count() > 1;
@@ -92,11 +92,8 @@ fn compared(learner: &dyn Learner, tasks: &dyn Tasks, number: u64) -> Result<(Ar
             "verification needs two classes or more, with two examples or more of each",
         ));
     }
-    let Some(similarity) = learner.similarity(batch.inputs(), batch.inputs())? else {
-        return Err(Error::invalid(
-            "this learner does not compare examples: verification is for metric learners, as `triplet`",
-        ));
-    };
+    let z = comparer.embed(batch.inputs())?;
+    let similarity = comparer.similarity(z.view(), z.view())?;
     match similarity.indexed_iter().find(|(_, value)| value.is_nan()) {
         Some(((i, j), _)) => Err(Error::NotFinite(format!("the similarity of examples {i} and {j} is NaN"))),
         None => Ok((similarity, labels)),

@@ -20,7 +20,8 @@ struct Setting {
 
 impl Setting {
     fn new(pooling: Pooling) -> Self {
-        let conv4 = Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch, Some(5)).unwrap();
+        let conv4 =
+            Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch).unwrap().with_head(5).unwrap();
         let network = Fused::new(conv4).unwrap();
         let mut rng = stream(0, "memory", 0);
         let theta = network.init(&mut rng);

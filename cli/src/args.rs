@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::experiment::Flags;
 
@@ -31,10 +31,25 @@ pub(crate) enum Command {
     Eval(EvalArgs),
     /// Time kshot's own hot paths: one JSON line a row, as documented in docs/performance.md
     Perf(PerfArgs),
-    /// List the learners and their options
-    Learners,
-    /// List the datasets and their options
-    Datasets,
+    /// List the learners, or one with its options
+    Learners {
+        /// Which one, as `prototypical`
+        name: Option<String>,
+    },
+    /// List the datasets, or one with its options
+    Datasets {
+        /// Which one, as `folder`
+        name: Option<String>,
+    },
+    /// List the networks that all learners share, with their options
+    Backbones {
+        /// Which one, as `conv4`
+        name: Option<String>,
+    },
+    /// Print the JSON Schema of an experiment file, with the options of every plugin
+    Schema,
+    /// Write a crate to start from: a learner, dataset or backbone of your own
+    New(NewArgs),
     /// Get the files of a dataset
     Data {
         #[command(subcommand)]
@@ -48,7 +63,7 @@ pub(crate) enum Command {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) flags: Flags,
-    /// Train and test so often, each time with the next seed; ± is then over these, not over episodes
+    /// Train and test this many times, each with the next seed; ± is then over these, not over episodes
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seeds: u64,
     /// Draw accuracy against the labelled target examples (or the shots) to this SVG file
@@ -102,6 +117,43 @@ pub(crate) struct PerfArgs {
     pub(crate) row: Option<usize>,
 }
 
+#[derive(Args)]
+pub(crate) struct NewArgs {
+    /// What it is to be
+    #[arg(value_enum)]
+    pub(crate) kind: NewKind,
+    /// Its name, as `my-learner`
+    pub(crate) name: String,
+    /// Of which family a learner is to be
+    #[arg(long, value_enum, default_value = "metric")]
+    pub(crate) family: NewFamily,
+    /// Where to write it [default: NAME]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) path: Option<PathBuf>,
+    /// kshot's source, which it is to depend on [default: what this program was built from]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) kshot: Option<PathBuf>,
+}
+
+/// What `kshot new` writes.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum NewKind {
+    Learner,
+    Dataset,
+    Backbone,
+}
+
+/// Families that `kshot new` has a learner of.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum NewFamily {
+    /// Embed and compare
+    Metric,
+    /// Adapt by gradient descent
+    Optimization,
+    /// Learn nothing across tasks
+    Baseline,
+}
+
 /// Where datasets lie.
 #[derive(Args)]
 pub(crate) struct Place {
@@ -125,4 +177,15 @@ pub(crate) enum DataCommand {
         #[arg(long, value_name = "URL", conflicts_with = "from")]
         mirror: Option<String>,
     },
+}
+
+/// Where datasets lie: the flag, else `KSHOT_DATA`, else the user's data directory.
+pub(crate) fn data_dir(flag: Option<&PathBuf>) -> PathBuf {
+    flag.cloned()
+        .or_else(|| std::env::var_os("KSHOT_DATA").filter(|value| !value.is_empty()).map(PathBuf::from))
+        .or_else(|| {
+            let user = etcetera::base_strategy::choose_native_strategy().ok()?;
+            Some(etcetera::BaseStrategy::data_dir(&user).join("kshot"))
+        })
+        .unwrap_or_else(|| PathBuf::from("data"))
 }

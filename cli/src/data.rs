@@ -8,7 +8,8 @@ use crate::args::DataCommand;
 pub(crate) fn run(command: DataCommand) -> Result<()> {
     use std::io::{IsTerminal as _, Write as _};
 
-    use crate::job::data_dir;
+    use crate::args::data_dir;
+    use crate::output::{complain, print};
     use kshot_datasets::download::{Progress, fetch};
 
     let DataCommand::Get { dataset, place, from, mirror } = command;
@@ -28,14 +29,14 @@ pub(crate) fn run(command: DataCommand) -> Result<()> {
     };
     let fetched = fetch(&dataset, &directory, from.as_deref(), mirror.as_deref(), &mut show);
     if terminal {
-        crate::complain("");
+        complain("");
     }
     let fetched = fetched?;
     let lines = fetched.iter().map(|file| {
         let what = if file.was_there { "was there and is whole" } else { "is there now, checked" };
         format!("{} {what}\n", file.path.display())
     });
-    crate::print(&lines.collect::<String>())
+    print(&lines.collect::<String>())
 }
 
 #[cfg(not(feature = "download"))]

@@ -2,10 +2,10 @@
 
 use kshot::dataset::DatasetContext;
 use kshot::nn::peak::instruction_set;
+use kshot::options::described;
 use kshot::registry;
 
-use crate::args::Place;
-use crate::job::data_dir;
+use crate::args::{Place, data_dir};
 
 /// Version, device, threads and data, one a line.
 pub(crate) fn report(place: &Place) -> String {
@@ -28,7 +28,9 @@ pub(crate) fn report(place: &Place) -> String {
                 Ok(path) => format!("found at {}", path.display()),
                 Err(error) => format!("not found: {error}"),
             },
-            None if (entry.options)().contains_key("path") => "your own files, given with `path`".to_owned(),
+            None if described(&(entry.options)()).iter().any(|option| option.name == "path") => {
+                "your own files, given with `path`".to_owned()
+            }
             None => "needs no file".to_owned(),
         };
         text += &format!("  {:<21} {found}\n", entry.name);

@@ -2,31 +2,34 @@
 
 use kshot::dataset::Published;
 
-use crate::bench::{Row, figure, seeds_in_words};
-use crate::job::{Job, Pair, Shape};
+use crate::job::Job;
+use crate::row::Row;
+use crate::setting::{Pair, Setting};
 use crate::table;
-use crate::train::tasks_in_words;
+use crate::words::{figure, plural, seeds};
 
 /// One part for each kind of task, with published figures beside where there are any.
 pub(crate) fn text(job: &Job, rows: &[Row]) -> String {
-    let kind = |shape: &Shape| (shape.ways, shape.shots, shape.pair.as_ref().map(|pair| pair.target_shots));
-    let mut kinds: Vec<&Shape> = Vec::new();
+    let kind = |setting: &Setting| {
+        (setting.ways, setting.shots, setting.pair.as_ref().map(|pair| pair.target_shots))
+    };
+    let mut kinds: Vec<&Setting> = Vec::new();
     for row in rows {
-        if kinds.iter().all(|seen| kind(seen) != kind(&row.shape)) {
-            kinds.push(&row.shape);
+        if kinds.iter().all(|seen| kind(seen) != kind(&row.setting)) {
+            kinds.push(&row.setting);
         }
     }
     let mut text = String::new();
-    for shape in kinds {
-        let part: Vec<&Row> = rows.iter().filter(|row| kind(&row.shape) == kind(shape)).collect();
+    for setting in kinds {
+        let part: Vec<&Row> = rows.iter().filter(|row| kind(&row.setting) == kind(setting)).collect();
         let queries = job.experiment.queries.map_or("all".to_owned(), |queries| queries.to_string());
         let episodes = part[0].evaluation.per_episode.len();
         text += &format!(
-            "\n{}, {}, {queries} queries a class, {episodes} test episode{} a pair, {}; accuracy in %\n\n",
+            "\n{}, {}, {queries} queries a class, {} a pair, {}; accuracy in %\n\n",
             job.experiment.data(),
-            tasks_in_words(job, shape),
-            if episodes == 1 { "" } else { "s" },
-            seeds_in_words(job, part[0])
+            setting.in_words(job.problem()),
+            plural(episodes, "test episode"),
+            seeds(job.experiment.seed(), part[0].seeds)
         );
         text += &part_text(job.published(), &part);
     }
@@ -35,20 +38,16 @@ pub(crate) fn text(job: &Job, rows: &[Row]) -> String {
 
 fn part_text(published: &[Published], rows: &[&Row]) -> String {
     let (mut pairs, mut columns): (Vec<&Pair>, Vec<String>) = Default::default();
-    let column = |row: &Row| match row.test_steps {
-        None => row.entry.name.to_owned(),
-        Some(steps) => format!("{}, {steps} steps", row.entry.name),
-    };
     for row in rows {
-        if let Some(pair) = row.shape.pair.as_ref().filter(|pair| !pairs.contains(pair)) {
+        if let Some(pair) = row.setting.pair.as_ref().filter(|pair| !pairs.contains(pair)) {
             pairs.push(pair);
         }
-        if !columns.contains(&column(row)) {
-            columns.push(column(row));
+        if !columns.contains(&row.label()) {
+            columns.push(row.label());
         }
     }
     let found = |pair: &Pair, name: &str| {
-        rows.iter().find(|row| row.shape.pair.as_ref() == Some(pair) && column(row) == name)
+        rows.iter().find(|row| row.setting.pair.as_ref() == Some(pair) && row.label() == name)
     };
     let given = |pair: &Pair, method: &Published| {
         let same =

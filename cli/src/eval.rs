@@ -1,102 +1,133 @@
 //! `kshot eval`: a trained learner on test episodes.
 
-use std::path::Path;
-
-use kshot::checkpoint::Checkpoint;
-use kshot::eval::evaluate;
-use kshot::log::episode_bar;
-use kshot::train::BEST;
-use kshot::{Error, Result, atomic};
-use serde_json::{Value, json};
+use kshot::registry;
+use kshot::registry::Setup;
+use kshot::train::read_run;
+use kshot::{Error, Result};
+use serde_json::json;
 
 use crate::args::EvalArgs;
-use crate::bench::{figure, writable};
 use crate::experiment::Experiment;
-use crate::job::Job;
-use crate::print;
-use crate::train::{only_shape, tasks_in_words};
+use crate::job::{Job, with_test_steps};
+use crate::measure::{completed, evaluated};
+use crate::output::{print, writable, write_json};
+use crate::row::Row;
+use crate::stop::stop_on_ctrl_c;
 use crate::verification;
+use crate::words::{figure, plural};
 
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
-    let path = if args.checkpoint.is_dir() { args.checkpoint.join(BEST) } else { args.checkpoint };
-    let checkpoint = Checkpoint::read(&path)?;
-    let base: Experiment =
-        serde_json::from_value(checkpoint.description.experiment.clone()).map_err(|error| {
-            Error::invalid(format!(
-                "{} was not written by this version of `kshot train`: {error}",
-                path.display()
-            ))
-        })?;
-    if let Some(path) = &args.json {
-        writable(path)?;
-    }
-    let job = Job::open(args.flags.experiment(Some(base))?)?;
-    let (entry, shape) = (job.learner()?, only_shape(&job)?);
-    let shape = &shape;
-    if entry.name != checkpoint.description.learner {
+    let (checkpoint, description) = read_run(&args.checkpoint)?;
+    let (origin, place) = (description.origin, args.checkpoint.display().to_string());
+    let base: Experiment = serde_json::from_value(origin.experiment).map_err(|error| {
+        Error::invalid(format!("{place} was not written by this version of `kshot train`: {error}"))
+    })?;
+    let trained_on = base.backbone();
+    let experiment = args.flags.experiment(Some(base))?;
+    let entry = experiment.only_learner()?;
+    if entry.name != origin.learner {
         return Err(Error::invalid(format!(
-            "{} holds weights of `{}`, not of `{}`",
-            path.display(),
-            checkpoint.description.learner,
+            "{place} holds weights of `{}`, not of `{}`",
+            origin.learner, entry.name
+        )));
+    }
+    if experiment.backbone() != trained_on {
+        return Err(Error::invalid(format!(
+            "{place} brings its backbone with it: leave out options of `backbone`"
+        )));
+    }
+    if args.verification && !entry.compares {
+        return Err(Error::invalid(format!(
+            "`{}` does not compare examples: verification is for metric learners, as `triplet`",
             entry.name
         )));
     }
-    let mut learner = job.build(entry, shape)?;
-    *learner.params_mut() = checkpoint.params(learner.params().layout())?;
-    if args.verification {
-        let json = verification::run(&job, entry.name, learner.as_ref())?;
+    if let Some(path) = &args.json {
+        writable(path)?;
+    }
+    let job = Job::open(experiment)?;
+    job.learners()?;
+    let setting = job.only_setting()?;
+    let mut options = origin.options;
+    options.extend(job.experiment.options(entry.name));
+    // The network it was trained with, on inputs of this dataset.
+    let mut setup = Setup { ..origin.setup };
+    setup.backbone.input = job.input();
+    let mut learner = (entry.build)(&setup, &options)?;
+    if let Some(trainable) = learner.trainable() {
+        *trainable.params_mut() = checkpoint.params(trainable.params().layout())?;
+    }
+    stop_on_ctrl_c();
+    if let (true, Some(comparer)) = (args.verification, learner.comparer()) {
+        let json = verification::run(&job, entry.name, comparer)?;
         return args.json.map_or(Ok(()), |path| write_json(&path, &json));
     }
-    let (tasks, episodes) = job.test(shape)?;
-    let asked = job.test_steps(entry);
-    if job.experiment.test_steps.is_some() && asked == [None] {
+    let (tasks, episodes) = job.test(&setting)?;
+    let test_steps = job.test_steps(registry::learner(&origin.learner)?);
+    if job.experiment.test_steps.is_some() && test_steps == [None] {
         return Err(Error::invalid(format!(
             "`{}` takes no inner steps on a task: leave out `test-steps`",
             entry.name
         )));
     }
-    let mut figures = Vec::new();
-    for steps in asked {
-        let adapting =
-            steps.map(|steps| job.with_test_steps(entry, shape, learner.as_ref(), steps)).transpose()?;
+    let (mut figures, mut outcome) = (Vec::new(), Ok(()));
+    for steps in test_steps {
+        let adapting = match steps {
+            Some(steps) => Some(with_test_steps(entry, &setup, options.clone(), learner.as_mut(), steps)?),
+            None => None,
+        };
         let learner = adapting.as_ref().unwrap_or(&learner).as_ref();
-        let bar = episode_bar("test", episodes);
-        let evaluation = evaluate(learner, tasks.as_ref(), episodes, &|| bar.inc(1))?;
-        bar.finish_and_clear();
-        let measure = evaluation.score.measure.name();
-        let mut json = json!({
-            "learner": entry.name,
-            "dataset": job.experiment.data(),
-            "ways": shape.ways,
-            "shots": shape.shots,
-            "queries": job.experiment.queries(),
-            "test_steps": steps,
-            "episodes": evaluation.per_episode.len(),
-            "ci95": evaluation.score.interval.ci95,
-            "transductive": learner.is_transductive(),
-            "seed": job.experiment.seed(),
-            "step": checkpoint.description.step,
-            "per_episode": evaluation.per_episode,
-        });
-        json[measure] = json!(evaluation.score.interval.mean);
+        let evaluation = match evaluated("test", learner, tasks.as_ref(), episodes) {
+            Ok(evaluation) => evaluation,
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        };
+        let row = Row {
+            entry,
+            setting: setting.clone(),
+            test_steps: steps,
+            transductive: learner.is_transductive(),
+            trained: None,
+            evaluation,
+            distances: None,
+            seeds: 1,
+        };
+        print(&line(&job, &row))?;
+        let mut json = row.json(&job.experiment);
+        // Trained elsewhere: the checkpoint says for how many steps.
+        if let Some(keys) = json.as_object_mut() {
+            keys.retain(|key, _| !key.starts_with("train_"));
+        }
+        json["step"] = json!(description.step);
+        json["per_episode"] = json!(row.evaluation.per_episode);
         figures.push(json);
-        print(&format!(
-            "{} on {}, {}{}: test {measure} {} over {} episodes, {}transductive, {:.0} episodes/s\n",
-            entry.name,
-            job.experiment.data(),
-            tasks_in_words(&job, shape),
-            steps.map_or(String::new(), |steps| format!(", {steps} inner steps")),
-            figure(&evaluation),
-            evaluation.per_episode.len(),
-            if learner.is_transductive() { "" } else { "not " },
-            evaluation.episodes_per_second()
-        ))?;
+        outcome = completed(&row.evaluation, episodes);
+        if outcome.is_err() {
+            break;
+        }
     }
-    // One figure is an object, several are a list.
-    let json = if figures.len() == 1 { figures.remove(0) } else { json!(figures) };
-    args.json.map_or(Ok(()), |path| write_json(&path, &json))
+    if let Some(path) = args.json.filter(|_| !figures.is_empty()) {
+        // One figure is an object, several are a list.
+        let json = if figures.len() == 1 { figures.remove(0) } else { json!(figures) };
+        write_json(&path, &json)?;
+    }
+    outcome
 }
 
-fn write_json(path: &Path, json: &Value) -> Result<()> {
-    atomic::write(path, format!("{json:#}\n").as_bytes(), "writing the figures to")
+fn line(job: &Job, row: &Row) -> String {
+    let evaluation = &row.evaluation;
+    format!(
+        "{} on {}, {}{}: test {} {} over {}, {}transductive, {:.0} episodes/s\n",
+        row.entry.name,
+        job.experiment.data(),
+        row.setting.in_words(job.problem()),
+        row.test_steps.map_or(String::new(), |steps| format!(", {}", plural(steps, "inner step"))),
+        evaluation.score.measure.name(),
+        figure(evaluation),
+        plural(evaluation.per_episode.len(), "episode"),
+        if row.transductive { "" } else { "not " },
+        evaluation.episodes_per_second()
+    )
 }

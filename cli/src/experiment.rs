@@ -6,17 +6,15 @@ use std::str::FromStr;
 
 use clap::Args;
 use kshot::episode::Count;
-use kshot::nn::BackboneConfig;
-use kshot::registry::{self, Options, unknown};
+use kshot::options::{self, Options};
+use kshot::registry::{self, LearnerEntry};
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Heading of the keys of `[train]` in the help.
-const TRAINING: &str = "Training (a learner's own defaults, see `kshot learners`, go before these)";
-
-/// More threads than any machine has cores; starting millions would take for ever.
-const MOST_THREADS: usize = 4096;
+use crate::setting::Setting;
+use crate::train_keys::{TrainKeys, value};
 
 /// An experiment file and the flags over it.
 #[derive(Args)]
@@ -33,7 +31,7 @@ pub(crate) struct Flags {
 }
 
 /// The keys of an experiment file, each also a flag.
-#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Args, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Experiment {
     /// Dataset [default: glyphs]
@@ -61,11 +59,12 @@ pub(crate) struct Experiment {
     pub(crate) shots: Option<List<Count>>,
     /// Queries of each class [default: 15; all of a target domain]
     #[arg(long, value_name = "N")]
+    #[schemars(range(min = 1))]
     pub(crate) queries: Option<usize>,
     /// Labelled domain, or several with commas, for datasets of domains [default: each in turn]
     #[arg(long, value_name = "DOMAIN,…")]
     pub(crate) source: Option<List<String>>,
-    /// Domain that is asked, or several with commas [default: each but the source]
+    /// Domain whose examples are the queries, or several with commas [default: each but the source]
     #[arg(long, value_name = "DOMAIN,…")]
     pub(crate) target: Option<List<String>>,
     /// Labelled target examples of each class beside the source's, or several with commas [default: 0]
@@ -80,6 +79,7 @@ pub(crate) struct Experiment {
     pub(crate) test_steps: Option<List<usize>>,
     /// Test episodes [default: 600]
     #[arg(long, value_name = "N")]
+    #[schemars(range(min = 1))]
     pub(crate) episodes: Option<u64>,
     /// Test on the tasks of this JSON file instead of sampled ones
     #[arg(long, value_name = "FILE")]
@@ -89,59 +89,19 @@ pub(crate) struct Experiment {
     pub(crate) seed: Option<u64>,
     /// Threads; results do not depend on them [default: one a core]
     #[arg(long, value_name = "N")]
+    #[schemars(range(min = 1, max = 4096))]
     pub(crate) threads: Option<usize>,
     /// How learners are trained: `[train]` in a file.
     #[command(flatten)]
     pub(crate) train: TrainKeys,
     /// Options of learners, datasets and the backbone: `[set.NAME]` in a file.
     #[arg(skip)]
+    #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
     pub(crate) set: toml::Table,
 }
 
-/// The keys of `[train]`, each also a flag; defaults are the learner's own, then those of [`TrainConfig`].
-#[derive(Args, Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, expecting = "a table, [train]", rename_all = "kebab-case")]
-pub(crate) struct TrainKeys {
-    /// Training steps [default: 1000]
-    #[arg(long, value_name = "N", help_heading = TRAINING)]
-    steps: Option<u64>,
-    /// Episodes a step [default: 1]
-    #[arg(long, value_name = "N", help_heading = TRAINING)]
-    meta_batch: Option<u64>,
-    /// Optimizer [default: adam]
-    #[arg(long, value_parser = ["adam", "adamw", "sgd"], help_heading = TRAINING)]
-    optimizer: Option<String>,
-    /// Learning rate [default: 0.001]
-    #[arg(long, value_name = "RATE", allow_negative_numbers = true, help_heading = TRAINING)]
-    learning_rate: Option<f32>,
-    /// Momentum of sgd [default: 0]
-    #[arg(long, value_name = "M", allow_negative_numbers = true, help_heading = TRAINING)]
-    momentum: Option<f32>,
-    /// Weight decay [default: 0]
-    #[arg(long, value_name = "D", allow_negative_numbers = true, help_heading = TRAINING)]
-    weight_decay: Option<f32>,
-    /// Schedule of the learning rate [default: constant]
-    #[arg(long, value_parser = ["constant", "step", "cosine"], help_heading = TRAINING)]
-    schedule: Option<String>,
-    /// Steps between two halvings, for schedule `step` [default: 2000]
-    #[arg(long, value_name = "N", help_heading = TRAINING)]
-    halve_every: Option<u64>,
-    /// Steps of linear rise to the learning rate [default: 0]
-    #[arg(long, value_name = "N", help_heading = TRAINING)]
-    warmup: Option<u64>,
-    /// Largest norm of a gradient, 0 for any [default: 0]
-    #[arg(long, value_name = "NORM", allow_negative_numbers = true, help_heading = TRAINING)]
-    clip: Option<f32>,
-    /// Steps between two validations [default: 200]
-    #[arg(long, value_name = "N", help_heading = TRAINING)]
-    validate_every: Option<u64>,
-    /// Episodes of a validation; 0 trains without and keeps the last weights [default: 200]
-    #[arg(long, value_name = "N", help_heading = TRAINING)]
-    validation_episodes: Option<u64>,
-}
-
 /// One or several, with commas on the command line, in brackets in a file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected one value, or several in brackets; counts are `5` or `\"3-8\"`")]
 pub(crate) enum List<T> {
     One(T),
@@ -175,11 +135,18 @@ impl<T: fmt::Display> fmt::Display for List<T> {
 impl Flags {
     /// The file's keys, if there is a file, with the flags over them and `base` (a checkpoint's experiment) below.
     pub(crate) fn experiment(self, base: Option<Experiment>) -> Result<Experiment> {
-        let mut keys = table(&base.unwrap_or_default())?;
-        if let Some(path) = &self.experiment {
-            merge(&mut keys, read(path)?);
+        let file = self.experiment.as_deref().map(read).transpose()?.unwrap_or_default();
+        let over = table(&self.keys)?;
+        let mut base = base.unwrap_or_default();
+        let other =
+            |keys: &toml::Table| keys.get("data").is_some_and(|data| data.as_str() != Some(base.data()));
+        if other(&file) || other(&over) {
+            // Of the checkpoint's dataset, not of this one.
+            (base.image_size, base.split) = (None, None);
         }
-        merge(&mut keys, table(&self.keys)?);
+        let mut keys = table(&base)?;
+        merge(&mut keys, file);
+        merge(&mut keys, over);
         for setting in &self.set {
             merge(&mut keys, parse_setting(setting)?);
         }
@@ -191,27 +158,37 @@ impl Flags {
     }
 }
 
-/// Reads an experiment file, with its unknown keys refused by name.
+/// Reads an experiment file, with what is wrong in it named with its line.
 fn read(path: &Path) -> Result<toml::Table> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::io("reading the experiment file", path, error))?;
-    let broken = |error: toml::de::Error| {
-        let line = error.span().map_or(0, |span| text[..span.start].lines().count().max(1));
-        Error::invalid(format!("the experiment file {}, line {line}: {}", path.display(), error.message()))
+    let at_line = |line: usize, what: &dyn fmt::Display| {
+        Error::invalid(format!("the experiment file {}, line {line}: {what}", path.display()))
     };
+    let line_of = |span: std::ops::Range<usize>| text[..span.start].matches('\n').count() + 1;
+    let broken =
+        |error: toml::de::Error| at_line(error.span().map_or(1, line_of), &error.message().to_owned());
+    let spanned = toml::de::DeTable::parse(&text).map_err(broken)?;
     let keys: toml::Table = text.parse().map_err(broken)?;
-    let known = registry::defaults::<Experiment>();
-    let check = |keys: &toml::Table, known: &Options, what: &str| match keys
-        .keys()
-        .find(|key| !known.contains_key(*key))
-    {
-        Some(key) => Err(unknown(what, key, known.keys().map(String::as_str))
-            .context(format!("the experiment file {}", path.display()))),
-        None => Ok(()),
-    };
-    check(&keys, &known, "key")?;
-    if let Some(toml::Value::Table(train)) = keys.get("train") {
-        check(train, &registry::defaults::<TrainKeys>(), "key of [train]")?;
+    let known = options::schema::<Experiment>();
+    for (key, inner) in spanned.get_ref() {
+        let line = line_of(key.span());
+        let name: &str = key.get_ref();
+        if known.get("properties").and_then(|keys| keys.get(name)).is_none() {
+            let all = options::described(&known);
+            return Err(at_line(line, &Error::unknown("key", name, all.iter().map(|key| key.name.as_str()))));
+        }
+        if name == "train" {
+            let table = inner.get_ref().as_table();
+            let table = table.ok_or_else(|| at_line(line, &"`train` must be a table of keys, as [train]"))?;
+            let train = options::schema::<TrainConfig>();
+            for key in table.keys() {
+                let value = keys["train"].get(key.get_ref().as_ref()).cloned();
+                let value = value.unwrap_or(toml::Value::Boolean(false));
+                options::check_key("[train]", &train, key.get_ref(), &value)
+                    .map_err(|error| at_line(line_of(key.span()), &error))?;
+            }
+        }
     }
     toml::from_str::<Experiment>(&text).map_err(broken)?;
     Ok(keys)
@@ -241,29 +218,20 @@ fn parse_setting(text: &str) -> Result<toml::Table> {
             "`--set {text}` is not NAME.KEY=VALUE, as in `prototypical.distance=cosine`"
         )));
     };
-    // What is no TOML value is a string without its quotes.
-    let value = format!("value = {value}")
-        .parse::<toml::Table>()
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(value.to_owned()));
     let nest = |key: &str, value| toml::Value::Table(toml::Table::from_iter([(key.to_owned(), value)]));
-    Ok(toml::Table::from_iter([("set".to_owned(), nest(name, nest(key, value)))]))
+    Ok(toml::Table::from_iter([("set".to_owned(), nest(name, nest(key, self::value(value))))]))
 }
 
 impl Experiment {
-    /// Refuses options of something that is not there, and counts of nothing.
+    /// Refuses options of something that is not there, and what is out of its range.
     fn check(&self) -> Result<()> {
         let learners = registry::learners().into_iter().map(|entry| entry.name);
         let datasets = registry::datasets().into_iter().map(|entry| entry.name);
         let known: Vec<&str> = learners.chain(datasets).chain(["backbone"]).collect();
         for (name, options) in &self.set {
             if !known.contains(&name.as_str()) {
-                return Err(unknown(
-                    "learner, dataset or `backbone` to set options of",
-                    name,
-                    known.into_iter(),
-                ));
+                let what = "learner, dataset or `backbone` to set options of";
+                return Err(Error::unknown(what, name, known.into_iter()));
             }
             if !options.is_table() {
                 return Err(Error::invalid(format!(
@@ -271,19 +239,46 @@ impl Experiment {
                 )));
             }
         }
-        for (what, value) in [
-            ("queries", self.queries.map(|n| n as u64)),
-            ("episodes", self.episodes),
-            ("threads", self.threads.map(|n| n as u64)),
-        ] {
-            if value == Some(0) {
-                return Err(Error::invalid(format!("`{what}` is 0; ask for at least one")));
-            }
+        self.train.check()?;
+        options::check(self)
+    }
+
+    /// The one learner that is to be trained or evaluated.
+    pub(crate) fn only_learner(&self) -> Result<&'static LearnerEntry> {
+        match self.learner.as_ref().map(List::as_slice) {
+            Some([name]) => registry::learner(name),
+            _ => Err(Error::invalid(
+                "name the one learner to train, as in `--learner prototypical`; `kshot learners` lists them",
+            )),
         }
-        if let Some(threads) = self.threads.filter(|&threads| threads > MOST_THREADS) {
-            return Err(Error::invalid(format!("`threads` is {threads}; ask for at most {MOST_THREADS}")));
+    }
+
+    /// What a checkpoint must keep for its tasks to be opened again: nothing of this machine or this training.
+    pub(crate) fn kept(&self, learner: &str, setting: &Setting) -> Result<serde_json::Value> {
+        let pair = setting.pair.as_ref();
+        let kept = Self {
+            data: Some(self.data().to_owned()),
+            image_size: self.image_size,
+            split: self.split.clone(),
+            learner: Some(List::One(learner.to_owned())),
+            ways: setting.ways.map(List::One),
+            shots: setting.shots.map(List::One),
+            queries: if pair.is_some() { self.queries } else { Some(self.queries()) },
+            source: pair.map(|pair| List::One(pair.source.clone())),
+            target: pair.map(|pair| List::One(pair.target.clone())),
+            target_shots: pair.map(|pair| List::One(pair.target_shots)),
+            train_domains: self.train_domains.clone(),
+            seed: Some(self.seed()),
+            set: self.set.clone(),
+            ..Self::default()
+        };
+        let mut value = serde_json::to_value(kept)
+            .map_err(|error| Error::invalid(format!("describing the experiment: {error}")))?;
+        if let Some(keys) = value.as_object_mut() {
+            keys.remove("train");
+            keys.retain(|_, value| !value.is_null());
         }
-        self.train_config(TrainConfig::default()).map(drop)
+        Ok(value)
     }
 
     pub(crate) fn seed(&self) -> u64 {
@@ -306,17 +301,18 @@ impl Experiment {
     pub(crate) fn train_config(&self, own: TrainConfig) -> Result<TrainConfig> {
         let overlaid = || {
             let mut keys = toml::Table::try_from(own)?;
-            merge(&mut keys, toml::Table::try_from(&self.train)?);
+            merge(&mut keys, self.train.0.clone());
             keys.try_into().map_err(serde::ser::Error::custom)
         };
         let config: TrainConfig =
             overlaid().map_err(|error: toml::ser::Error| Error::invalid(format!("[train]: {error}")))?;
-        config.check()?;
+        options::check(&config).map_err(|error| error.context("options of [train]"))?;
         Ok(config)
     }
 
-    pub(crate) fn backbone(&self) -> Result<BackboneConfig> {
-        registry::options("backbone", &self.options("backbone"))
+    /// What is set for the backbone.
+    pub(crate) fn backbone(&self) -> toml::Table {
+        self.options("backbone")
     }
 
     /// The options set for a learner, the dataset or the backbone.
@@ -330,6 +326,8 @@ impl Experiment {
         options
     }
 }
+
+impl Options for Experiment {}
 
 #[cfg(test)]
 mod tests {
@@ -351,7 +349,7 @@ mod tests {
         let base = Experiment { queries: Some(3), seed: Some(9), ..Experiment::default() };
         let keys = Experiment {
             seed: Some(1),
-            train: TrainKeys { steps: Some(8), ..TrainKeys::default() },
+            train: TrainKeys(toml::toml! { steps = 8 }),
             ..Experiment::default()
         };
         let experiment = flags(Some(path), keys, &["backbone.pooling=strided", "prototypical.train-ways=9"])
@@ -362,8 +360,11 @@ mod tests {
         assert_eq!((experiment.queries(), experiment.seed()), (3, 1));
         let train = experiment.train_config(TrainConfig::default()).unwrap();
         assert_eq!((train.steps, train.clip), (8, 1.0));
-        assert_eq!(experiment.backbone().unwrap().width, 8);
-        assert_eq!(experiment.backbone().unwrap().pooling, Some(kshot::nn::Pooling::Strided));
+        assert_eq!(
+            experiment.backbone(),
+            toml::toml! { width = 8
+            pooling = "strided" }
+        );
         assert_eq!(experiment.options("prototypical")["train-ways"].as_integer(), Some(9));
     }
 
@@ -378,8 +379,5 @@ mod tests {
             let error = flags(Some(path.clone()), Experiment::default(), &[]).experiment(None).err().unwrap();
             assert!(error.to_string().contains(&format!("did you mean `{meant}`")), "{error}");
         }
-        let error =
-            flags(None, Experiment::default(), &["backbone.widht=8"]).experiment(None).unwrap().backbone();
-        assert!(error.err().unwrap().to_string().contains("did you mean `width`"));
     }
 }

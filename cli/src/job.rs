@@ -1,45 +1,26 @@
 //! What an experiment asks for, opened and checked: dataset, tasks, learners.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use kshot::backbone::Backbone;
 use kshot::dataset::{Dataset, DatasetContext, Published, Split, TaskSource};
 use kshot::episode::{Count, Shift, TaskSpec, Tasks};
-use kshot::learner::{Family, Learner};
+use kshot::learner::{Family, Learner, Trainable};
+use kshot::options::described;
 use kshot::registry::{self, LearnerEntry, Problem, Setup};
+use kshot::train::{Origin, TrainConfig};
 use kshot::{Error, Result};
 
+use crate::args::data_dir;
 use crate::experiment::{Experiment, List};
+use crate::setting::{Pair, Setting};
 
 /// An experiment with its dataset open.
 pub(crate) struct Job {
     pub(crate) experiment: Experiment,
     dataset: Arc<dyn Dataset>,
-    train: TaskSource,
-}
-
-/// One kind of task: ways, shots, and from which domain to which; `None` for all there is.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Shape {
-    pub(crate) ways: Option<Count>,
-    pub(crate) shots: Option<Count>,
-    pub(crate) pair: Option<Pair>,
-}
-
-/// From one domain to another.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Pair {
-    pub(crate) source: String,
-    pub(crate) target: String,
-    pub(crate) target_shots: usize,
-}
-
-impl Shape {
-    /// Whether a learner trained for one of them is trained for the other.
-    pub(crate) fn trains_as(&self, other: &Self) -> bool {
-        let source = |shape: &Self| shape.pair.as_ref().map(|pair| pair.source.clone());
-        self.ways == other.ways && self.shots == other.shots && source(self) == source(other)
-    }
+    /// What a test is drawn from; of domains, all splits offer the same.
+    test: TaskSource,
 }
 
 /// Shots and queries that learners are trained with for tasks that take all of a domain.
@@ -48,15 +29,20 @@ const SHOTS_OF_ALL: usize = 5;
 /// The option of learners that take inner steps on a task.
 const TEST_STEPS: &str = "test-steps";
 
-/// Where datasets lie: the flag, else `KSHOT_DATA`, else the user's data directory.
-pub(crate) fn data_dir(flag: Option<&PathBuf>) -> PathBuf {
-    flag.cloned()
-        .or_else(|| std::env::var_os("KSHOT_DATA").filter(|value| !value.is_empty()).map(PathBuf::from))
-        .or_else(|| {
-            let user = etcetera::base_strategy::choose_native_strategy().ok()?;
-            Some(etcetera::BaseStrategy::data_dir(&user).join("kshot"))
-        })
-        .unwrap_or_else(|| PathBuf::from("data"))
+/// The learner with the weights of `trained`, taking this many inner steps on a task.
+pub(crate) fn with_test_steps(
+    entry: &LearnerEntry,
+    setup: &Setup,
+    mut options: toml::Table,
+    trained: &mut dyn Learner,
+    steps: usize,
+) -> Result<Box<dyn Learner>> {
+    options.insert(TEST_STEPS.to_owned(), toml::Value::Integer(steps as i64));
+    let mut learner = (entry.build)(setup, &options)?;
+    if let (Some(learner), Some(trained)) = (learner.trainable(), trained.trainable()) {
+        *learner.params_mut() = trained.params().clone();
+    }
+    Ok(learner)
 }
 
 impl Job {
@@ -68,54 +54,53 @@ impl Job {
                 .build_global()
                 .map_err(|error| Error::invalid(format!("`threads`: cannot start {threads}: {error}")))?;
         }
-        experiment.backbone()?;
         let entry = registry::dataset(experiment.data())?;
         let context = DatasetContext { data_dir: data_dir(experiment.data_dir.as_ref()) };
         let dataset: Arc<dyn Dataset> = (entry.open)(&context, &experiment.options(entry.name))?.into();
-        let train = dataset.split(Split::Train)?;
-        Ok(Self { experiment, dataset, train })
+        let test = dataset.split(Split::Test)?;
+        Ok(Self { experiment, dataset, test })
     }
 
     /// The same with another seed.
     pub(crate) fn with_seed(&self, seed: u64) -> Self {
         let experiment = Experiment { seed: Some(seed), ..self.experiment.clone() };
-        Self { experiment, dataset: self.dataset.clone(), train: self.train.clone() }
+        Self { experiment, dataset: self.dataset.clone(), test: self.test.clone() }
     }
 
     /// What the dataset's tasks ask.
     pub(crate) fn problem(&self) -> Problem {
-        match self.train {
+        match self.test {
             TaskSource::Classes(_) | TaskSource::Domains(_) => Problem::Classification,
             TaskSource::Functions(_) => Problem::Regression,
         }
     }
 
     /// All kinds of task asked for, those that share a training side by side.
-    pub(crate) fn shapes(&self) -> Result<Vec<Shape>> {
-        let list = |asked: &Option<List<Count>>, default| match asked {
+    pub(crate) fn settings(&self) -> Result<Vec<Setting>> {
+        let list = |given: &Option<List<Count>>, default| match given {
             Some(list) => list.as_slice().iter().copied().map(Some).collect(),
             None => vec![default],
         };
-        let (ways, shots) = match &self.train {
+        let (ways, shots) = match &self.test {
             TaskSource::Domains(_) => (None, None),
             TaskSource::Classes(_) => (Some(Count::fixed(5)), Some(Count::fixed(1))),
             TaskSource::Functions(_) => (Some(Count::fixed(5)), Some(Count::fixed(10))),
         };
         let (ways, shots) = (list(&self.experiment.ways, ways), list(&self.experiment.shots, shots));
         let pairs = self.pairs()?;
-        let mut shapes = Vec::new();
+        let mut settings = Vec::new();
         for &ways in &ways {
             for &shots in &shots {
-                shapes.extend(pairs.iter().map(|pair| Shape { ways, shots, pair: pair.clone() }));
+                settings.extend(pairs.iter().map(|pair| Setting { ways, shots, pair: pair.clone() }));
             }
         }
-        Ok(shapes)
+        Ok(settings)
     }
 
     /// From where to where; one `None` for a dataset without domains.
     fn pairs(&self) -> Result<Vec<Option<Pair>>> {
         let Experiment { source, target, target_shots, train_domains, .. } = &self.experiment;
-        let TaskSource::Domains(domains) = &self.train else {
+        let TaskSource::Domains(domains) = &self.test else {
             if source.is_some() || target.is_some() || target_shots.is_some() || train_domains.is_some() {
                 return Err(Error::invalid(format!(
                     "the dataset `{}` has no domains: leave out `source`, `target`, `target-shots` and `train-domains`",
@@ -125,8 +110,8 @@ impl Job {
             return Ok(vec![None]);
         };
         let all: Vec<String> = domains.domains().iter().map(|domain| domain.name.clone()).collect();
-        let names = |asked: &Option<List<String>>| -> Result<Vec<String>> {
-            let names = asked.as_ref().map_or(all.clone(), |list| list.as_slice().to_vec());
+        let names = |given: &Option<List<String>>| -> Result<Vec<String>> {
+            let names = given.as_ref().map_or(all.clone(), |list| list.as_slice().to_vec());
             names.iter().try_for_each(|name| domains.named(name).map(drop))?;
             Ok(names)
         };
@@ -153,7 +138,7 @@ impl Job {
     fn is_whole(&self) -> bool {
         let Experiment { ways, shots, queries, target_shots, .. } = &self.experiment;
         let few = target_shots.as_ref().is_some_and(|list| list.as_slice() != [0]);
-        matches!(self.train, TaskSource::Domains(_))
+        matches!(self.test, TaskSource::Domains(_))
             && ways.is_none()
             && shots.is_none()
             && queries.is_none()
@@ -161,18 +146,13 @@ impl Job {
     }
 
     /// What learners are trained on for these tasks.
-    fn train_source(&self, shape: &Shape) -> Result<TaskSource> {
-        let (TaskSource::Domains(domains), Some(pair)) = (&self.train, &shape.pair) else {
-            return Ok(self.train.clone());
+    fn train_source(&self, setting: &Setting) -> Result<TaskSource> {
+        let (TaskSource::Domains(domains), Some(pair)) = (&self.test, &setting.pair) else {
+            return self.dataset.split(Split::Train);
         };
         let own = [pair.source.clone()];
         let names = self.experiment.train_domains.as_ref().map_or(&own[..], List::as_slice);
         Ok(TaskSource::Domains(Arc::new(domains.only(names.iter().map(String::as_str))?)))
-    }
-
-    /// Classes in a task, the most.
-    fn ways(&self, shape: &Shape) -> Result<usize> {
-        Ok(shape.ways.map_or(self.train_source(shape)?.class_count(), Count::max))
     }
 
     /// Figures of papers for these tasks.
@@ -211,19 +191,9 @@ impl Job {
         Ok(chosen)
     }
 
-    /// The one learner asked for.
-    pub(crate) fn learner(&self) -> Result<&'static LearnerEntry> {
-        match (&self.experiment.learner, self.learners()?.as_slice()) {
-            (Some(_), [one]) => Ok(one),
-            _ => Err(Error::invalid(
-                "name the one learner to train, as in `--learner prototypical`; `kshot learners` lists them",
-            )),
-        }
-    }
-
-    /// The numbers of inner steps that a learner is asked for on test tasks; one `None` for its own.
+    /// The numbers of inner steps that a learner takes on test tasks; one `None` for its own.
     pub(crate) fn test_steps(&self, entry: &LearnerEntry) -> Vec<Option<usize>> {
-        let adapts = (entry.options)().contains_key(TEST_STEPS);
+        let adapts = described(&(entry.options)()).iter().any(|option| option.name == TEST_STEPS);
         match &self.experiment.test_steps {
             Some(list) if adapts => list.as_slice().iter().copied().map(Some).collect(),
             None if adapts && self.problem() == Problem::Regression => [0, 1, 5, 10].map(Some).to_vec(),
@@ -231,60 +201,88 @@ impl Job {
         }
     }
 
-    /// The learner with the weights of `trained`, taking this many inner steps on a task.
-    pub(crate) fn with_test_steps(
-        &self,
-        entry: &LearnerEntry,
-        shape: &Shape,
-        trained: &dyn Learner,
-        steps: usize,
-    ) -> Result<Box<dyn Learner>> {
-        let mut options = self.experiment.options(entry.name);
-        options.insert(TEST_STEPS.to_owned(), toml::Value::Integer(steps as i64));
-        let mut learner = (entry.build)(&self.setup(shape)?, &options)?;
-        *learner.params_mut() = trained.params().clone();
-        Ok(learner)
-    }
-
-    /// Builds a learner with fresh weights.
-    pub(crate) fn build(&self, entry: &LearnerEntry, shape: &Shape) -> Result<Box<dyn Learner>> {
-        (entry.build)(&self.setup(shape)?, &self.experiment.options(entry.name))
-    }
-
-    fn setup(&self, shape: &Shape) -> Result<Setup> {
+    /// What a learner is built for.
+    pub(crate) fn setup(&self, entry: &LearnerEntry, setting: &Setting) -> Result<Setup> {
+        let base_classes = match entry.training {
+            Some(_) => self.train_source(setting)?.class_count(),
+            None => 0,
+        };
         Ok(Setup {
-            input: self.dataset.input(),
-            base_classes: self.train_source(shape)?.class_count(),
-            ways: self.ways(shape)?,
-            shots: shape.shots.map_or(SHOTS_OF_ALL, Count::max),
+            problem: self.problem(),
+            backbone: Backbone::of(&self.experiment.backbone(), self.dataset.input(), entry.norm)?,
+            base_classes,
+            ways: setting.ways.map_or(self.test.class_count(), Count::max),
+            shots: setting.shots.map_or(SHOTS_OF_ALL, Count::max),
             queries: self.experiment.queries(),
-            backbone: self.experiment.backbone()?,
             seed: self.experiment.seed(),
         })
     }
 
+    /// Shape of one input, `[channels, height, width]`.
+    pub(crate) fn input(&self) -> [usize; 3] {
+        self.dataset.input()
+    }
+
+    /// Builds a learner with fresh weights.
+    pub(crate) fn build(&self, entry: &LearnerEntry, setup: &Setup) -> Result<Box<dyn Learner>> {
+        (entry.build)(setup, &self.experiment.options(entry.name))
+    }
+
+    /// The only setting asked for.
+    pub(crate) fn only_setting(&self) -> Result<Setting> {
+        match self.settings()?.as_slice() {
+            [one] => Ok(one.clone()),
+            several => Err(Error::invalid(format!(
+                "{} kinds of task were asked for (ways, shots, domains); one can be trained or evaluated at a time \
+                 (`kshot bench` takes several)",
+                several.len()
+            ))),
+        }
+    }
+
+    /// What a checkpoint says of where its weights come from.
+    pub(crate) fn origin(&self, entry: &LearnerEntry, setup: Setup, setting: &Setting) -> Result<Origin> {
+        Ok(Origin {
+            learner: entry.name.to_owned(),
+            options: (entry.resolve)(&self.experiment.options(entry.name))?,
+            setup,
+            preparation: self.dataset.preparation(),
+            experiment: self.experiment.kept(entry.name, setting)?,
+        })
+    }
+
+    /// How a learner is trained: `[train]` over its own defaults.
+    pub(crate) fn train_config(&self, entry: &LearnerEntry) -> Result<TrainConfig> {
+        let own = entry.training.map_or_else(TrainConfig::default, |training| training(self.problem()));
+        self.experiment.train_config(own)
+    }
+
     /// The tasks a learner wants to be trained on.
-    pub(crate) fn training(&self, learner: &dyn Learner, shape: &Shape) -> Result<Box<dyn Tasks>> {
-        learner.training_task().open(&self.train_source(shape)?, Split::Train, self.experiment.seed())
+    pub(crate) fn training(&self, learner: &dyn Trainable, setting: &Setting) -> Result<Box<dyn Tasks>> {
+        learner.training_task().open(&self.train_source(setting)?, Split::Train, self.experiment.seed())
     }
 
     /// The tasks that choose the best weights; none if they are not wanted.
-    pub(crate) fn validation(&self, entry: &LearnerEntry, shape: &Shape) -> Result<Option<Box<dyn Tasks>>> {
-        if self.experiment.train_config((entry.train)(self.problem()))?.validation_episodes == 0 {
+    pub(crate) fn validation(
+        &self,
+        entry: &LearnerEntry,
+        setting: &Setting,
+    ) -> Result<Option<Box<dyn Tasks>>> {
+        if self.train_config(entry)?.validation_episodes == 0 {
             return Ok(None);
         }
-        let tasks = match (&self.train, &shape.pair) {
+        let tasks = match (&self.test, &setting.pair) {
             // Nothing of the target may choose: the source's own test examples do.
             (TaskSource::Domains(domains), Some(pair)) => {
                 if domains.named(&pair.source)?.is_undivided() {
                     return Ok(None);
                 }
                 let within = Pair { target: pair.source.clone(), target_shots: 0, ..pair.clone() };
-                let shots = shape.shots.unwrap_or(Count::fixed(SHOTS_OF_ALL));
-                let shape = Shape { ways: shape.ways, shots: Some(shots), pair: Some(within) };
-                self.sampled(&shape, Split::Validation)
+                let shots = setting.shots.unwrap_or(Count::fixed(SHOTS_OF_ALL));
+                let setting = Setting { ways: setting.ways, shots: Some(shots), pair: Some(within) };
+                self.sampled(&setting, Split::Validation)
             }
-            _ => self.sampled(shape, Split::Validation),
+            _ => self.sampled(setting, Split::Validation),
         };
         tasks
             .map(Some)
@@ -292,12 +290,12 @@ impl Job {
     }
 
     /// The test tasks, and how many.
-    pub(crate) fn test(&self, shape: &Shape) -> Result<(Box<dyn Tasks>, u64)> {
-        let asked = self.experiment.episodes();
+    pub(crate) fn test(&self, setting: &Setting) -> Result<(Box<dyn Tasks>, u64)> {
+        let wanted = self.experiment.episodes();
         match &self.experiment.manifest {
             None => {
-                let tasks = self.sampled(shape, Split::Test)?;
-                let episodes = tasks.limit().map_or(asked, |limit| limit.min(asked));
+                let tasks = self.sampled(setting, Split::Test)?;
+                let episodes = tasks.limit().map_or(wanted, |limit| limit.min(wanted));
                 Ok((tasks, episodes))
             }
             Some(path) => {
@@ -307,7 +305,7 @@ impl Job {
                     Split::Test,
                     self.experiment.seed(),
                 )?;
-                let there = tasks.limit().unwrap_or(asked);
+                let there = tasks.limit().unwrap_or(wanted);
                 let episodes = self.experiment.episodes.unwrap_or(there);
                 Ok((tasks, episodes))
             }
@@ -330,16 +328,17 @@ impl Job {
         )
     }
 
-    fn sampled(&self, shape: &Shape, split: Split) -> Result<Box<dyn Tasks>> {
+    fn sampled(&self, setting: &Setting, split: Split) -> Result<Box<dyn Tasks>> {
         let queries = self.experiment.queries();
-        let (ways, shots) = (shape.ways.unwrap_or(Count::fixed(5)), shape.shots.unwrap_or(Count::fixed(1)));
-        let spec = match (&shape.pair, self.problem()) {
+        let (ways, shots) =
+            (setting.ways.unwrap_or(Count::fixed(5)), setting.shots.unwrap_or(Count::fixed(1)));
+        let spec = match (&setting.pair, self.problem()) {
             (Some(Pair { source, target, target_shots }), _) => TaskSpec::DomainShift {
                 source: source.clone(),
                 target: target.clone(),
                 shift: Shift {
-                    ways: shape.ways,
-                    shots: shape.shots,
+                    ways: setting.ways,
+                    shots: setting.shots,
                     target_shots: *target_shots,
                     queries: self.experiment.queries,
                 },

@@ -7,6 +7,8 @@
 //! }
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod args;
 mod bench;
 mod data;
@@ -16,15 +18,23 @@ mod eval;
 mod experiment;
 mod job;
 mod list;
+mod measure;
+mod new;
+mod output;
 mod perf;
 mod plot;
+mod progress;
+mod row;
+mod schema;
+mod setting;
+mod stop;
 mod table;
 mod train;
+mod train_keys;
 mod verification;
+mod words;
 
-use std::io::Write as _;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser as _;
 use kshot::{Error, Result};
@@ -43,22 +53,7 @@ use kshot_tca as _;
 use kshot_triplet as _;
 
 use args::{Cli, Command};
-
-/// Set by the first Ctrl-C; training stops before its next step.
-static STOP: AtomicBool = AtomicBool::new(false);
-
-/// Makes the first Ctrl-C ask a training to stop, instead of ending the program at once.
-fn stop_on_ctrl_c() {
-    let installed = ctrlc::set_handler(|| {
-        if STOP.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        complain("\nstopping after this step; press Ctrl-C again to stop at once");
-    });
-    if let Err(error) = installed {
-        complain(&format!("kshot: Ctrl-C will stop at once, without saving: {error}"));
-    }
-}
+use output::{complain, paragraph, print};
 
 /// Runs the program on the process's arguments. Exit codes: 0 done, 2 refused or failed, 130 interrupted.
 pub fn main() -> ExitCode {
@@ -77,32 +72,12 @@ fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Perf(args) => perf::run(args),
-        Command::Learners => print(&list::learners()),
-        Command::Datasets => print(&list::datasets()),
+        Command::Learners { name } => print(&list::learners(name.as_deref())?),
+        Command::Datasets { name } => print(&list::datasets(name.as_deref())?),
+        Command::Backbones { name } => print(&list::backbones(name.as_deref())?),
+        Command::New(args) => new::run(args),
+        Command::Schema => print(&format!("{:#}\n", schema::experiment())),
         Command::Data { command } => data::run(command),
         Command::Doctor(place) => print(&doctor::report(&place)),
-    }
-}
-
-/// Writes a line to stderr; that nobody reads it (`2>&1 | head`) is no reason to panic, as `eprintln!` does.
-fn complain(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// An error as one line, whatever the libraries underneath put into it.
-fn paragraph(error: &Error) -> String {
-    let text = error.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    format!("kshot: {}", lines.join(" "))
-}
-
-/// Writes to stdout; a reader who went away (`| head`) is no error.
-fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(Error::io("writing to", "standard output", error))
-        }
-        _ => Ok(()),
     }
 }

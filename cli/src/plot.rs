@@ -6,7 +6,7 @@ use kshot::eval::Measure;
 use kshot::{Error, Result, atomic};
 use plotters::prelude::*;
 
-use crate::bench::Row;
+use crate::row::Row;
 
 /// Width and height in pixels.
 const SIZE: (u32, u32) = (760, 480);
@@ -52,12 +52,9 @@ fn lines(rows: &[Row], scale: f64) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
     let mut counts: Vec<Vec<f64>> = Vec::new();
     for row in rows {
-        let shots = row.shape.shots.map_or(0.0, |shots| shots.max() as f64);
-        let at = row.shape.pair.as_ref().map_or(shots, |pair| pair.target_shots as f64);
-        let learner = match row.test_steps {
-            None => row.entry.name.to_owned(),
-            Some(steps) => format!("{}, {steps} steps", row.entry.name),
-        };
+        let shots = row.setting.shots.map_or(0.0, |shots| shots.max() as f64);
+        let at = row.setting.pair.as_ref().map_or(shots, |pair| pair.target_shots as f64);
+        let learner = row.label();
         let number = lines.iter().position(|line| line.learner == learner).unwrap_or_else(|| {
             lines.push(Line { learner, points: Vec::new() });
             counts.push(Vec::new());
@@ -95,7 +92,7 @@ fn draw(rows: &[Row]) -> Result<String, String> {
     } else {
         (0.0, high * 1.05)
     };
-    let axis = if first.shape.pair.is_some() { "labelled target examples a class" } else { "shots" };
+    let axis = if first.setting.pair.is_some() { "labelled target examples a class" } else { "shots" };
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();

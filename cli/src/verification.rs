@@ -1,21 +1,21 @@
 //! `kshot eval --verification`: pairs and neighbours of classes never seen in training.
 
 use kshot::dataset::Split;
-use kshot::learner::Learner;
-use kshot::log::episode_bar;
+use kshot::learner::Comparer;
 use kshot::stats::Interval;
 use kshot::verification::verify;
 use kshot::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::job::Job;
-use crate::print;
+use crate::output::print;
+use crate::progress::episode_bar;
 
 /// Batches unless `--episodes` says otherwise.
 const BATCHES: u64 = 20;
 
 /// Prints the figures, and gives them as JSON.
-pub(crate) fn run(job: &Job, name: &str, learner: &dyn Learner) -> Result<Value> {
+pub(crate) fn run(job: &Job, name: &str, comparer: &dyn Comparer) -> Result<Value> {
     if job.experiment.manifest.is_some() || job.experiment.test_steps.is_some() {
         return Err(Error::invalid(
             "`--verification` samples batches of its own and adapts to no task: leave out `manifest` and `test-steps`",
@@ -24,7 +24,7 @@ pub(crate) fn run(job: &Job, name: &str, learner: &dyn Learner) -> Result<Value>
     let batches = job.experiment.episodes.unwrap_or(BATCHES);
     let bar = episode_bar("verification", 2 * batches);
     let (validation, test) = (job.batches(Split::Validation)?, job.batches(Split::Test)?);
-    let figures = verify(learner, validation.as_ref(), test.as_ref(), batches, &|| bar.inc(1))
+    let figures = verify(comparer, validation.as_ref(), test.as_ref(), batches, &|| bar.inc(1))
         .map_err(|error| error.context(format!("verification by `{name}`")))?;
     bar.finish_and_clear();
     let support = test.episode(0)?.support;

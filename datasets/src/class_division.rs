@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-use kshot::registry::unknown;
 use kshot::rng::stream;
 use kshot::{Error, Result};
 use rand::seq::SliceRandom as _;
@@ -38,7 +37,7 @@ pub(crate) fn by_file(file: &Path, classes: &[String]) -> Result<Division> {
     for (split, names) in division.iter().enumerate() {
         for name in names {
             if !classes.contains(name) {
-                return Err(unknown("class", name, classes.iter().map(String::as_str))
+                return Err(Error::unknown("class", name, classes.iter().map(String::as_str))
                     .context(format!("the class split {}", file.display())));
             }
             if seen.insert(name, split).is_some() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kshot::dataset::{Class, ClassSet, Dataset, Split, TaskSource, Values};
+use kshot::dataset::{Class, ClassSet, Dataset, Preparation, Split, TaskSource, Values};
 use kshot::{Error, Result};
 
 /// A dataset of classes in memory, its splits disjoint in classes and sharing their inputs.
@@ -11,6 +11,7 @@ pub(crate) struct ClassSplits {
     dataset: &'static str,
     /// `[channels, height, width]` of every image.
     shape: [usize; 3],
+    preparation: Preparation,
     /// Train, validation, test.
     sets: [Arc<ClassSet>; 3],
 }
@@ -20,6 +21,7 @@ impl ClassSplits {
     pub(crate) fn new(
         dataset: &'static str,
         shape: [usize; 3],
+        preparation: Preparation,
         values: impl Into<Values>,
         image_names: Vec<String>,
         classes: [Vec<Class>; 3],
@@ -27,7 +29,12 @@ impl ClassSplits {
         let (values, image_names) = (values.into(), Arc::new(image_names));
         let [train, validation, test] =
             classes.map(|classes| ClassSet::new(shape, values.clone(), image_names.clone(), classes));
-        Ok(Self { dataset, shape, sets: [Arc::new(train?), Arc::new(validation?), Arc::new(test?)] })
+        Ok(Self {
+            dataset,
+            shape,
+            preparation,
+            sets: [Arc::new(train?), Arc::new(validation?), Arc::new(test?)],
+        })
     }
 }
 
@@ -50,5 +57,9 @@ impl Dataset for ClassSplits {
 
     fn input(&self) -> [usize; 3] {
         self.shape
+    }
+
+    fn preparation(&self) -> Preparation {
+        self.preparation
     }
 }

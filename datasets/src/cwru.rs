@@ -7,44 +7,47 @@
 
 use std::path::PathBuf;
 
+use kshot::Result;
 use kshot::dataset::{Dataset, DatasetContext};
-use kshot::registry::{DatasetEntry, defaults, options};
-use kshot::{Error, Result};
+use kshot::options::Options;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::files;
-use crate::domain_splits::{DomainBuilder, Part};
+use crate::domain_splits::{DomainBuilder, NUMBERS, Part};
 use crate::place::find;
 use crate::signals::{View, WINDOW};
 
-inventory::submit! {
-    DatasetEntry {
-        name: "cwru",
-        summary: "9 bearing faults at 4 motor loads (domains load0 … load3), windows of 2048 samples at 12 kHz",
-        source: "Case Western Reserve University Bearing Data Center; as `.npy` files",
-        options: defaults::<CwruConfig>,
-        open,
-        locate: Some(locate),
-    }
+kshot::register_dataset! {
+    name: "cwru",
+    summary: "9 bearing faults at 4 motor loads (domains load0 … load3), windows of 2048 samples at 12 kHz",
+    source: "Case Western Reserve University Bearing Data Center; as `.npy` files",
+    options: CwruOptions,
+    open: open,
+    locate: locate,
 }
 
 /// Options of `cwru`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct CwruConfig {
-    /// What a window is looked at as: `raw`, `spectrum` or `spectrogram`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct CwruOptions {
+    /// What a window is looked at as.
     pub view: View,
     /// Samples from the start of a window to that of the next; below 2048 they overlap (within training, within test).
+    #[schemars(range(min = 1))]
     pub stride: usize,
-    /// The part of each record that is for training, the first; above 0, below 1.
+    /// The part of each record that is for training, the first.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub train_share: f64,
 }
 
-impl Default for CwruConfig {
+impl Default for CwruOptions {
     fn default() -> Self {
         Self { view: View::default(), stride: WINDOW, train_share: 0.5 }
     }
 }
+
+impl Options for CwruOptions {}
 
 const FAULTS: [&str; 9] = ["B007", "B014", "B021", "IR007", "IR014", "IR021", "OR007", "OR014", "OR021"];
 
@@ -53,39 +56,27 @@ fn locate(context: &DatasetContext) -> Result<PathBuf> {
     find(&context.data_dir, &["cwru/npy", "cwru"], "B007_load0_DE.npy", from)
 }
 
-fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
-    let config: CwruConfig = options("cwru", table)?;
-    if config.stride == 0 {
-        return Err(Error::invalid(
-            "option `stride` of `cwru` is 0: windows must move on by at least one sample",
-        ));
-    }
-    if !(config.train_share > 0.0 && config.train_share < 1.0) {
-        return Err(Error::invalid(format!(
-            "option `train-share` of `cwru` is {}, but must be above 0 and below 1, as 0.5",
-            config.train_share
-        )));
-    }
+fn open(context: &DatasetContext, options: CwruOptions) -> Result<Box<dyn Dataset>> {
     let folder = locate(context)?;
-    let mut builder = DomainBuilder::new(config.view.shape());
+    let mut builder = DomainBuilder::new(options.view.shape());
     for load in 0..4 {
         let domain = format!("load{load}");
         for fault in FAULTS {
             let path = folder.join(format!("{fault}_{domain}_DE.npy"));
             let record: Vec<f32> =
                 files::npy(&path)?.numbers("the record")?.into_iter().map(|sample| sample as f32).collect();
-            let (train, test) = parts(record.len(), config.train_share);
+            let (train, test) = parts(record.len(), options.train_share);
             for (range, part) in [(train, Part::Train), (test, Part::Test)] {
                 for start in
-                    range.clone().step_by(config.stride).take_while(|start| start + WINDOW <= range.end)
+                    range.clone().step_by(options.stride).take_while(|start| start + WINDOW <= range.end)
                 {
-                    let window = config.view.of(&record[start..start + WINDOW])?;
+                    let window = options.view.of(&record[start..start + WINDOW])?;
                     builder.push(&domain, fault, part, format!("{fault}_{domain}@{start}"), &window);
                 }
             }
         }
     }
-    Ok(Box::new(builder.finish(&[])?))
+    Ok(Box::new(builder.finish(NUMBERS, &[])?))
 }
 
 /// The samples for training and those for test: the border is a whole number of windows from the start.

@@ -6,37 +6,38 @@ use std::path::PathBuf;
 
 use kshot::Result;
 use kshot::dataset::{Dataset, DatasetContext, Published};
-use kshot::registry::{DatasetEntry, defaults, options};
+use kshot::options::Options;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::files;
-use crate::domain_splits::{DomainBuilder, Part};
+use crate::domain_splits::{DomainBuilder, NUMBERS, Part};
 use crate::place::find;
 
-inventory::submit! {
-    DatasetEntry {
-        name: "digits-da",
-        summary: "handwritten digits in 2 domains (mnist, usps), 16×16",
-        source: "Long, Wang, Ding, Sun, Yu, ICCV 2013; as `.npy` files",
-        options: defaults::<DigitsConfig>,
-        open,
-        locate: Some(locate),
-    }
+kshot::register_dataset! {
+    name: "digits-da",
+    summary: "handwritten digits in 2 domains (mnist, usps), 16×16",
+    source: "Long, Wang, Ding, Sun, Yu, ICCV 2013; as `.npy` files",
+    options: DigitsOptions,
+    open: open,
+    locate: locate,
 }
 
 /// Options of `digits-da`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct DigitsConfig {
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct DigitsOptions {
     /// Whether images are scaled to unit length, the protocol of the papers.
     pub unit_length: bool,
 }
 
-impl Default for DigitsConfig {
+impl Default for DigitsOptions {
     fn default() -> Self {
         Self { unit_length: true }
     }
 }
+
+impl Options for DigitsOptions {}
 
 const SIZE: usize = 16 * 16;
 
@@ -46,8 +47,7 @@ fn locate(context: &DatasetContext) -> Result<PathBuf> {
     find(&context.data_dir, &["mnist-usps", "digits-da"], "usps_X.npy", from)
 }
 
-fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
-    let config: DigitsConfig = options("digits-da", table)?;
+fn open(context: &DatasetContext, options: DigitsOptions) -> Result<Box<dyn Dataset>> {
     let folder = locate(context)?;
     let mut builder = DomainBuilder::new([1, 16, 16]);
     for domain in ["mnist", "usps"] {
@@ -59,13 +59,13 @@ fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset
             for i in (0..n).filter(|&i| labels[i] == label) {
                 let image = &images[i * SIZE..][..SIZE];
                 let length = image.iter().map(|value| value * value).sum::<f64>().sqrt();
-                let scale = if config.unit_length && length > 0.0 { length.recip() } else { 1.0 };
+                let scale = if options.unit_length && length > 0.0 { length.recip() } else { 1.0 };
                 let image: Vec<f32> = image.iter().map(|value| (value * scale) as f32).collect();
                 builder.push(domain, &(digit - 1).to_string(), Part::Both, format!("{domain}{i}"), &image);
             }
         }
     }
-    Ok(Box::new(builder.finish(PUBLISHED)?))
+    Ok(Box::new(builder.finish(NUMBERS, PUBLISHED)?))
 }
 
 const PAPER: &str = "Long, Wang, Ding, Sun, Yu, ICCV 2013, table 3";

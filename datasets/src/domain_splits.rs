@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use kshot::dataset::{Class, ClassSet, Dataset, Domain, Domains, Published, Split, TaskSource};
+use kshot::dataset::{Class, ClassSet, Dataset, Domain, Domains, Preparation, Published, Split, TaskSource};
 use kshot::{Error, Result};
+
+/// How numbers that are taken as they are were prepared.
+pub(crate) const NUMBERS: Preparation = Preparation::Numbers { standardise: false };
 
 /// A dataset of domains in memory.
 pub(crate) struct DomainSplits {
     shape: [usize; 3],
     domains: Arc<Domains>,
+    preparation: Preparation,
     published: &'static [Published],
 }
 
@@ -19,6 +23,10 @@ impl Dataset for DomainSplits {
 
     fn input(&self) -> [usize; 3] {
         self.shape
+    }
+
+    fn preparation(&self) -> Preparation {
+        self.preparation
     }
 
     fn published(&self) -> &'static [Published] {
@@ -71,11 +79,15 @@ impl DomainBuilder {
 
     /// # Errors
     /// When a value is not finite, naming its example, or there is no domain.
-    pub(crate) fn finish(self, published: &'static [Published]) -> Result<DomainSplits> {
+    pub(crate) fn finish(
+        self,
+        preparation: Preparation,
+        published: &'static [Published],
+    ) -> Result<DomainSplits> {
         let size = self.shape.iter().product::<usize>().max(1);
         if let Some(at) = self.values.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite(format!(
-                "feature {} of example `{}` is {}, not a finite number: mend the data, or leave the example out",
+                "feature {} of example `{}` is {}, not a finite number: correct the file, or leave the example out",
                 at % size,
                 self.names[at / size],
                 self.values[at]
@@ -88,6 +100,11 @@ impl DomainBuilder {
             Ok(Domain { name, train, test })
         };
         let domains = self.domains.into_iter().map(domain).collect::<Result<_>>()?;
-        Ok(DomainSplits { shape: self.shape, domains: Arc::new(Domains::new(domains)?), published })
+        Ok(DomainSplits {
+            shape: self.shape,
+            domains: Arc::new(Domains::new(domains)?),
+            preparation,
+            published,
+        })
     }
 }

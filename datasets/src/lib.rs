@@ -13,6 +13,8 @@
 //! | [`sinusoid`] | regression tasks of the MAML paper | none |
 //! | [`tep`] | a chemical plant with 21 faults | 44 runs |
 
+#![forbid(unsafe_code)]
+
 mod area_average;
 pub mod arrays;
 pub mod bearing;

@@ -4,30 +4,22 @@
 //! by their sum and standardised within each domain, the protocol of that paper and of Long et al. 2013.
 
 use kshot::Result;
-use kshot::dataset::{Dataset, DatasetContext, Published};
-use kshot::registry::{DatasetEntry, defaults, options};
-use serde::{Deserialize, Serialize};
+use kshot::dataset::{Dataset, DatasetContext, Preparation, Published};
+use kshot::options::NoOptions;
 use std::path::PathBuf;
 
 use crate::arrays::{files, standardise};
 use crate::domain_splits::{DomainBuilder, Part};
 use crate::place::find;
 
-inventory::submit! {
-    DatasetEntry {
-        name: "office-caltech10-surf",
-        summary: "10 kinds of objects in 4 domains (A amazon, C caltech, D dslr, W webcam), 800 features",
-        source: "Gong, Shi, Sha, Grauman, CVPR 2012 (ToRelease_GFK)",
-        options: defaults::<OfficeCaltechConfig>,
-        open,
-        locate: Some(locate),
-    }
+kshot::register_dataset! {
+    name: "office-caltech10-surf",
+    summary: "10 kinds of objects in 4 domains (A amazon, C caltech, D dslr, W webcam), 800 features",
+    source: "Gong, Shi, Sha, Grauman, CVPR 2012 (ToRelease_GFK)",
+    options: NoOptions,
+    open: open,
+    locate: locate,
 }
-
-/// `office-caltech10-surf` has no options.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct OfficeCaltechConfig {}
 
 /// Domains in the order that papers list them, with their files.
 const DOMAINS: [(&str, &str); 4] = [
@@ -44,8 +36,7 @@ fn locate(context: &DatasetContext) -> Result<PathBuf> {
     find(&context.data_dir, &["office-caltech10-surf"], DOMAINS[0].1, from)
 }
 
-fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
-    options::<OfficeCaltechConfig>("office-caltech10-surf", table)?;
+fn open(context: &DatasetContext, _: NoOptions) -> Result<Box<dyn Dataset>> {
     let folder = locate(context)?;
     let mut builder = DomainBuilder::new([FEATURES, 1, 1]);
     for (domain, file) in DOMAINS {
@@ -73,7 +64,7 @@ fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset
             }
         }
     }
-    Ok(Box::new(builder.finish(PUBLISHED)?))
+    Ok(Box::new(builder.finish(Preparation::Numbers { standardise: true }, PUBLISHED)?))
 }
 
 const PAPER: &str = "Long, Wang, Ding, Sun, Yu, Transfer Feature Learning with Joint Distribution Adaptation, ICCV 2013, table 3";

@@ -2,6 +2,7 @@
 
 use kshot::{Error, Result};
 use realfft::RealFftPlanner;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Samples of a window.
@@ -10,7 +11,7 @@ pub(crate) const WINDOW: usize = 2048;
 const FRAME: usize = 64;
 
 /// What a window of 2048 samples is given to learners as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum View {
     /// The samples: `[1, 1, 2048]`.

@@ -8,32 +8,22 @@ use std::f32::consts::PI;
 use std::sync::Arc;
 
 use kshot::Result;
-use kshot::dataset::{Dataset, DatasetContext, FunctionTasks, Split, TaskSource};
+use kshot::dataset::{Dataset, DatasetContext, FunctionTasks, Preparation, Split, TaskSource};
 use kshot::episode::{Episode, Labelled, Targets};
-use kshot::registry::{DatasetEntry, defaults, options};
+use kshot::options::NoOptions;
 use kshot::rng::{Rng, stream};
 use ndarray::{Array2, Array4};
 use rand::Rng as _;
-use serde::{Deserialize, Serialize};
 
-inventory::submit! {
-    DatasetEntry {
-        name: "sinusoid",
-        summary: "regression tasks y = A sin(x − φ): amplitude 0.1–5, phase 0–π, x in −5–5",
-        source: "Finn, Abbeel, Levine, Model-Agnostic Meta-Learning, ICML 2017, §5.1; generated",
-        options: defaults::<SinusoidConfig>,
-        open,
-        locate: None,
-    }
+kshot::register_dataset! {
+    name: "sinusoid",
+    summary: "regression tasks y = A sin(x − φ): amplitude 0.1–5, phase 0–π, x in −5–5",
+    source: "Finn, Abbeel, Levine, Model-Agnostic Meta-Learning, ICML 2017, §5.1; generated",
+    options: NoOptions,
+    open: open,
 }
 
-/// Options of `sinusoid`: there are none, the distribution is the paper's.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct SinusoidConfig {}
-
-fn open(_: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
-    let SinusoidConfig {} = options("sinusoid", table)?;
+fn open(_: &DatasetContext, _: NoOptions) -> Result<Box<dyn Dataset>> {
     Ok(Box::new(Sinusoid))
 }
 
@@ -48,6 +38,10 @@ impl Dataset for Sinusoid {
 
     fn input(&self) -> [usize; 3] {
         [1, 1, 1]
+    }
+
+    fn preparation(&self) -> Preparation {
+        Preparation::Generated
     }
 }
 

@@ -11,31 +11,31 @@ use std::io::{Cursor, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kshot::dataset::{Class, Dataset, DatasetContext};
-use kshot::registry::{DatasetEntry, defaults, options};
+use kshot::dataset::{Class, Dataset, DatasetContext, Preparation};
+use kshot::options::Options;
 use kshot::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::class_division::by_fractions;
 use crate::class_splits::ClassSplits;
 use crate::place::find;
 
-inventory::submit! {
-    DatasetEntry {
-        name: "tep",
-        summary: "a chemical plant, normal or with one of 21 faults: windows of 52 variables",
-        source: "Russell, Chiang, Braatz 2000, after Downs & Vogel 1993; NCSA-like licence",
-        options: defaults::<TepConfig>,
-        open,
-        locate: Some(locate),
-    }
+kshot::register_dataset! {
+    name: "tep",
+    summary: "a chemical plant, normal or with one of 21 faults: windows of 52 variables",
+    source: "Russell, Chiang, Braatz 2000, after Downs & Vogel 1993; NCSA-like licence",
+    options: TepOptions,
+    open: open,
+    locate: locate,
 }
 
 /// Options of `tep`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct TepConfig {
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct TepOptions {
     /// Samples of a window (3 minutes each); windows do not overlap.
+    #[schemars(range(min = 1, max = 480))]
     pub window: usize,
     /// The shares of the classes for training, validation and test.
     pub fractions: [f64; 3],
@@ -43,11 +43,13 @@ pub struct TepConfig {
     pub seed: u64,
 }
 
-impl Default for TepConfig {
+impl Default for TepOptions {
     fn default() -> Self {
         Self { window: 16, fractions: [0.45, 0.25, 0.3], seed: 0 }
     }
 }
+
+impl Options for TepOptions {}
 
 const VARIABLES: usize = 52;
 const CLASSES: usize = 22;
@@ -61,14 +63,7 @@ fn locate(context: &DatasetContext) -> Result<PathBuf> {
         .or_else(|_| find(&context.data_dir, folder, "tep.zip", from))
 }
 
-fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
-    let config: TepConfig = options("tep", table)?;
-    if !(1..=480).contains(&config.window) {
-        return Err(Error::invalid(format!(
-            "option `window` of `tep` is {}, but must be 1 to 480",
-            config.window
-        )));
-    }
+fn open(context: &DatasetContext, options: TepOptions) -> Result<Box<dyn Dataset>> {
     let files = Files::open(&locate(context)?)?;
     let normal = files.run("d00.dat")?;
     let (mean, scale) = statistics(&normal);
@@ -82,14 +77,14 @@ fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset
             let run = if class == 0 && from == 0 { normal.clone() } else { files.run(&file)? };
             let samples: Vec<&[f64; VARIABLES]> =
                 run.iter().skip(if class == 0 { 0 } else { from }).collect();
-            for (number, window) in samples.chunks_exact(config.window).enumerate() {
+            for (number, window) in samples.chunks_exact(options.window).enumerate() {
                 for variable in 0..VARIABLES {
                     let value = |sample: &&[f64; VARIABLES]| {
                         ((sample[variable] - mean[variable]) * scale[variable]) as f32
                     };
                     values.extend(window.iter().map(value));
                 }
-                window_names.push(format!("{file}@{}", number * config.window));
+                window_names.push(format!("{file}@{}", number * options.window));
             }
         }
         classes.push(Class {
@@ -98,11 +93,18 @@ fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset
             quarter_turns: 0,
         });
     }
-    let splits = by_fractions(config.fractions, config.seed, &names)?.map(|chosen| {
+    let splits = by_fractions(options.fractions, options.seed, &names)?.map(|chosen| {
         classes.iter().filter(|class| chosen.contains(&class.name)).cloned().collect::<Vec<Class>>()
     });
-    let shape = [VARIABLES, 1, config.window];
-    Ok(Box::new(ClassSplits::new("tep", shape, Arc::new(values), window_names, splits)?))
+    let shape = [VARIABLES, 1, options.window];
+    Ok(Box::new(ClassSplits::new(
+        "tep",
+        shape,
+        Preparation::Numbers { standardise: true },
+        Arc::new(values),
+        window_names,
+        splits,
+    )?))
 }
 
 /// Mean of each variable, and the inverse of its deviation.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::{Class, ClassSet};
-use crate::registry::unknown;
+
 use crate::{Error, Result};
 
 /// One domain: its examples by class.
@@ -65,10 +65,9 @@ impl Domains {
     /// # Errors
     /// When there is none: says which is nearest.
     pub fn named(&self, name: &str) -> Result<&Domain> {
-        self.domains
-            .iter()
-            .find(|domain| domain.name == name)
-            .ok_or_else(|| unknown("domain", name, self.domains.iter().map(|domain| domain.name.as_str())))
+        self.domains.iter().find(|domain| domain.name == name).ok_or_else(|| {
+            Error::unknown("domain", name, self.domains.iter().map(|domain| domain.name.as_str()))
+        })
     }
 
     /// Only the domains of these names.

@@ -31,10 +31,10 @@ pub struct DomainShift {
     /// Name of the pair, for the stream of random numbers.
     name: String,
     source: Arc<ClassSet>,
-    /// For each class of the source: its places in the target's labelled and asked sets, `None` where it has none.
+    /// For each class of the source: its places in the target's labelled and queried sets, `None` where it has none.
     target: Vec<(Option<usize>, Option<usize>)>,
     labelled: Arc<ClassSet>,
-    asked: Arc<ClassSet>,
+    queried: Arc<ClassSet>,
     shift: Shift,
     split: Split,
     seed: u64,
@@ -59,13 +59,13 @@ impl DomainShift {
 
     fn between(
         (source, learned): (&Domain, Arc<ClassSet>),
-        (target, (labelled, asked)): (&Domain, (Arc<ClassSet>, Arc<ClassSet>)),
+        (target, (labelled, queried)): (&Domain, (Arc<ClassSet>, Arc<ClassSet>)),
         shift: Shift,
         split: Split,
         seed: u64,
     ) -> Result<Self> {
         let place = |set: &ClassSet, name: &str| set.classes().iter().position(|class| class.name == name);
-        if let Some(class) = asked.classes().iter().find(|class| place(&learned, &class.name).is_none()) {
+        if let Some(class) = queried.classes().iter().find(|class| place(&learned, &class.name).is_none()) {
             return Err(Error::invalid(format!(
                 "class `{}` is in the target `{}`, but not in the source `{}`: a learner cannot name a class it has \
                  not seen (an open set); leave the class out, or add examples of it to the source",
@@ -76,14 +76,14 @@ impl DomainShift {
         let classes: Vec<_> = learned
             .classes()
             .iter()
-            .map(|class| (place(&labelled, &class.name), place(&asked, &class.name)))
+            .map(|class| (place(&labelled, &class.name), place(&queried, &class.name)))
             .collect();
         let tasks = Self {
             name: format!("{} to {}", source.name, target.name),
             source: learned,
             target: classes,
             labelled,
-            asked,
+            queried,
             shift,
             split,
             seed,
@@ -95,8 +95,8 @@ impl DomainShift {
     /// Refuses tasks that some class has too few examples for.
     fn check(&self, source: &str, target: &str) -> Result<()> {
         let Shift { shots, target_shots, queries, .. } = self.shift;
-        let undivided = Arc::ptr_eq(&self.labelled, &self.asked);
-        for (class, &(labelled, asked)) in self.source.classes().iter().zip(&self.target) {
+        let undivided = Arc::ptr_eq(&self.labelled, &self.queried);
+        for (class, &(labelled, queried)) in self.source.classes().iter().zip(&self.target) {
             let few = |domain: &str, there: usize, wanted: usize, what: &str| {
                 Err(Error::invalid(format!(
                     "class `{}` has {there} {what} examples in domain `{domain}`, but tasks take {wanted}; ask for \
@@ -109,11 +109,11 @@ impl DomainShift {
             if class.images.len() < shots.map_or(1, Count::max) {
                 return few(source, class.images.len(), shots.map_or(1, Count::max), "training");
             }
-            let (labelled, asked) = (count(&self.labelled, labelled), count(&self.asked, asked));
-            // A target may lack a class of the source where whole domains are asked.
+            let (labelled, queried) = (count(&self.labelled, labelled), count(&self.queried, queried));
+            // A target may lack a class of the source where whole domains are queried.
             let wanted = queries.unwrap_or(0) + if undivided { target_shots } else { 0 };
-            if asked < wanted {
-                return few(target, asked, wanted, "test");
+            if queried < wanted {
+                return few(target, queried, wanted, "test");
             }
             if labelled < target_shots {
                 return few(target, labelled, target_shots, "training");
@@ -140,7 +140,7 @@ impl Tasks for DomainShift {
                 sample(&mut rng, there, ways).into_vec()
             }
         };
-        let undivided = Arc::ptr_eq(&self.labelled, &self.asked);
+        let undivided = Arc::ptr_eq(&self.labelled, &self.queried);
         let (mut source, mut labelled, mut query) = (Vec::new(), Vec::new(), Vec::new());
         for (label, &class) in classes.iter().enumerate() {
             let all = self.source.classes()[class].images.len();
@@ -152,7 +152,7 @@ impl Tasks for DomainShift {
                 }
             };
             source.extend(places.into_iter().map(|place| (class, place, label)));
-            let (of_labelled, of_asked) = self.target[class];
+            let (of_labelled, of_queried) = self.target[class];
             let mut shuffled = |set: &ClassSet, place: Option<usize>| -> Vec<usize> {
                 let mut places: Vec<usize> =
                     (0..place.map_or(0, |place| set.classes()[place].images.len())).collect();
@@ -162,24 +162,24 @@ impl Tasks for DomainShift {
                 places
             };
             let mut few = shuffled(&self.labelled, of_labelled);
-            let asked = if undivided {
+            let queried = if undivided {
                 few.split_off(self.shift.target_shots.min(few.len()))
             } else {
-                shuffled(&self.asked, of_asked)
+                shuffled(&self.queried, of_queried)
             };
             if let Some(class) = of_labelled {
                 labelled
                     .extend(few.into_iter().take(self.shift.target_shots).map(|place| (class, place, label)));
             }
-            if let Some(class) = of_asked {
-                let queries = self.shift.queries.unwrap_or(asked.len());
-                query.extend(asked.into_iter().take(queries).map(|place| (class, place, label)));
+            if let Some(class) = of_queried {
+                let queries = self.shift.queries.unwrap_or(queried.len());
+                query.extend(queried.into_iter().take(queries).map(|place| (class, place, label)));
             }
         }
         let mut support = gather(&self.source, &source);
         support.append(gather(&self.labelled, &labelled))?;
         support.in_target = labelled.len();
-        Ok(Episode { index, support, query: gather(&self.asked, &query), classes })
+        Ok(Episode { index, support, query: gather(&self.queried, &query), classes })
     }
 
     fn limit(&self) -> Option<u64> {
@@ -206,9 +206,9 @@ impl CrossDomain {
         let mut pairs = Vec::new();
         for source in domains.domains() {
             for target in domains.domains().iter().filter(|target| target.name != source.name) {
-                let asked = (target.train.clone(), target.train.clone());
+                let queried = (target.train.clone(), target.train.clone());
                 let from = (source, source.train.clone());
-                pairs.push(DomainShift::between(from, (target, asked), shift, split, seed)?);
+                pairs.push(DomainShift::between(from, (target, queried), shift, split, seed)?);
             }
         }
         Ok(Self { pairs, seed })

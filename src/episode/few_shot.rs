@@ -8,6 +8,7 @@ use ndarray::Array4;
 use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 use rand::seq::index::sample;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Episode, Labelled, Targets, Tasks};
@@ -16,7 +17,7 @@ use crate::rng::stream;
 use crate::{Error, Result};
 
 /// A number, or a range it is drawn from uniformly: `5` or `3-8`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "CountText", into = "CountText")]
 pub struct Count {
     min: usize,
@@ -76,7 +77,7 @@ impl fmt::Display for Count {
 }
 
 /// How a [`Count`] is written in a file: `5` or `"3-8"`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum CountText {
     Number(usize),

@@ -1,4 +1,25 @@
 //! Episodes and the distributions over tasks they are sampled from.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use kshot::dataset::{Class, ClassSet, Split, TaskSource};
+//! use kshot::episode::{Count, TaskSpec};
+//!
+//! // Three classes of four grey images of 2×2.
+//! let pixels: Vec<u8> = (0..3 * 4 * 4).collect();
+//! let names = (0..12).map(|image| format!("{image}.png")).collect();
+//! let class = |n: u32| Class { name: format!("class{n}"), images: (4 * n..4 * n + 4).collect(), quarter_turns: 0 };
+//! let set = ClassSet::new([1, 2, 2], Arc::new(pixels), Arc::new(names), (0..3).map(class).collect())?;
+//!
+//! // 2-way 1-shot with three queries a class.
+//! let spec = TaskSpec::FewShot { ways: Count::fixed(2), shots: Count::fixed(1), queries: 3 };
+//! let tasks = spec.open(&TaskSource::Classes(Arc::new(set)), Split::Test, 0)?;
+//! let episode = tasks.episode(7)?;
+//! assert_eq!((episode.support.len(), episode.query.len()), (2, 6));
+//! assert_eq!(episode, tasks.episode(7)?); // A pure function of seed, split and number.
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 mod batches;
 mod domain_shift;
@@ -10,6 +31,7 @@ mod tests;
 
 use ndarray::{Array2, Array4, ArrayView4};
 
+use crate::nn::Loss;
 use crate::{Error, Result};
 
 pub use batches::{FlatBatches, PkBatches};
@@ -44,6 +66,16 @@ pub enum Targets {
     Classes(Vec<usize>),
     /// Values to regress, `[n, outputs]`.
     Values(Array2<f32>),
+}
+
+impl Targets {
+    /// What a learner is trained by: cross-entropy for classes, squared error for values.
+    pub fn loss(&self) -> Loss {
+        match self {
+            Self::Classes(labels) => Loss::CrossEntropy { labels: labels.clone() },
+            Self::Values(values) => Loss::Mse { targets: values.clone() },
+        }
+    }
 }
 
 /// Examples with their targets.

@@ -25,7 +25,7 @@ pub trait Tasks: Send + Sync {
 /// What a learner wants to be fed, or an evaluation asks.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskSpec {
-    /// N-way K-shot classification (each a number or a range, drawn anew for each episode) with Q queries a class.
+    /// N-way K-shot classification (each a number or a range, drawn for each episode) with Q queries a class.
     FewShot {
         /// Classes in a task.
         ways: Count,
@@ -46,18 +46,18 @@ pub enum TaskSpec {
         /// Examples in a batch.
         size: usize,
     },
-    /// A function to regress from `shots` points, asked at `queries` others.
+    /// A function to regress from `shots` points, to be predicted at `queries` others.
     Regression {
         /// Labelled points.
         shots: usize,
-        /// Points asked.
+        /// Points to predict.
         queries: usize,
     },
     /// From the domain `source` to the domain `target`.
     DomainShift {
         /// Name of the labelled domain.
         source: String,
-        /// Name of the domain that is asked.
+        /// Name of the domain whose examples are the queries.
         target: String,
         /// How much of each.
         shift: Shift,

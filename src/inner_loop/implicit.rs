@@ -4,9 +4,9 @@
 //! (I + H_S(φ)/λ) g = ∇L_Q(φ): by conjugate gradients, one Hessian-vector product an iteration, without a path to store.
 //! φ is as near the minimum as the inner steps come.
 
-use super::{InnerLoop, MetaGradient, Objective, for_weights};
+use super::{InnerLoop, MetaGradient, Objective};
 use crate::Result;
-use crate::params::{Params, Role};
+use crate::params::Params;
 
 /// The proximal term λ/2 ‖φ − θ‖² of the inner problem.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,7 +26,7 @@ impl InnerLoop<'_> {
     ) -> Result<()> {
         self.check(adapted)?;
         let gradient = self.network.gradient(adapted, support.x, support.loss)?.gradient;
-        for_weights(adapted, [self.rate, &gradient, theta], |phi, [alpha, g, theta]| {
+        adapted.update_weights([self.rate, &gradient, theta], |phi, [alpha, g, theta]| {
             *phi -= alpha * (g + lambda * (*phi - theta));
         });
         Ok(())
@@ -53,7 +53,7 @@ impl InnerLoop<'_> {
         let optimum = self.network.at(&adapted, support.x, support.loss)?;
         let system = |v: &Params| -> Result<Params> {
             let mut product = optimum.hvp(v)?;
-            for_weights(&mut product, [v], |hv, [v]| *hv = v + *hv / proximal.lambda);
+            product.update_weights([v], |hv, [v]| *hv = v + *hv / proximal.lambda);
             Ok(product)
         };
         conjugate_gradients(system, &mut outer.gradient, iterations)?;
@@ -69,35 +69,27 @@ fn conjugate_gradients(
     iterations: usize,
 ) -> Result<()> {
     let (mut residual, mut direction) = (b.clone(), b.clone());
-    let mut square = dot(b, b);
+    let mut square = b.dot(b);
     let enough = square * 1e-12;
     for iteration in 0..iterations {
         if square <= enough {
             break;
         }
         let image = system(&direction)?;
-        let curvature = dot(&direction, &image);
+        let curvature = direction.dot(&image);
         if curvature <= 0.0 {
             break;
         }
         let step = (square / curvature) as f32;
         if iteration == 0 {
-            for_weights(b, [], |x, []| *x = 0.0);
+            b.update_weights([], |x, []| *x = 0.0);
         }
-        for_weights(b, [&direction], |x, [p]| *x += step * p);
-        for_weights(&mut residual, [&image], |r, [image]| *r -= step * image);
-        let next = dot(&residual, &residual);
+        b.update_weights([&direction], |x, [p]| *x += step * p);
+        residual.update_weights([&image], |r, [image]| *r -= step * image);
+        let next = residual.dot(&residual);
         let ratio = (next / square) as f32;
-        for_weights(&mut direction, [&residual], |p, [r]| *p = r + ratio * *p);
+        direction.update_weights([&residual], |p, [r]| *p = r + ratio * *p);
         square = next;
     }
     Ok(())
-}
-
-/// ⟨a, b⟩ over the weights, summed in double precision.
-fn dot(a: &Params, b: &Params) -> f64 {
-    let products = a.layout().ranges(Role::Weight).flat_map(|range| {
-        a.values()[range.clone()].iter().zip(&b.values()[range]).map(|(a, b)| f64::from(*a) * f64::from(*b))
-    });
-    products.sum()
 }

@@ -15,7 +15,7 @@ struct Task {
 
 impl Task {
     fn new(norm: Norm) -> Self {
-        Self::of(Architecture::conv([1, 12, 12], 2, 8, Pooling::Strided, norm, Some(5)).unwrap())
+        Self::of(Architecture::conv([1, 12, 12], 2, 8, Pooling::Strided, norm).unwrap().with_head(5).unwrap())
     }
 
     fn of(architecture: Architecture) -> Self {
@@ -114,7 +114,7 @@ fn step_weights_sum_the_losses_after_each_step() {
             let shorter = task.inner(&rate, steps);
             let shorter = method(&shorter, &task).unwrap();
             loss += weight * shorter.loss;
-            gradient.add_scaled(weight, &shorter.gradient);
+            gradient.add_scaled(weight, &shorter.gradient).unwrap();
         }
         assert!((outer.loss - loss).abs() < 1e-5);
         assert!(distance(&outer.gradient, &gradient) < 1e-4);
@@ -150,7 +150,7 @@ fn the_recursion_is_the_same_whether_steps_are_kept_or_taken_again() {
 #[test]
 fn the_rate_gradient_is_a_derivative() {
     // Without kinks, so that differences are derivatives.
-    let task = Task::of(Architecture::mlp([1, 12, 12], &[], Some(5)).unwrap());
+    let task = Task::of(Architecture::mlp([1, 12, 12], &[]).unwrap().with_head(5).unwrap());
     let loss = |rate: f32| {
         let rate = task.rate(rate);
         let adapted = task.inner(&rate, 2).adapt(&task.theta, task.support()).unwrap();
@@ -198,7 +198,7 @@ fn what_does_not_fit_is_refused() {
     assert!(message(task.inner(&rate, 0).reptile(&task.theta, task.support())).contains("at least one"));
     let inner = InnerLoop { step_weights: Some(&[1.0]), ..task.inner(&rate, 2) };
     assert!(message(inner.maml(&task.theta, task.support(), task.query())).contains("takes 2 steps"));
-    let none = Params::empty();
+    let none = Params::zeros(&Arc::default());
     let inner = task.inner(&none, 1);
     assert!(
         message(inner.fomaml(&task.theta, task.support(), task.query())).contains("learning rates for 0")
@@ -208,7 +208,7 @@ fn what_does_not_fit_is_refused() {
 /// On a convex problem solved to its optimum, the implicit gradient is the derivative of the query loss there.
 #[test]
 fn the_implicit_gradient_is_that_of_the_proximal_optimum() {
-    let task = Task::of(Architecture::mlp([1, 12, 12], &[], Some(5)).unwrap());
+    let task = Task::of(Architecture::mlp([1, 12, 12], &[]).unwrap().with_head(5).unwrap());
     let rate = task.rate(0.05);
     let inner = InnerLoop { proximal: Some(Proximal { lambda: 0.5 }), ..task.inner(&rate, 400) };
     let outer = inner.imaml(&task.theta, task.support(), task.query(), 30).unwrap();
@@ -223,7 +223,7 @@ fn the_implicit_gradient_is_that_of_the_proximal_optimum() {
         direction.values_mut().fill_with(|| rng.random_range(-1.0..1.0));
         let shifted = |by: f32| {
             let mut theta = task.theta.clone();
-            theta.add_scaled(by, &direction);
+            theta.add_scaled(by, &direction).unwrap();
             judged(&theta)
         };
         let difference = (shifted(0.02) - shifted(-0.02)) / 0.04;

@@ -1,7 +1,6 @@
-//! Logs of a run: TensorBoard and JSON lines in its directory, progress on the terminal.
+//! Logs of a run: TensorBoard and JSON lines in its directory, and whoever else is told of its progress.
 
 mod jsonl;
-mod progress;
 mod tensorboard;
 
 use std::path::Path;
@@ -10,7 +9,6 @@ use std::time::{Duration, Instant};
 use crate::Result;
 
 pub use jsonl::Jsonl;
-pub use progress::{Progress, episode_bar};
 pub use tensorboard::TensorBoard;
 
 /// Scalars of one step.

@@ -1,38 +1,51 @@
 //! Settings of the outer loop.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::OptimizerKind;
+use crate::options::Options;
 use crate::schedule::{LearningRate, Schedule};
 use crate::{Error, Result};
 
-/// Settings of the outer loop: the keys of `[train]` in an experiment file.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+/// Settings of the outer loop: the keys of `[train]` in an experiment file, each also a flag. A learner's own defaults go
+/// before these.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, expecting = "a table, [train]", rename_all = "kebab-case")]
 pub struct TrainConfig {
     /// Updates of the weights.
+    #[schemars(range(min = 0))]
     pub steps: u64,
     /// Episodes whose mean gradient makes one update.
+    #[schemars(range(min = 1))]
     pub meta_batch: u64,
     /// What turns gradients into updates.
     pub optimizer: OptimizerKind,
-    /// The (highest) learning rate.
+    /// Learning rate, the highest where it follows a schedule.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub learning_rate: f32,
-    /// Momentum μ of SGD; Adam has moments of its own.
+    /// Momentum μ of `sgd`; Adam has moments of its own.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
     pub momentum: f32,
     /// Weight decay λ.
+    #[schemars(range(min = 0.0))]
     pub weight_decay: f32,
     /// How the learning rate goes on.
     pub schedule: Schedule,
     /// Steps between two halvings of the learning rate, for the schedule `step`.
+    #[schemars(range(min = 1))]
     pub halve_every: u64,
     /// Steps of linear rise to the learning rate.
+    #[schemars(range(min = 0))]
     pub warmup: u64,
     /// The largest global (Euclidean) norm of the gradient, longer ones are scaled down to it; 0 never clips.
+    #[schemars(range(min = 0.0))]
     pub clip: f32,
     /// Steps between two validations, each of which also saves the run.
+    #[schemars(range(min = 1))]
     pub validate_every: u64,
     /// Episodes of a validation, always the same; 0 where there is none.
+    #[schemars(range(min = 0))]
     pub validation_episodes: u64,
 }
 
@@ -55,40 +68,8 @@ impl Default for TrainConfig {
     }
 }
 
-impl TrainConfig {
-    /// Refuses what cannot be meant.
-    ///
-    /// # Errors
-    /// One sentence that says which key, why, and what to do.
-    pub fn check(&self) -> Result<()> {
-        for (key, value, reason) in [
-            ("meta-batch", self.meta_batch, "an update needs at least one episode"),
-            ("halve-every", self.halve_every, "the learning rate cannot halve more than once a step"),
-            ("validate-every", self.validate_every, "validate every 1 step or more"),
-        ] {
-            if value == 0 {
-                return Err(Error::invalid(format!("`{key}` is 0: {reason}")));
-            }
-        }
-        for (key, value) in
-            [("weight-decay", self.weight_decay), ("clip", self.clip), ("momentum", self.momentum)]
-        {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::invalid(format!("`{key}` is {value}: it must be 0 (off) or positive")));
-            }
-        }
-        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
-            return Err(Error::invalid(format!(
-                "`learning-rate` is {}: it must be a positive number, as 0.001",
-                self.learning_rate
-            )));
-        }
-        if self.momentum >= 1.0 {
-            return Err(Error::invalid(format!(
-                "`momentum` is {}: below 1 the past fades, at 1 it never does; 0.9 is usual",
-                self.momentum
-            )));
-        }
+impl Options for TrainConfig {
+    fn check(&self) -> Result<()> {
         if self.momentum > 0.0 && self.optimizer != OptimizerKind::Sgd {
             return Err(Error::invalid(
                 "`momentum` is a setting of `optimizer = \"sgd\"`: Adam has moments of its own; leave it out",
@@ -107,7 +88,9 @@ impl TrainConfig {
         }
         Ok(())
     }
+}
 
+impl TrainConfig {
     /// The learning rate as a function of the step.
     pub fn learning_rate(&self) -> LearningRate {
         LearningRate {
@@ -123,10 +106,11 @@ impl TrainConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::check;
 
     #[test]
     fn the_default_passes_and_nonsense_is_refused_by_name() {
-        TrainConfig::default().check().unwrap();
+        check(&TrainConfig::default()).unwrap();
         for (toml, key) in [
             ("meta-batch = 0", "meta-batch"),
             ("learning-rate = -0.1", "learning-rate"),
@@ -141,7 +125,7 @@ mod tests {
             ("halve-every = 0", "halve-every"),
         ] {
             let config: TrainConfig = toml::from_str(toml).unwrap();
-            let error = config.check().unwrap_err().to_string();
+            let error = check(&config).unwrap_err().to_string();
             assert!(error.starts_with(&format!("`{key}`")), "{toml}: {error}");
         }
         assert!(toml::from_str::<TrainConfig>("learning_rate = 0.1").is_err(), "keys are in kebab-case");

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Best, State};
-use crate::checkpoint::{self, Checkpoint, Description};
+use super::{Best, Description, State};
+use crate::checkpoint::{self, Checkpoint};
 use crate::log::{Observer as _, RunLog};
 use crate::params::Params;
 use crate::{Error, Result, atomic};
@@ -115,7 +115,8 @@ fn restore(
     }
     let layout = theta.layout().clone();
     let saved = Checkpoint::read(last)?;
-    if let Some(key) = difference(&comparable(&saved.description), &comparable(description)) {
+    let known: Description = saved.description()?;
+    if let Some(key) = difference(&comparable(&known), &comparable(description)) {
         return Err(Error::invalid(format!(
             "the run of {} was started with another `{key}`; resume it with the same settings, or start a new run in \
              another directory",
@@ -126,14 +127,11 @@ fn restore(
     for (name, moment) in state.optimizer.moments_mut() {
         *moment = saved.moment(name, &layout)?;
     }
-    state.step = saved.description.step;
-    if saved.description.best_step.is_some() || best.exists() {
+    state.step = known.step;
+    if known.best_step.is_some() || best.exists() {
         let saved = Checkpoint::read(best)?;
-        state.best = Some(Best {
-            step: saved.description.step,
-            score: saved.description.validation,
-            params: saved.params(&layout)?,
-        });
+        let known: Description = saved.description()?;
+        state.best = Some(Best { step: known.step, score: known.validation, params: saved.params(&layout)? });
     }
     Ok(())
 }
@@ -144,12 +142,9 @@ fn comparable(description: &Description) -> Value {
     if let Some(train) = train.as_object_mut() {
         train.remove("steps");
     }
-    serde_json::json!({
-        "learner": description.learner,
-        "seed": description.seed,
-        "experiment": description.experiment,
-        "train": train,
-    })
+    let mut origin = serde_json::to_value(&description.origin).unwrap_or_default();
+    origin["train"] = train;
+    origin
 }
 
 /// The first key, `train.meta-batch`, under which two values differ.

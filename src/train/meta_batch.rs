@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use crate::episode::Tasks;
-use crate::learner::{Learner, Outer};
-use crate::nn::NORM_MOMENTUM;
-use crate::parallel::map_episodes;
+use crate::learner::{Outer, Trainable};
+use crate::nn::parallel::map_in_order;
 use crate::params::{Params, Role};
 use crate::{Error, Result};
 
@@ -14,8 +13,12 @@ use crate::{Error, Result};
 ///
 /// # Errors
 /// The first episode's that fails, named; [`Error::NotFinite`] for a loss or gradient that is not a finite number.
-pub(super) fn outcomes(learner: &dyn Learner, tasks: &dyn Tasks, numbers: Range<u64>) -> Result<Vec<Outer>> {
-    map_episodes(numbers, |number| {
+pub(super) fn outcomes(
+    learner: &dyn Trainable,
+    tasks: &dyn Tasks,
+    numbers: Range<u64>,
+) -> Result<Vec<Outer>> {
+    map_in_order(numbers, |number| {
         let number = tasks.limit().map_or(number, |len| number % len.max(1));
         tasks
             .episode(number)
@@ -25,7 +28,7 @@ pub(super) fn outcomes(learner: &dyn Learner, tasks: &dyn Tasks, numbers: Range<
     })
 }
 
-fn check(learner: &dyn Learner, outer: Outer) -> Result<Outer> {
+fn check(learner: &dyn Trainable, outer: Outer) -> Result<Outer> {
     if !outer.loss.is_finite() {
         return Err(Error::NotFinite(format!("the loss is {}", outer.loss)));
     }
@@ -52,27 +55,13 @@ pub(super) fn not_finite(params: &Params) -> Option<&str> {
 }
 
 /// The mean gradient, summed in order of the episodes.
-pub(super) fn mean_gradient(outcomes: &[Outer], theta: &Params) -> Params {
+pub(super) fn mean_gradient(outcomes: &[Outer], theta: &Params) -> Result<Params> {
     let mut mean = Params::zeros(theta.layout());
     for outer in outcomes {
-        mean.add_scaled(1.0, &outer.gradient);
+        mean.add_scaled(1.0, &outer.gradient)?;
     }
-    let share = 1.0 / outcomes.len() as f32;
-    mean.values_mut().iter_mut().for_each(|value| *value *= share);
-    mean
-}
-
-/// Folds the episodes' batch statistics, in order, into the running ones.
-pub(super) fn fold_statistics(theta: &mut Params, outcomes: &[Outer]) {
-    let layout = theta.layout().clone();
-    for outer in outcomes {
-        for range in layout.ranges(Role::Statistic) {
-            let batch = &outer.gradient.values()[range.clone()];
-            for (running, batch) in theta.values_mut()[range].iter_mut().zip(batch) {
-                *running = (1.0 - NORM_MOMENTUM) * *running + NORM_MOMENTUM * batch;
-            }
-        }
-    }
+    mean.scale(1.0 / outcomes.len() as f32);
+    Ok(mean)
 }
 
 /// Scales the gradient of the weights down to the Euclidean norm `longest` where it is longer (never if that is 0),

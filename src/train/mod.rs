@@ -5,6 +5,7 @@
 //! resumed or not.
 
 mod config;
+mod description;
 mod files;
 mod meta_batch;
 #[cfg(test)]
@@ -14,44 +15,44 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use serde_json::Value;
-
-use crate::checkpoint::Description;
 use crate::episode::Tasks;
-use crate::eval::{Score, evaluate};
-use crate::learner::Learner;
+use crate::eval::{Score, Watch, evaluate};
+use crate::learner::Trainable;
 use crate::log::{Observer, Point};
+use crate::nn::parallel::on_the_pool;
 use crate::optimizer::Optimizer;
-use crate::parallel::on_the_pool;
 use crate::params::Params;
-use crate::{Error, Result};
+use crate::{Error, Result, options};
 
 pub use config::TrainConfig;
+pub use description::{Description, Origin, read_run};
 use files::Files;
 pub use files::{BEST, LAST};
 
 /// What surrounds a training.
 pub struct Run<'a> {
-    /// The learner's registered name.
-    pub learner: &'a str,
-    /// What the program needs to build the learner again, for the checkpoints; a resumed run must have the same.
-    pub experiment: Value,
-    /// Seed of the run, which the tasks were opened with.
-    pub seed: u64,
     /// Where checkpoints and logs go; without it nothing is written.
-    pub directory: Option<&'a Path>,
-    /// Go on with the run in `directory` rather than start one there.
-    pub resume: bool,
+    pub directory: Option<Directory<'a>>,
     /// Set from elsewhere (Ctrl-C) to stop before the next step.
     pub stop: &'a AtomicBool,
     /// Who is told of progress, besides the logs in `directory`.
     pub observer: &'a mut dyn Observer,
 }
 
+/// Where a run is kept.
+pub struct Directory<'a> {
+    /// The directory, made if it is not there.
+    pub path: &'a Path,
+    /// Go on with the run in it rather than start one there.
+    pub resume: bool,
+    /// What the learner was made of, for the checkpoints; a resumed run must have the same.
+    pub origin: Origin,
+}
+
 /// The outcome of [`train`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trained {
-    /// Updates done, over all parts of a resumed run; 0 for a learner that learns nothing.
+    /// Updates done, over all parts of a resumed run.
     pub steps: u64,
     /// Update after which the weights were the best.
     pub best_step: u64,
@@ -77,8 +78,6 @@ struct Best {
 
 /// Trains `learner` on `tasks` and leaves it with the weights that were best on `validation` (the last, without).
 ///
-/// A learner whose parameters are empty is left as it is, and nothing is written.
-///
 /// # Errors
 /// - [`Error::Invalid`] for settings that make no sense, a directory that already holds a run or holds none to resume,
 ///   or a task that does not fit the learner;
@@ -87,33 +86,34 @@ struct Best {
 /// - [`Error::Io`] when a checkpoint or log cannot be written: the checkpoints of before stay;
 /// - [`Error::Interrupted`] when stopped: says how to resume.
 pub fn train(
-    learner: &mut dyn Learner,
+    learner: &mut dyn Trainable,
     tasks: &dyn Tasks,
     validation: Option<&dyn Tasks>,
     config: &TrainConfig,
     run: Run<'_>,
 ) -> Result<Trained> {
-    config.check()?;
+    options::check(config)?;
     let started = Instant::now();
     let layout = learner.params().layout().clone();
-    if layout.is_empty() {
-        return Ok(Trained { steps: 0, best_step: 0, validation: None, seconds: 0.0 });
-    }
     let optimizer = Optimizer::new(config.optimizer, config.momentum, config.weight_decay, &layout);
     let mut state = State { step: 0, optimizer, best: None };
     let files = match run.directory {
         Some(directory) => {
             let description = Description {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                learner: run.learner.to_owned(),
-                experiment: run.experiment,
-                seed: run.seed,
+                origin: directory.origin,
                 train: config.clone(),
                 step: 0,
                 validation: None,
                 best_step: None,
             };
-            Some(Files::open(directory, description, run.resume, learner.params_mut(), &mut state)?)
+            Some(Files::open(
+                directory.path,
+                description,
+                directory.resume,
+                learner.params_mut(),
+                &mut state,
+            )?)
         }
         None => None,
     };
@@ -123,7 +123,7 @@ pub fn train(
 
 /// A training under way.
 struct Training<'a> {
-    learner: &'a mut dyn Learner,
+    learner: &'a mut dyn Trainable,
     tasks: &'a dyn Tasks,
     validation: Option<&'a dyn Tasks>,
     config: &'a TrainConfig,
@@ -162,11 +162,11 @@ impl Training<'_> {
             .map_err(|error| error.context(format!("step {step}")))?;
 
         let theta = self.learner.params_mut();
-        let mut gradient = meta_batch::mean_gradient(&outcomes, theta);
+        let mut gradient = meta_batch::mean_gradient(&outcomes, theta)?;
         let norm = meta_batch::clip(&mut gradient, config.clip);
         let rate = config.learning_rate().at(self.state.step);
         self.state.optimizer.update(theta, &gradient, rate, step);
-        meta_batch::fold_statistics(theta, &outcomes);
+        outcomes.iter().try_for_each(|outer| theta.fold_statistics(&outer.gradient))?;
         if let Some(tensor) = meta_batch::not_finite(theta) {
             return Err(Error::NotFinite(format!("step {step}: the update made `{tensor}` not finite")));
         }
@@ -180,7 +180,7 @@ impl Training<'_> {
 
     fn validate(&mut self) -> Result<()> {
         let (Some(tasks), step) = (self.validation, self.state.step) else { return Ok(()) };
-        let evaluation = evaluate(self.learner, tasks, self.config.validation_episodes, &|| ())
+        let evaluation = evaluate(self.learner, tasks, self.config.validation_episodes, &Watch::default())
             .map_err(|error| error.context(format!("validation after step {step}")))?;
         let score = evaluation.score;
         let (name, interval) = (score.measure.name(), score.interval);

@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use ndarray::{Array2, Array4};
 
 use super::*;
+use crate::backbone::Backbone;
 use crate::checkpoint::Checkpoint;
+use crate::dataset::Preparation;
 use crate::dataset::Split;
 use crate::episode::{Episode, Labelled, Targets, TaskSpec, Unlabelled};
-use crate::learner::{Outer, Prediction};
+use crate::learner::{Adapted, Learner, Outer, Prediction};
+use crate::nn::Norm;
 use crate::optimizer::OptimizerKind;
 use crate::params::{Layout, Role};
+use crate::registry::{Problem, Setup};
 use crate::rng::stream;
 use rand::Rng as _;
 
@@ -73,6 +77,31 @@ fn pairs(examples: &Labelled) -> Vec<(f32, f32)> {
 }
 
 impl Learner for Slope {
+    fn is_transductive(&self) -> bool {
+        false
+    }
+
+    fn adapt<'a>(&'a self, _: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
+        Ok(Box::new(Line(self.params.values()[0])))
+    }
+
+    fn trainable(&mut self) -> Option<&mut dyn Trainable> {
+        Some(self)
+    }
+}
+
+/// y = w·x.
+struct Line(f32);
+
+impl Adapted for Line {
+    fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
+        Ok(Prediction::Values(Array2::from_shape_fn((query.len(), 1), |(i, _)| {
+            self.0 * query.inputs[[i, 0, 0, 0]]
+        })))
+    }
+}
+
+impl Trainable for Slope {
     fn params(&self) -> &Params {
         &self.params
     }
@@ -83,10 +112,6 @@ impl Learner for Slope {
 
     fn training_task(&self) -> TaskSpec {
         TaskSpec::Regression { shots: 4, queries: 4 }
-    }
-
-    fn is_transductive(&self) -> bool {
-        false
     }
 
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
@@ -102,13 +127,6 @@ impl Learner for Slope {
         let loss = if self.nan_at == Some(episode.index) { f32::NAN } else { loss };
         let gradient = Params::from_values(self.params.layout(), vec![slope, statistic])?;
         Ok(Outer { loss, gradient, metrics: vec![("error", loss.sqrt())] })
-    }
-
-    fn predict(&self, _: &Labelled, query: &Unlabelled) -> Result<Prediction> {
-        let w = self.params.values()[0];
-        Ok(Prediction::Values(Array2::from_shape_fn((query.len(), 1), |(i, _)| {
-            w * query.inputs[[i, 0, 0, 0]]
-        })))
     }
 }
 
@@ -131,12 +149,23 @@ fn run_in(
     resume: bool,
 ) -> Result<Trained> {
     let stop = learner.stop.clone();
-    let run = Run {
-        learner: "slope",
+    let origin = Origin {
+        learner: "slope".to_owned(),
+        options: toml::Table::new(),
+        setup: Setup {
+            problem: Problem::Regression,
+            backbone: Backbone::of(&toml::Table::new(), [1, 1, 1], Norm::Running)?,
+            base_classes: 0,
+            ways: 1,
+            shots: 4,
+            queries: 4,
+            seed: u64::MAX,
+        },
+        preparation: Preparation::Generated,
         experiment: serde_json::json!({ "dataset": "lines", "noise": 0.1 }),
-        seed: u64::MAX,
-        directory,
-        resume,
+    };
+    let run = Run {
+        directory: directory.map(|path| Directory { path, resume, origin }),
         stop: &stop,
         observer: &mut (),
     };
@@ -152,9 +181,9 @@ const FILES: [&str; 4] = ["metrics.jsonl", BEST, "best.json", LAST];
 #[test]
 fn training_lowers_the_error_and_keeps_the_best_weights() {
     let mut learner = Slope::new();
-    let before = evaluate(&learner, &Lines(Split::Validation), 20, &|| ()).unwrap();
+    let before = evaluate(&learner, &Lines(Split::Validation), 20, &Watch::default()).unwrap();
     let trained = run_in(&mut learner, &TrainConfig { steps: 100, ..config() }, None, false).unwrap();
-    let after = evaluate(&learner, &Lines(Split::Validation), 20, &|| ()).unwrap();
+    let after = evaluate(&learner, &Lines(Split::Validation), 20, &Watch::default()).unwrap();
     assert_eq!(trained.steps, 100);
     assert_eq!(trained.validation, Some(after.score));
     assert!(after.score.interval.mean < 0.1 * before.score.interval.mean, "{before:?} {after:?}");
@@ -183,15 +212,7 @@ fn two_steps_of_sgd_by_hand_with_statistics_folded_in_order() {
         w -= 0.1 * velocity;
     }
     let stop = AtomicBool::new(false);
-    let run = Run {
-        learner: "slope",
-        experiment: Value::Null,
-        seed: 1,
-        directory: None,
-        resume: false,
-        stop: &stop,
-        observer: &mut (),
-    };
+    let run = Run { directory: None, stop: &stop, observer: &mut () };
     train(&mut learner, &Lines(Split::Train), None, &config, run).unwrap();
     let values = learner.params.values();
     assert!((values[0] - w).abs() < 1e-6 && (values[1] - running).abs() < 1e-6, "{values:?} {w} {running}");
@@ -275,7 +296,7 @@ fn a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint() {
         assert!(message.contains(part), "{message}");
     }
     let kept = Checkpoint::read(&best).unwrap();
-    assert_eq!(kept.description.step, 10);
+    assert_eq!(kept.description::<Description>().unwrap().step, 10);
     assert!(kept.params(learner.params.layout()).unwrap().values()[0].is_finite());
 }
 
@@ -298,15 +319,6 @@ fn a_resumed_run_must_be_the_same_run() {
     let error = resume(&TrainConfig { meta_batch: 5, ..config() }).unwrap_err().to_string();
     assert!(error.contains("`train.meta-batch`"), "{error}");
     assert_eq!(resume(&TrainConfig { steps: 40, ..config() }).unwrap().steps, 40, "more steps are welcome");
-}
-
-#[test]
-fn a_learner_without_parameters_is_not_trained() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut learner = Slope { params: Params::empty(), ..Slope::new() };
-    let trained = run_in(&mut learner, &config(), Some(&directory.path().join("run")), false).unwrap();
-    assert_eq!((trained.steps, learner.calls.into_inner()), (0, 0));
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
 #[test]

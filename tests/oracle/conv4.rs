@@ -14,7 +14,13 @@ fn check(name: &str, pooling: Pooling, network: fn(Architecture) -> Box<dyn Netw
     let x = fixture.images("x");
     let labels = fixture.labels("y");
     let head = fixture.shape("params/head.weight")[0];
-    let build = |head| network(Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch, head).unwrap());
+    let build = |head: Option<usize>| {
+        let body = Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch).unwrap();
+        network(match head {
+            Some(outputs) => body.with_head(outputs).unwrap(),
+            None => body,
+        })
+    };
 
     let trunk = build(None);
     let embedding = trunk.forward(&fixture.params("params", trunk.layout()), x.view()).unwrap();

@@ -24,7 +24,8 @@ fn portable(architecture: Architecture) -> Box<dyn Network> {
 
 fn conv4(name: &str, pooling: Pooling, build: Build) {
     let Some(fixture) = Fixture::open(name) else { return };
-    let network = build(Architecture::conv([1, 28, 28], 4, 32, pooling, Norm::Batch, Some(5)).unwrap());
+    let network =
+        build(Architecture::conv([1, 28, 28], 4, 32, pooling, Norm::Batch).unwrap().with_head(5).unwrap());
     let layout = network.layout();
     let theta = fixture.params("params", layout);
     let [support_x, query_x] = ["support.x", "query.x"].map(|x| fixture.images(x));
@@ -83,7 +84,7 @@ fn oracle_maml_strided_portable() {
 /// The fixture calls the last layer `layer2`, the network calls it `head`; the order is the same.
 fn sinusoid(build: Build) {
     let Some(fixture) = Fixture::open("maml_sinusoid_steps2") else { return };
-    let network = build(Architecture::mlp([1, 1, 1], &[40, 40], Some(1)).unwrap());
+    let network = build(Architecture::mlp([1, 1, 1], &[40, 40]).unwrap().with_head(1).unwrap());
     let mut layout = Layout::new();
     for entry in network.layout().entries() {
         layout.push(entry.name.replace("head", "layer2"), &entry.shape, Role::Weight);

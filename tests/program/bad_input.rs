@@ -34,8 +34,8 @@ fn settings_that_make_no_sense_are_refused() {
     refuse(&["bench", "--meta-batch", "0"], &["meta-batch"]);
     refuse(&["train"], &["--learner"]);
     refuse(&["train", "--learner", "pixels"], &["learns nothing"]);
-    refuse(&["bench", "--threads", "99999999"], &["threads", "at most"]);
-    refuse(&["bench", "--set", "prototypical.distance=far"], &["`prototypical`", "euclidean", "`distance`"]);
+    refuse(&["bench", "--threads", "99999999"], &["threads", "1 to 4096"]);
+    refuse(&["bench", "--set", "prototypical.distance=far"], &["`prototypical`", "squared", "`distance`"]);
     refuse(&["train", "/nowhere/experiment.toml"], &["/nowhere/experiment.toml"]);
 }
 

@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_perceptron_counted_by_hand() {
-        let network = Architecture::mlp([1, 1, 1], &[40, 40], Some(1)).unwrap();
+        let network = Architecture::mlp([1, 1, 1], &[40, 40]).unwrap().with_head(1).unwrap();
         let counted = |pass| multiply_adds(&network, pass, 10);
         assert_eq!(counted(Pass::Forward), 16_800.0);
         assert_eq!(counted(Pass::Gradient), 10.0 * (2 * 40 + 3 * 1640) as f64);

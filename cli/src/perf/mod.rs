@@ -10,11 +10,11 @@ use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
 
 use kshot::nn::peak::instruction_set;
-use kshot::registry::{self, unknown};
+use kshot::registry;
 use kshot::{Error, Result};
 
 use crate::args::PerfArgs;
-use crate::print;
+use crate::output::{complain, print};
 use rows::{Row, rows};
 use work::measure;
 
@@ -32,12 +32,15 @@ pub(crate) fn run(args: PerfArgs) -> Result<()> {
         && !rows.iter().any(|row| row.bench == name)
     {
         let names: BTreeSet<&str> = rows.iter().map(|row| row.bench).collect();
-        return Err(unknown("row", name, names.into_iter()));
+        return Err(Error::unknown("row", name, names.into_iter()));
     }
     let wanted = |row: &Row| args.only.as_ref().is_none_or(|name| row.bench == name);
     for (number, row) in rows.iter().enumerate().filter(|(_, row)| wanted(row)) {
         if let Some(learner) = row.learner().filter(|name| registry::learner(name).is_err()) {
-            eprintln!("kshot: `{}` is left out: the learner `{learner}` is not linked in", row.bench);
+            complain(&format!(
+                "kshot: `{}` is left out: the learner `{learner}` is not linked in",
+                row.bench
+            ));
             continue;
         }
         child(&args, number, row)?;

@@ -1,7 +1,8 @@
 //! The rows of `kshot perf`: what is timed, at which sizes.
 
-use kshot::nn::{Architecture, BackboneConfig, Norm, Pooling};
-use kshot::registry::Setup;
+use kshot::backbone::Backbone;
+use kshot::nn::{Architecture, Norm};
+use kshot::registry::{Problem, Setup};
 use kshot::train::TrainConfig;
 use serde_json::{Map, Value, json};
 
@@ -58,10 +59,10 @@ pub(super) fn rows() -> Vec<Row> {
     rows.push(row("conv_peak", json!({ "images": 80 }), Work::Convolution { images: 80 }));
     for (ways, shots) in [(5, 1), (20, 5)] {
         let images = ways * (shots + QUERIES);
-        let setup = images_setup(ways, shots, Pooling::Maxpool);
+        let setup = images_setup(ways, shots, Norm::Running, "maxpool");
         let fields = || json!({ "ways": ways, "shots": shots, "query": QUERIES });
         let options = format!("train-ways = {ways}\ntrain-queries = {QUERIES}");
-        let work = |pass| multiply_adds(&embedding(&setup), pass, images);
+        let work = |pass| multiply_adds(&architecture(&setup.backbone, None), pass, images);
         rows.push(train("proto_train", fields(), "prototypical", &options, &setup, 1, work(Pass::Gradient)));
         let work = Work::Evaluate {
             learner: "prototypical",
@@ -78,8 +79,8 @@ pub(super) fn rows() -> Vec<Row> {
     }
     // Beyond the comparison with others: memory must not grow with the steps.
     rows.push(maml(false, 50, true));
-    let setup = images_setup(5, 1, Pooling::Maxpool);
-    let gradient = |images| multiply_adds(&embedding(&setup), Pass::Gradient, images);
+    let setup = images_setup(5, 1, Norm::Running, "maxpool");
+    let gradient = |images| multiply_adds(&architecture(&setup.backbone, None), Pass::Gradient, images);
     let options = "classes = 16\nper-class = 4\nmargin = 0.2\nmining = \"batch-hard\"\nnormalise = true";
     rows.push(train(
         "triplet_batch_hard",
@@ -120,8 +121,8 @@ pub(super) fn rows() -> Vec<Row> {
 /// Four tasks, inner rate 0.4.
 fn maml(strided: bool, inner: usize, second: bool) -> Row {
     const TASKS: u64 = 4;
-    let setup = images_setup(5, 1, if strided { Pooling::Strided } else { Pooling::Maxpool });
-    let network = architecture(&setup, Norm::Batch, Some(5));
+    let setup = images_setup(5, 1, Norm::Batch, if strided { "strided" } else { "maxpool" });
+    let network = architecture(&setup.backbone, Some(5));
     let step = multiply_adds(&network, Pass::Gradient, 5)
         + if second { multiply_adds(&network, Pass::Product, 5) } else { 0.0 };
     let task = inner as f64 * step + multiply_adds(&network, Pass::Gradient, 5 * QUERIES);
@@ -136,16 +137,17 @@ fn maml(strided: bool, inner: usize, second: bool) -> Row {
 /// 25 tasks of 10 + 10 points, one second-order step.
 fn sinusoid() -> Row {
     const TASKS: u64 = 25;
+    let backbone = backbone([1, 1, 1], Norm::Batch, "");
+    let network = architecture(&backbone, Some(1));
     let setup = Setup {
-        input: [1, 1, 1],
+        problem: Problem::Regression,
+        backbone,
         base_classes: 0,
         ways: 1,
         shots: 10,
         queries: 10,
-        backbone: BackboneConfig::default(),
         seed: 0,
     };
-    let network = Architecture::mlp([1, 1, 1], &[40, 40], Some(1)).expect("sizes are not 0");
     let task = 2.0 * multiply_adds(&network, Pass::Gradient, 10) + multiply_adds(&network, Pass::Product, 10);
     let fields = json!({ "tasks": TASKS, "shots": 10, "query": 10, "inner": 1, "second": true });
     train("sinusoid_maml", fields, "maml", "inner-rate = 0.01\ntrain-steps = 1", &setup, TASKS, 25.0 * task)
@@ -174,22 +176,27 @@ fn table(options: &str) -> toml::Table {
     options.parse().expect("the options of a row are TOML")
 }
 
-fn images_setup(ways: usize, shots: usize, pooling: Pooling) -> Setup {
+fn images_setup(ways: usize, shots: usize, norm: Norm, pooling: &str) -> Setup {
     Setup {
-        input: [1, 28, 28],
+        problem: Problem::Classification,
+        backbone: backbone([1, 28, 28], norm, &format!("pooling = \"{pooling}\"")),
         base_classes: 100,
         ways,
         shots,
         queries: QUERIES,
-        backbone: BackboneConfig { pooling: Some(pooling), ..BackboneConfig::default() },
         seed: 0,
     }
 }
 
-fn embedding(setup: &Setup) -> Architecture {
-    architecture(setup, Norm::Running, None)
+/// The default backbone for inputs of this shape, with some options.
+pub(super) fn backbone(input: [usize; 3], norm: Norm, options: &str) -> Backbone {
+    Backbone::of(&table(options), input, norm).expect("a backbone for this input")
 }
 
-fn architecture(setup: &Setup, norm: Norm, head: Option<usize>) -> Architecture {
-    setup.backbone.architecture(setup.input, norm, head).expect("Conv4 takes 28×28")
+fn architecture(backbone: &Backbone, head: Option<usize>) -> Architecture {
+    let body = backbone.architecture().expect("it fits the input");
+    match head {
+        Some(outputs) => body.with_head(outputs).expect("it has no head yet"),
+        None => body,
+    }
 }

@@ -8,9 +8,9 @@ use kshot::dataset::{Class, ClassSet, DatasetContext, Split, TaskSource};
 use kshot::episode::{Count, Labelled, Targets, TaskSpec, Tasks, Unlabelled};
 use kshot::learner::Learner;
 use kshot::log::{Observer, Point};
-use kshot::nn::BackboneConfig;
+use kshot::nn::Norm;
 use kshot::nn::peak::{ConvolutionPeak, multiply_add_loop};
-use kshot::registry::{self, Setup};
+use kshot::registry::{self, Problem, Setup};
 use kshot::rng::stream;
 use kshot::train::{Run, TrainConfig, train};
 use kshot::{Error, Result};
@@ -18,7 +18,7 @@ use ndarray::{Array2, Array4};
 use rand::Rng as _;
 use serde_json::{Value, json};
 
-use super::rows::{Row, Work};
+use super::rows::{Row, Work, backbone};
 
 /// Repetitions before those that count: buffers and caches fill.
 const WARM_UP: usize = 2;
@@ -59,23 +59,23 @@ fn run(work: &Work, reps: usize) -> Result<(Vec<f64>, Option<f64>)> {
             let tasks = spec.open(&synthetic()?, Split::Test, 0)?;
             let times = repeat(reps, |number| {
                 let episode = tasks.episode(number)?;
-                learner.predict(&episode.support, &episode.query.examples).map(drop)
+                learner.answer(&episode.support, &episode.query.examples).map(drop)
             })?;
             Ok((times, Some(2.0 * multiply_adds)))
         }
         Work::Adapt { learner, options, examples, features } => {
             let setup = Setup {
-                input: [*features, 1, 1],
-                base_classes: 10,
+                problem: Problem::Classification,
+                backbone: backbone([*features, 1, 1], Norm::Running, ""),
+                base_classes: 0,
                 ways: 10,
                 shots: 1,
                 queries: 1,
-                backbone: BackboneConfig::default(),
                 seed: 0,
             };
             let learner = (registry::learner(learner)?.build)(&setup, options)?;
             let (support, query) = two_domains(*examples, *features);
-            let adapt = || learner.predict(&support, &query).map(drop);
+            let adapt = || learner.answer(&support, &query).map(drop);
             if *examples > ONCE {
                 let started = Instant::now();
                 adapt()?;
@@ -161,19 +161,14 @@ fn training(
 ) -> Result<Vec<f64>> {
     let mut learner: Box<dyn Learner> = (registry::learner(name)?.build)(setup, options)?;
     let source = if setup.base_classes > 0 { synthetic()? } else { sinusoid()? };
+    let learner = learner
+        .trainable()
+        .ok_or_else(|| Error::invalid(format!("the row trains `{name}`, which learns nothing")))?;
     let tasks: Box<dyn Tasks> = learner.training_task().open(&source, Split::Train, 0)?;
     let config = TrainConfig { steps: (WARM_UP + reps) as u64, ..config.clone() };
     let mut watch = StopWatch { last: Instant::now(), times: Vec::new() };
-    let run = Run {
-        learner: name,
-        experiment: Value::Null,
-        seed: 0,
-        directory: None,
-        resume: false,
-        stop: &AtomicBool::new(false),
-        observer: &mut watch,
-    };
-    train(learner.as_mut(), tasks.as_ref(), None, &config, run)?;
+    let run = Run { directory: None, stop: &AtomicBool::new(false), observer: &mut watch };
+    train(learner, tasks.as_ref(), None, &config, run)?;
     Ok(watch.times.split_off(WARM_UP))
 }
 

@@ -5,7 +5,6 @@ use std::fs;
 use std::io::{Cursor, Read as _};
 use std::path::Path;
 
-use kshot::registry::unknown;
 use kshot::{Error, Result};
 use matfile::{MatFile, NumericData};
 use npyz::{NpyFile, Order, TypeChar};
@@ -62,9 +61,9 @@ pub(crate) type Arrays = BTreeMap<String, Array>;
 /// Takes the array called `name`, or says which there are.
 pub(crate) fn take(arrays: &mut Arrays, name: &str, path: &Path) -> Result<Array> {
     let known: Vec<String> = arrays.keys().cloned().collect();
-    arrays
-        .remove(name)
-        .ok_or_else(|| unknown("array", name, known.iter().map(String::as_str)).context(path.display()))
+    arrays.remove(name).ok_or_else(|| {
+        Error::unknown("array", name, known.iter().map(String::as_str)).context(path.display())
+    })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -186,7 +185,7 @@ pub(crate) fn csv(path: &Path, label: &str, domain: Option<&str>) -> Result<Arra
         header
             .iter()
             .position(|column| column.trim() == name)
-            .ok_or_else(|| unknown("column", name, header.iter()).context(path.display()))
+            .ok_or_else(|| Error::unknown("column", name, header.iter()).context(path.display()))
     };
     let (label_at, domain_at) = (place(label)?, domain.map(place).transpose()?);
     let (mut x, mut labels, mut domains, mut rows) = (Vec::new(), Vec::new(), Vec::new(), 0);

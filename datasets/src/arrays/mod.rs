@@ -15,9 +15,10 @@ pub(crate) mod files;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kshot::dataset::{Class, Dataset, DatasetContext};
-use kshot::registry::{DatasetEntry, defaults, options};
+use kshot::dataset::{Class, Dataset, DatasetContext, Preparation};
+use kshot::options::Options;
 use kshot::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::class_division::by_fractions;
@@ -26,21 +27,18 @@ use crate::domain_splits::{DomainBuilder, Part};
 use crate::place::resolve;
 use files::{Array, Arrays};
 
-inventory::submit! {
-    DatasetEntry {
-        name: "arrays",
-        summary: "your own features or signals: npy, npz, mat or CSV, with labels and perhaps domains",
-        source: "the file or directory `path`",
-        options: defaults::<ArraysConfig>,
-        open,
-        locate: None,
-    }
+kshot::register_dataset! {
+    name: "arrays",
+    summary: "your own features or signals: npy, npz, mat or CSV, with labels and perhaps domains",
+    source: "the file or directory `path`",
+    options: ArraysOptions,
+    open: open,
 }
 
 /// Options of `arrays`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ArraysConfig {
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct ArraysOptions {
     /// The file or directory; where it is relative, it is looked for in the data directory, then in the current one.
     pub path: Option<PathBuf>,
     /// Name of the examples' array.
@@ -57,7 +55,7 @@ pub struct ArraysConfig {
     pub seed: u64,
 }
 
-impl Default for ArraysConfig {
+impl Default for ArraysOptions {
     fn default() -> Self {
         Self {
             path: None,
@@ -71,6 +69,8 @@ impl Default for ArraysConfig {
     }
 }
 
+impl Options for ArraysOptions {}
+
 /// Examples, row by row, each with its label and domain.
 struct Table {
     shape: [usize; 3],
@@ -79,20 +79,20 @@ struct Table {
     domains: Option<Vec<String>>,
 }
 
-fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
-    let config: ArraysConfig = options("arrays", table)?;
-    let path = config.path.as_ref().ok_or_else(|| {
+fn open(context: &DatasetContext, options: ArraysOptions) -> Result<Box<dyn Dataset>> {
+    let path = options.path.as_ref().ok_or_else(|| {
         Error::invalid(
             "the dataset `arrays` needs its option `path`: a .npz, .mat or .csv file, or a directory with X.npy and \
              y.npy",
         )
     })?;
     let path = resolve("arrays", path, &context.data_dir)?;
-    let mut table = read(&path, &config)?;
-    if config.standardise {
+    let mut table = read(&path, &options)?;
+    if options.standardise {
         let whole = vec![String::new(); table.labels.len()];
         standardise(&mut table.values, table.domains.as_ref().unwrap_or(&whole));
     }
+    let preparation = Preparation::Numbers { standardise: options.standardise };
     match &table.domains {
         Some(domains) => {
             let size = table.shape.iter().product::<usize>();
@@ -104,9 +104,9 @@ fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset
                 let values = &table.values[i * size..][..size];
                 builder.push(&domains[i], &table.labels[i], Part::Both, i.to_string(), values);
             }
-            Ok(Box::new(builder.finish(&[])?))
+            Ok(Box::new(builder.finish(preparation, &[])?))
         }
-        None => classes(table, &config),
+        None => classes(table, &options),
     }
 }
 
@@ -116,11 +116,11 @@ fn natural(name: &str) -> (Option<i64>, String) {
 }
 
 /// A dataset of classes, divided among the splits.
-fn classes(table: Table, config: &ArraysConfig) -> Result<Box<dyn Dataset>> {
+fn classes(table: Table, options: &ArraysOptions) -> Result<Box<dyn Dataset>> {
     if let Some(at) = table.values.iter().position(|value| !value.is_finite()) {
         let size = table.shape.iter().product::<usize>();
         return Err(Error::NotFinite(format!(
-            "feature {} of example {} is {}, not a finite number: mend the data, or leave the example out",
+            "feature {} of example {} is {}, not a finite number: correct the file, or leave the example out",
             at % size,
             at / size,
             table.values[at]
@@ -129,34 +129,41 @@ fn classes(table: Table, config: &ArraysConfig) -> Result<Box<dyn Dataset>> {
     let mut names = table.labels.clone();
     names.sort_by_key(|name| natural(name));
     names.dedup();
-    let division = by_fractions(config.fractions, config.seed, &names)?;
+    let division = by_fractions(options.fractions, options.seed, &names)?;
     let class = |name: String| {
         let of = |(i, label): (usize, &String)| (*label == name).then_some(i as u32);
         Class { images: table.labels.iter().enumerate().filter_map(of).collect(), name, quarter_turns: 0 }
     };
     let splits = division.map(|names| names.into_iter().map(class).collect());
     let names = (0..table.labels.len()).map(|i| i.to_string()).collect();
-    Ok(Box::new(ClassSplits::new("arrays", table.shape, Arc::new(table.values), names, splits)?))
+    Ok(Box::new(ClassSplits::new(
+        "arrays",
+        table.shape,
+        Preparation::Numbers { standardise: options.standardise },
+        Arc::new(table.values),
+        names,
+        splits,
+    )?))
 }
 
-fn read(path: &Path, config: &ArraysConfig) -> Result<Table> {
+fn read(path: &Path, options: &ArraysOptions) -> Result<Table> {
     let ending = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
     let (x, y, domain): (Array, Array, Option<Array>) = if path.is_dir() {
         let file = |name: &str| path.join(format!("{name}.npy"));
-        let domain = Some(file(&config.domain)).filter(|path| path.exists());
+        let domain = Some(file(&options.domain)).filter(|path| path.exists());
         (
-            files::npy(&file(&config.x))?,
-            files::npy(&file(&config.y))?,
+            files::npy(&file(&options.x))?,
+            files::npy(&file(&options.y))?,
             domain.map(|p| files::npy(&p)).transpose()?,
         )
     } else {
         let (mut arrays, x, y, domain): (Arrays, &str, &str, &str) = match ending.as_str() {
-            "npz" => (files::npz(path)?, &config.x, &config.y, &config.domain),
-            "mat" => (files::mat(path)?, &config.x, &config.y, &config.domain),
+            "npz" => (files::npz(path)?, &options.x, &options.y, &options.domain),
+            "mat" => (files::mat(path)?, &options.x, &options.y, &options.domain),
             "csv" => {
                 let header = files::csv_header(path)?;
-                let domain = Some(config.domain.as_str()).filter(|name| header.iter().any(|h| h == name));
-                (files::csv(path, &config.y, domain)?, "x", "y", "domain")
+                let domain = Some(options.domain.as_str()).filter(|name| header.iter().any(|h| h == name));
+                (files::csv(path, &options.y, domain)?, "x", "y", "domain")
             }
             _ => {
                 return Err(Error::invalid(format!(
@@ -175,7 +182,7 @@ fn read(path: &Path, config: &ArraysConfig) -> Result<Table> {
             return Err(Error::invalid(format!(
                 "`{}` of {} has the shape {:?}; examples are [n, features], [n, channels, length] or [n, channels, \
                  height, width]",
-                config.x,
+                options.x,
                 path.display(),
                 x.shape
             )));
@@ -183,9 +190,9 @@ fn read(path: &Path, config: &ArraysConfig) -> Result<Table> {
     };
     let n = x.shape[0];
     let named = |name: &str| format!("`{name}` of {}", path.display());
-    let labels = y.names(n, &named(&config.y))?;
-    let domains = domain.map(|domain| domain.names(n, &named(&config.domain))).transpose()?;
-    let values = x.numbers(&named(&config.x))?.into_iter().map(|value| value as f32).collect();
+    let labels = y.names(n, &named(&options.y))?;
+    let domains = domain.map(|domain| domain.names(n, &named(&options.domain))).transpose()?;
+    let values = x.numbers(&named(&options.x))?.into_iter().map(|value| value as f32).collect();
     Ok(Table { shape, values, labels, domains })
 }
 

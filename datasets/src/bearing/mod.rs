@@ -6,45 +6,46 @@
 
 mod simulator;
 
-use kshot::dataset::{Dataset, DatasetContext};
-use kshot::registry::{DatasetEntry, defaults, options};
+use kshot::Result;
+use kshot::dataset::{Dataset, DatasetContext, Preparation};
+use kshot::options::Options;
 use kshot::rng::stream;
-use kshot::{Error, Result};
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::domain_splits::{DomainBuilder, Part};
 use crate::signals::{View, WINDOW};
 use simulator::{Defect, Machine, signal};
 
-inventory::submit! {
-    DatasetEntry {
-        name: "bearing",
-        summary: "a simulated bearing: 7 states at 4 loads (domains load0 … load3), windows of 2048 samples at 12 kHz",
-        source: "generated, after McFadden & Smith 1984 and Randall & Antoni 2011",
-        options: defaults::<BearingConfig>,
-        open,
-        locate: None,
-    }
+kshot::register_dataset! {
+    name: "bearing",
+    summary: "a simulated bearing: 7 states at 4 loads (domains load0 … load3), windows of 2048 samples at 12 kHz",
+    source: "generated, after McFadden & Smith 1984 and Randall & Antoni 2011",
+    options: BearingOptions,
+    open: open,
 }
 
 /// Options of `bearing`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct BearingConfig {
-    /// What a window is looked at as: `raw`, `spectrum` or `spectrogram`.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct BearingOptions {
+    /// What a window is looked at as.
     pub view: View,
     /// Windows of each state at each load for training, and as many again for test.
+    #[schemars(range(min = 1, max = 100_000))]
     pub windows: usize,
     /// Seed of the runs. Not the experiment's: all see the same bearing.
     pub seed: u64,
 }
 
-impl Default for BearingConfig {
+impl Default for BearingOptions {
     fn default() -> Self {
         Self { view: View::default(), windows: 40, seed: 0 }
     }
 }
+
+impl Options for BearingOptions {}
 
 const STATES: [(&str, Defect, f64); 7] = [
     ("normal", Defect::None, 0.0),
@@ -69,31 +70,24 @@ fn machine(load: usize) -> Machine {
     }
 }
 
-fn open(_: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
-    let config: BearingConfig = options("bearing", table)?;
-    if !(1..=100_000).contains(&config.windows) {
-        return Err(Error::invalid(format!(
-            "option `windows` of `bearing` is {}, but must be 1 to 100000",
-            config.windows
-        )));
-    }
-    let mut builder = DomainBuilder::new(config.view.shape());
+fn open(_: &DatasetContext, options: BearingOptions) -> Result<Box<dyn Dataset>> {
+    let mut builder = DomainBuilder::new(options.view.shape());
     for load in 0..4 {
         let domain = format!("load{load}");
         for (name, defect, severity) in STATES {
             for (part, purpose) in [(Part::Train, "train"), (Part::Test, "test")] {
                 let purpose = format!("bearing/{domain}/{name}/{purpose}");
                 let window = |number: u64| {
-                    let mut rng = stream(config.seed, &purpose, number);
-                    config.view.of(&signal(&machine(load), defect, severity, WINDOW, &mut rng))
+                    let mut rng = stream(options.seed, &purpose, number);
+                    options.view.of(&signal(&machine(load), defect, severity, WINDOW, &mut rng))
                 };
                 let windows: Vec<Vec<f32>> =
-                    (0..config.windows as u64).into_par_iter().map(window).collect::<Result<_>>()?;
+                    (0..options.windows as u64).into_par_iter().map(window).collect::<Result<_>>()?;
                 for (number, window) in windows.iter().enumerate() {
                     builder.push(&domain, name, part, format!("{purpose}/{number}"), window);
                 }
             }
         }
     }
-    Ok(Box::new(builder.finish(&[])?))
+    Ok(Box::new(builder.finish(Preparation::Generated, &[])?))
 }

@@ -9,7 +9,7 @@ mod transfer;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
-use kshot::registry::{datasets, unknown};
+use kshot::registry::datasets;
 use kshot::{Error, Result};
 
 pub use checksum::Checksum;
@@ -58,7 +58,7 @@ pub fn files(dataset: &str) -> Result<Vec<RemoteFile>> {
             "the dataset `{dataset}` has no files to get: it needs none, or they are your own"
         ))
     } else {
-        unknown("dataset to get", dataset, ["omniglot"].into_iter())
+        Error::unknown("dataset to get", dataset, ["omniglot"].into_iter())
     })
 }
 

@@ -19,35 +19,34 @@ mod images;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kshot::dataset::{Class, Dataset, DatasetContext};
-use kshot::registry::{DatasetEntry, defaults, options};
+use kshot::dataset::{Class, Dataset, DatasetContext, Preparation, Resample};
+use kshot::options::Options;
 use kshot::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::class_division;
 use crate::class_splits::ClassSplits;
 use crate::place::resolve;
 
-inventory::submit! {
-    DatasetEntry {
-        name: "folder",
-        summary: "your own images: the directory `path`, one sub-directory for each class",
-        source: "PNG, JPEG or PGM files of any size",
-        options: defaults::<FolderConfig>,
-        open,
-        locate: None,
-    }
+kshot::register_dataset! {
+    name: "folder",
+    summary: "your own images: the directory `path`, one sub-directory for each class",
+    source: "PNG, JPEG or PGM files of any size",
+    options: FolderOptions,
+    open: open,
 }
 
 /// Options of `folder`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct FolderConfig {
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct FolderOptions {
     /// The directory; where it is relative, it is looked for in the data directory, then in the current one.
     pub path: Option<PathBuf>,
-    /// Height and width the images are resampled to, in pixels, 1–1024.
+    /// Height and width the images are resampled to, in pixels.
+    #[schemars(range(min = 1, max = 1024))]
     pub image_size: usize,
-    /// One channel or three: `grey` or `rgb`.
+    /// One channel or three.
     pub colour: Colour,
     /// TOML file that names the classes of each split; found as `path` is.
     pub split_file: Option<PathBuf>,
@@ -57,7 +56,7 @@ pub struct FolderConfig {
     pub seed: u64,
 }
 
-impl Default for FolderConfig {
+impl Default for FolderOptions {
     fn default() -> Self {
         Self {
             path: None,
@@ -70,8 +69,10 @@ impl Default for FolderConfig {
     }
 }
 
+impl Options for FolderOptions {}
+
 /// Channels of the images.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Colour {
     /// One channel: luminance.
@@ -89,25 +90,18 @@ impl Colour {
     }
 }
 
-fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
-    let config: FolderConfig = options("folder", table)?;
-    let path = config.path.as_ref().ok_or_else(|| {
+fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Dataset>> {
+    let path = options.path.as_ref().ok_or_else(|| {
         Error::invalid(
             "the dataset `folder` needs its option `path`: the directory that has one sub-directory of images for \
              each class",
         )
     })?;
-    if !(1..=1024).contains(&config.image_size) {
-        return Err(Error::invalid(format!(
-            "option `image-size` of `folder` is {}, but must be 1 to 1024",
-            config.image_size
-        )));
-    }
     let root = resolve("folder", path, &context.data_dir)?;
     let names = images::classes(&root)?;
-    let division = match &config.split_file {
+    let division = match &options.split_file {
         Some(file) => class_division::by_file(&resolve("folder", file, &context.data_dir)?, &names)?,
-        None => class_division::by_fractions(config.fractions, config.seed, &names)?,
+        None => class_division::by_fractions(options.fractions, options.seed, &names)?,
     };
 
     let mut files = Vec::new();
@@ -122,7 +116,8 @@ fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset
             classes.push(Class { name, images: (first..files.len() as u32).collect(), quarter_turns: 0 });
         }
     }
-    let shape = [config.colour.channels(), config.image_size, config.image_size];
-    let pixels = images::read(&files, config.image_size, config.colour)?;
-    Ok(Box::new(ClassSplits::new("folder", shape, Arc::new(pixels), image_names, splits)?))
+    let preparation = Preparation::Images { resample: Resample::Triangle, invert: false };
+    let shape = [options.colour.channels(), options.image_size, options.image_size];
+    let pixels = images::read(&files, options.image_size, options.colour)?;
+    Ok(Box::new(ClassSplits::new("folder", shape, preparation, Arc::new(pixels), image_names, splits)?))
 }

@@ -15,11 +15,12 @@ mod program;
 
 use std::sync::Arc;
 
-use kshot::dataset::{Class, Dataset, DatasetContext, Split};
-use kshot::registry::{DatasetEntry, defaults, options};
+use kshot::dataset::{Class, Dataset, DatasetContext, Preparation, Split};
+use kshot::options::Options;
 use kshot::rng::stream;
 use kshot::{Error, Result};
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::class_splits::ClassSplits;
@@ -30,21 +31,18 @@ pub const SIZE: usize = 28;
 /// Drawings over all splits that are the most a dataset may ask for: 3 GiB.
 const MOST_DRAWINGS: usize = 1 << 22;
 
-inventory::submit! {
-    DatasetEntry {
-        name: "glyphs",
-        summary: "invented handwritten characters, 28×28; needs no file",
-        source: "generated: random programs of 1–4 pen strokes",
-        options: defaults::<GlyphsConfig>,
-        open,
-        locate: None,
-    }
+kshot::register_dataset! {
+    name: "glyphs",
+    summary: "invented handwritten characters, 28×28; needs no file",
+    source: "generated: random programs of 1–4 pen strokes",
+    options: GlyphsOptions,
+    open: open,
 }
 
 /// Options of `glyphs`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct GlyphsConfig {
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct GlyphsOptions {
     /// Seed of the characters and their drawings. Not the run's: all runs see the same dataset.
     pub seed: u64,
     /// Characters in the training split.
@@ -54,33 +52,36 @@ pub struct GlyphsConfig {
     /// Characters in the test split.
     pub test_classes: usize,
     /// Drawings of each character.
+    #[schemars(range(min = 1))]
     pub drawings: usize,
 }
 
-impl Default for GlyphsConfig {
+impl Default for GlyphsOptions {
     fn default() -> Self {
         Self { seed: 0, train_classes: 600, validation_classes: 100, test_classes: 200, drawings: 20 }
     }
 }
 
-fn open(_: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
-    draw(&options::<GlyphsConfig>("glyphs", table)?)
+impl Options for GlyphsOptions {}
+
+fn open(_: &DatasetContext, options: GlyphsOptions) -> Result<Box<dyn Dataset>> {
+    draw(&options)
 }
 
 /// Draws the dataset. A split's characters do not depend on how many the other splits have.
 ///
 /// # Errors
-/// When no drawings are asked for, or more than fit in memory.
-pub fn draw(config: &GlyphsConfig) -> Result<Box<dyn Dataset>> {
+/// When there would be more drawings than fit in memory.
+pub fn draw(options: &GlyphsOptions) -> Result<Box<dyn Dataset>> {
     let counts = [
-        (Split::Train, config.train_classes),
-        (Split::Validation, config.validation_classes),
-        (Split::Test, config.test_classes),
+        (Split::Train, options.train_classes),
+        (Split::Validation, options.validation_classes),
+        (Split::Test, options.test_classes),
     ];
     let total = counts
         .iter()
         .try_fold(0usize, |total, (_, classes)| total.checked_add(*classes))
-        .and_then(|classes| classes.checked_mul(config.drawings))
+        .and_then(|classes| classes.checked_mul(options.drawings))
         .filter(|&total| total <= MOST_DRAWINGS)
         .ok_or_else(|| {
             Error::invalid(format!(
@@ -88,11 +89,6 @@ pub fn draw(config: &GlyphsConfig) -> Result<Box<dyn Dataset>> {
                  or the numbers of classes"
             ))
         })?;
-    if config.drawings == 0 {
-        return Err(Error::invalid(
-            "options of `glyphs`: `drawings` is 0, but every class needs at least one drawing; raise it",
-        ));
-    }
 
     let mut image_names = Vec::with_capacity(total);
     let mut splits: [Vec<Class>; 3] = Default::default();
@@ -100,7 +96,7 @@ pub fn draw(config: &GlyphsConfig) -> Result<Box<dyn Dataset>> {
     for ((split, count), classes) in counts.into_iter().zip(&mut splits) {
         for number in 0..count {
             let first = image_names.len();
-            image_names.extend((1..=config.drawings).map(|drawing| format!("{drawing:02}")));
+            image_names.extend((1..=options.drawings).map(|drawing| format!("{drawing:02}")));
             classes.push(Class {
                 name: format!("{}/{number:04}", split.name()),
                 images: (first as u32..image_names.len() as u32).collect(),
@@ -111,17 +107,24 @@ pub fn draw(config: &GlyphsConfig) -> Result<Box<dyn Dataset>> {
     }
 
     let mut pixels = vec![0; total * SIZE * SIZE];
-    pixels.par_chunks_exact_mut(config.drawings * SIZE * SIZE).zip(jobs).for_each(
+    pixels.par_chunks_exact_mut(options.drawings * SIZE * SIZE).zip(jobs).for_each(
         |(images, (split, class))| {
             let split = split.name();
-            let program = Program::random(&mut stream(config.seed, &format!("glyphs/{split}/class"), class));
+            let program = Program::random(&mut stream(options.seed, &format!("glyphs/{split}/class"), class));
             let purpose = format!("glyphs/{split}/drawing/{class}");
             for (drawing, image) in images.chunks_exact_mut(SIZE * SIZE).enumerate() {
-                drawing::draw(&program, &mut stream(config.seed, &purpose, drawing as u64), image);
+                drawing::draw(&program, &mut stream(options.seed, &purpose, drawing as u64), image);
             }
         },
     );
-    Ok(Box::new(ClassSplits::new("glyphs", [1, SIZE, SIZE], Arc::new(pixels), image_names, splits)?))
+    Ok(Box::new(ClassSplits::new(
+        "glyphs",
+        [1, SIZE, SIZE],
+        Preparation::Generated,
+        Arc::new(pixels),
+        image_names,
+        splits,
+    )?))
 }
 
 #[cfg(test)]
@@ -130,8 +133,8 @@ mod tests {
 
     use super::*;
 
-    fn set(config: &GlyphsConfig, split: Split) -> std::sync::Arc<ClassSet> {
-        match draw(config).unwrap().split(split).unwrap() {
+    fn set(options: &GlyphsOptions, split: Split) -> std::sync::Arc<ClassSet> {
+        match draw(options).unwrap().split(split).unwrap() {
             TaskSource::Classes(set) => set,
             _ => panic!("glyphs have classes"),
         }
@@ -147,8 +150,8 @@ mod tests {
         all
     }
 
-    fn small() -> GlyphsConfig {
-        GlyphsConfig { train_classes: 8, validation_classes: 3, test_classes: 5, drawings: 4, seed: 0 }
+    fn small() -> GlyphsOptions {
+        GlyphsOptions { train_classes: 8, validation_classes: 3, test_classes: 5, drawings: 4, seed: 0 }
     }
 
     #[test]
@@ -162,9 +165,9 @@ mod tests {
 
     #[test]
     fn test_characters_do_not_depend_on_the_size_of_other_splits_but_on_the_seed() {
-        let test = |config| pixels(&set(&config, Split::Test));
-        assert_eq!(test(small()), test(GlyphsConfig { train_classes: 1, ..small() }));
-        assert_ne!(test(small()), test(GlyphsConfig { seed: 1, ..small() }));
+        let test = |options| pixels(&set(&options, Split::Test));
+        assert_eq!(test(small()), test(GlyphsOptions { train_classes: 1, ..small() }));
+        assert_ne!(test(small()), test(GlyphsOptions { seed: 1, ..small() }));
     }
 
     #[test]
@@ -179,10 +182,11 @@ mod tests {
 
     #[test]
     fn impossible_counts_and_an_empty_split_are_refused() {
-        let error = |config| draw(&config).err().unwrap().to_string();
-        assert!(error(GlyphsConfig { drawings: 0, ..small() }).contains("`drawings` is 0"));
-        assert!(error(GlyphsConfig { train_classes: usize::MAX, ..small() }).contains("drawings over all"));
-        let no_test = draw(&GlyphsConfig { test_classes: 0, ..small() }).unwrap();
+        let error = |options| draw(&options).err().unwrap().to_string();
+        let none = kshot::options::read::<GlyphsOptions>("`glyphs`", &toml::toml! { drawings = 0 });
+        assert!(none.unwrap_err().to_string().contains("`drawings` is 0"));
+        assert!(error(GlyphsOptions { train_classes: usize::MAX, ..small() }).contains("drawings over all"));
+        let no_test = draw(&GlyphsOptions { test_classes: 0, ..small() }).unwrap();
         assert!(no_test.split(Split::Test).err().unwrap().to_string().contains("test split of `glyphs`"));
     }
 }

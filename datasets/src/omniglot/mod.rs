@@ -12,46 +12,48 @@ mod split;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kshot::dataset::{Dataset, DatasetContext};
-use kshot::registry::{DatasetEntry, defaults, options};
-use kshot::{Error, Result};
+use kshot::Result;
+use kshot::dataset::{Dataset, DatasetContext, Preparation, Resample};
+use kshot::options::Options;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::class_splits::ClassSplits;
-use drawings::{FILE_SIZE, Images, PARTS};
+use drawings::{Images, PARTS};
 
 #[cfg(feature = "download")]
 pub(crate) use remote::remote_files;
 pub use split::ClassSplit;
 
-inventory::submit! {
-    DatasetEntry {
-        name: "omniglot",
-        summary: "1,623 handwritten characters of 50 alphabets, 20 drawings of each",
-        source: "Lake, Salakhutdinov, Tenenbaum, Science 2015; github.com/brendenlake/omniglot, MIT",
-        options: defaults::<OmniglotConfig>,
-        open,
-        locate: Some(locate),
-    }
+kshot::register_dataset! {
+    name: "omniglot",
+    summary: "1,623 handwritten characters of 50 alphabets, 20 drawings of each",
+    source: "Lake, Salakhutdinov, Tenenbaum, Science 2015; github.com/brendenlake/omniglot, MIT",
+    options: OmniglotOptions,
+    open: open,
+    locate: locate,
 }
 
 /// Options of `omniglot`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct OmniglotConfig {
-    /// Height and width of the images, in pixels, 1–105.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct OmniglotOptions {
+    /// Height and width of the images, in pixels; the drawings have 105.
+    #[schemars(range(min = 1, max = 105))]
     pub image_size: usize,
-    /// Which characters are for training, validation and test: `vinyals` or `lake`.
+    /// Which characters are for training, validation and test.
     pub split: ClassSplit,
     /// Whether each rotation by 90° of a character is a class of its own (Santoro et al. 2016), in every split.
     pub rotations: bool,
 }
 
-impl Default for OmniglotConfig {
+impl Default for OmniglotOptions {
     fn default() -> Self {
         Self { image_size: 28, split: ClassSplit::Vinyals, rotations: true }
     }
 }
+
+impl Options for OmniglotOptions {}
 
 /// Where the zips or their folders lie: the directory that holds the background set.
 ///
@@ -64,23 +66,18 @@ fn locate(context: &DatasetContext) -> Result<PathBuf> {
     Ok(path.parent().unwrap_or(&path).to_path_buf())
 }
 
-fn open(context: &DatasetContext, table: &toml::Table) -> Result<Box<dyn Dataset>> {
-    let config: OmniglotConfig = options("omniglot", table)?;
-    let size = config.image_size;
-    if !(1..=FILE_SIZE).contains(&size) {
-        return Err(Error::invalid(format!(
-            "option `image-size` of `omniglot` is {size}, but must be 1 to {FILE_SIZE}, the size of the drawings"
-        )));
-    }
+fn open(context: &DatasetContext, options: OmniglotOptions) -> Result<Box<dyn Dataset>> {
+    let size = options.image_size;
     let paths =
         [drawings::locate(&context.data_dir, &PARTS[0])?, drawings::locate(&context.data_dir, &PARTS[1])?];
     let mut images = Images::default();
     let background = drawings::read(&paths[0], &PARTS[0], size, &mut images)?;
     let evaluation = drawings::read(&paths[1], &PARTS[1], size, &mut images)?;
-    let classes = split::classes(config.split, &background, &evaluation, config.rotations)?;
+    let classes = split::classes(options.split, &background, &evaluation, options.rotations)?;
     Ok(Box::new(ClassSplits::new(
         "omniglot",
         [1, size, size],
+        Preparation::Images { resample: Resample::Area, invert: true },
         Arc::new(images.pixels),
         images.names,
         classes,

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use kshot::dataset::Class;
 use kshot::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::drawings::Character;
 
 /// The division of the characters into splits.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassSplit {
     /// 1028 train, 172 validation, 423 test characters: Vinyals et al., *Matching Networks for One Shot Learning*,

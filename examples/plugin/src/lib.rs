@@ -3,105 +3,85 @@
 //! The nearest-mean classifier of Mensink et al., "Distance-Based Image Classification", TPAMI 2013, without its
 //! learned metric. The power x ↦ x^β (β = 0.5 is Tukey's square root) evens out how much the brightest pixels count.
 
-use kshot::episode::{Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Family, Learner, Outer, Prediction};
-use kshot::params::Params;
-use kshot::registry::{LearnerEntry, Problem, defaults, options};
-use kshot::train::TrainConfig;
+#![forbid(unsafe_code)]
+
+use kshot::episode::{Labelled, Unlabelled};
+use kshot::learner::{Adapted, Family, Learner, Prediction};
+use kshot::nn::head::class_means;
+use kshot::options::Options;
+use kshot::registry::{Problem, Setup};
 use kshot::{Error, Result};
-use ndarray::{Array2, ArrayView4, Axis};
+use ndarray::{Array2, ArrayView4};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Options: `--set nearest-mean.power=0.5`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct NearestMeanConfig {
+kshot::register_learner! {
+    name: "nearest-mean",
+    family: Family::Baseline,
+    summary: "nearest class mean of raw inputs, after a power transform",
+    paper: "Mensink et al., Distance-Based Image Classification, TPAMI 2013 (without its metric)",
+    solves: &[Problem::Classification],
+    options: NearestMean,
+    build: |_: &Setup, options: NearestMean| Ok(options),
+}
+
+/// The learner, which is its options: `--set nearest-mean.power=0.5`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct NearestMean {
     /// β of the transform x ↦ x^β of inputs in 0–1.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub power: f32,
 }
 
-impl Default for NearestMeanConfig {
+impl Default for NearestMean {
     fn default() -> Self {
         Self { power: 0.5 }
     }
 }
 
-/// The learner.
-pub struct NearestMean {
-    power: f32,
-    nothing: Params,
-}
+impl Options for NearestMean {}
 
 impl NearestMean {
-    /// Checks the options.
-    ///
-    /// # Errors
-    /// When the power is not a positive number.
-    pub fn new(config: &NearestMeanConfig) -> Result<Self> {
-        if !(config.power.is_finite() && config.power > 0.0) {
-            return Err(Error::invalid(format!(
-                "options of `nearest-mean`: `power` is {}; it must be a positive number, as 0.5",
-                config.power
-            )));
-        }
-        Ok(Self { power: config.power, nothing: Params::empty() })
-    }
-
     /// `[n, c, h, w]` to `[n, c·h·w]`, transformed.
-    fn rows(&self, x: ArrayView4<'_, f32>) -> Array2<f32> {
+    fn rows(&self, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
         let (n, width) = (x.dim().0, x.len() / x.dim().0.max(1));
         let values = x.iter().map(|value| value.max(0.0).powf(self.power)).collect();
-        Array2::from_shape_vec((n, width), values).expect("as many values as the input has")
+        Array2::from_shape_vec((n, width), values).map_err(|error| Error::invalid(error.to_string()))
     }
 }
 
 impl Learner for NearestMean {
-    fn params(&self) -> &Params {
-        &self.nothing
-    }
-
-    fn params_mut(&mut self) -> &mut Params {
-        &mut self.nothing
-    }
-
-    fn training_task(&self) -> TaskSpec {
-        TaskSpec::FlatBatch { size: 1 }
-    }
-
     fn is_transductive(&self) -> bool {
         false
     }
 
-    fn outer_gradient(&self, _: &Episode) -> Result<Outer> {
-        Err(Error::invalid("`nearest-mean` learns nothing: there is nothing to train"))
-    }
-
-    fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
-        let (labels, x) = (support.classes()?, self.rows(support.inputs()));
-        let mut means = Array2::zeros((support.ways()?, x.ncols()));
-        for (class, mut mean) in means.outer_iter_mut().enumerate() {
-            let members: Vec<usize> = (0..labels.len()).filter(|&i| labels[i] == class).collect();
-            mean.assign(&x.select(Axis(0), &members).mean_axis(Axis(0)).ok_or_else(|| {
-                Error::invalid(format!("class {class} has no example in the support set: it has no mean"))
-            })?);
-        }
-        let queries = self.rows(query.inputs.view());
-        let distance = |q: usize, class: usize| (&queries.row(q) - &means.row(class)).mapv(|d| d * d).sum();
-        Ok(Prediction::Scores(Array2::from_shape_fn((query.len(), means.nrows()), |(q, class)| {
-            -distance(q, class)
-        })))
+    fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
+        let means = class_means(self.rows(support.inputs())?.view(), support.classes()?)?;
+        Ok(Box::new(Means { learner: self, means }))
     }
 }
 
-inventory::submit! {
-    LearnerEntry {
-        name: "nearest-mean",
-        family: Family::Baseline,
-        summary: "nearest class mean of raw inputs, after a power transform",
-        paper: "Mensink et al., Distance-Based Image Classification, TPAMI 2013 (without its metric)",
-        solves: &[Problem::Classification],
-        train: |_| TrainConfig::default(),
-        options: defaults::<NearestMeanConfig>,
-        build: |_, table| Ok(Box::new(NearestMean::new(&options("nearest-mean", table)?)?)),
+/// What is known of a task: the mean of each class, `[classes, features]`.
+struct Means<'a> {
+    learner: &'a NearestMean,
+    means: Array2<f32>,
+}
+
+impl Adapted for Means<'_> {
+    fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
+        let queries = self.learner.rows(query.inputs.view())?;
+        if queries.ncols() != self.means.ncols() {
+            return Err(Error::invalid(format!(
+                "queries have {} values, but the support has {}",
+                queries.ncols(),
+                self.means.ncols()
+            )));
+        }
+        let distance =
+            |q: usize, class: usize| (&queries.row(q) - &self.means.row(class)).mapv(|d| d * d).sum();
+        Ok(Prediction::Scores(Array2::from_shape_fn((query.len(), self.means.nrows()), |(q, class)| {
+            -distance(q, class)
+        })))
     }
 }

@@ -2,32 +2,40 @@
 
 use std::fmt;
 
+use kshot::options::Options;
 use kshot::{Error, Result};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Options of `finetune`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct FinetuneConfig {
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct FinetuneOptions {
     /// Kind of the classifier on top, in pre-training and on each task.
     pub head: HeadKind,
     /// What stays as pre-trained on a task: `all`, or `all-but-last-K` blocks.
+    #[schemars(with = "String")]
     pub freeze: Freeze,
     /// Examples of a pre-training step.
+    #[schemars(range(min = 1))]
     pub batch: usize,
     /// Steps of gradient descent on a task's support set, at most.
     pub test_steps: u64,
-    /// Support loss at which they stop early; 0 never does.
+    /// Support loss at which these steps stop early; 0 never does.
+    #[schemars(range(min = 0.0))]
     pub stop_loss: f32,
-    /// Their learning rate.
+    /// Learning rate of these steps.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub inner_rate: f32,
-    /// Their momentum.
+    /// Momentum of these steps.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
     pub inner_momentum: f32,
-    /// Their weight decay.
+    /// Weight decay of these steps.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
     pub inner_weight_decay: f32,
 }
 
-impl Default for FinetuneConfig {
+impl Default for FinetuneOptions {
     fn default() -> Self {
         Self {
             head: HeadKind::Linear,
@@ -42,27 +50,10 @@ impl Default for FinetuneConfig {
     }
 }
 
-impl FinetuneConfig {
-    /// Refuses what cannot be meant.
-    pub(crate) fn check(&self) -> Result<()> {
-        let positive = |value: f32| value.is_finite() && value > 0.0;
-        let share = |value: f32| (0.0..1.0).contains(&value);
-        let wrong = match self {
-            _ if self.batch == 0 => "`batch` is 0: a pre-training step needs an example",
-            _ if !positive(self.inner_rate) => "`inner-rate` must be a positive number, as 0.01",
-            _ if !(self.stop_loss.is_finite() && self.stop_loss >= 0.0) => {
-                "`stop-loss` must be 0 (never) or positive"
-            }
-            _ if !share(self.inner_momentum) => "`inner-momentum` must be 0 or more and below 1",
-            _ if !share(self.inner_weight_decay) => "`inner-weight-decay` must be 0 or more and below 1",
-            _ => return Ok(()),
-        };
-        Err(Error::invalid(format!("options of `finetune`: {wrong}")))
-    }
-}
+impl Options for FinetuneOptions {}
 
 /// Kind of classifier.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HeadKind {
     /// Affine (*Baseline*).

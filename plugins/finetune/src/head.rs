@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dfdx::prelude::*;
-use kshot::nn::head::{directions, directions_of};
-use kshot::nn::{HeadWeights, TapedMatrix};
+use kshot::nn::head::directions_of;
+use kshot::nn::{HeadWeights, Similarity, TapedMatrix};
 use kshot::params::{Layout, Params, Role};
 use kshot::rng::Rng;
 use kshot::{Error, Result};
@@ -63,15 +63,6 @@ impl Head {
         Ok(weights)
     }
 
-    /// A network's weights, then the head's.
-    pub(crate) fn join(&self, network: &Params, head: &Params) -> Result<Params> {
-        let mut layout = Layout::clone(network.layout());
-        for entry in head.layout().entries() {
-            layout.push(entry.name.clone(), &entry.shape, entry.role);
-        }
-        Params::from_values(&Arc::new(layout), [network.values(), head.values()].concat())
-    }
-
     /// Logits `[n, classes]` of embeddings `[n, features]`.
     pub(crate) fn logits(&self, z: TapedMatrix, weights: &HeadWeights<'_>) -> Result<TapedMatrix> {
         let failed = |error| Error::device("computing the head", error);
@@ -85,12 +76,7 @@ impl Head {
                 let bias = bias.try_broadcast_like::<_, Axis<0>>(&shape).map_err(failed)?;
                 products.try_add(bias).map_err(failed)
             }
-            HeadKind::Cosine => {
-                let classes = directions(weight)?;
-                let classes = classes.try_permute::<_, Axes2<1, 0>>().map_err(failed)?;
-                let cosines = directions(z)?.try_matmul(classes).map_err(failed)?;
-                cosines.try_mul(COSINE_SCALE).map_err(failed)
-            }
+            HeadKind::Cosine => Similarity::Cosine.logits_on_tape(z, weight, COSINE_SCALE),
         }
     }
 
@@ -104,9 +90,7 @@ impl Head {
             HeadKind::Linear => {
                 z.dot(&weight.t()) + Array1::from(theta.tensor(BIAS).unwrap_or_default().to_vec())
             }
-            HeadKind::Cosine => {
-                directions_of(z.to_owned()).dot(&directions_of(weight.to_owned()).t()) * COSINE_SCALE
-            }
+            HeadKind::Cosine => Similarity::Cosine.logits(z.view(), weight, COSINE_SCALE),
         })
     }
 }

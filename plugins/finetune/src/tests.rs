@@ -1,18 +1,13 @@
+use kshot::backbone::Backbone;
 use kshot::episode::Targets;
-use kshot::nn::BackboneConfig;
 
 use super::*;
 
 fn setup() -> Setup {
-    Setup {
-        input: [1, 8, 8],
-        base_classes: 3,
-        ways: 2,
-        shots: 2,
-        queries: 1,
-        backbone: BackboneConfig { blocks: 2, width: 4, ..BackboneConfig::default() },
-        seed: 7,
-    }
+    let options = "blocks = 2\nwidth = 4".parse().unwrap();
+    let backbone = Backbone::of(&options, [1, 8, 8], Norm::Running).unwrap();
+    let problem = Problem::Classification;
+    Setup { problem, backbone, base_classes: 3, ways: 2, shots: 2, queries: 1, seed: 7 }
 }
 
 fn task(labels: Vec<usize>) -> Labelled {
@@ -26,7 +21,7 @@ fn task(labels: Vec<usize>) -> Labelled {
 
 fn learner(head: HeadKind, tuned: usize) -> Finetune {
     let config =
-        FinetuneConfig { head, freeze: Freeze { tuned }, inner_rate: 0.1, ..FinetuneConfig::default() };
+        FinetuneOptions { head, freeze: Freeze { tuned }, inner_rate: 0.1, ..FinetuneOptions::default() };
     Finetune::new(&setup(), config).unwrap()
 }
 
@@ -35,7 +30,7 @@ fn a_separable_support_set_is_learned_with_either_head_and_any_number_of_tuned_b
     for head in [HeadKind::Linear, HeadKind::Cosine] {
         for tuned in 0..=2 {
             let support = task(vec![0, 0, 1, 1]);
-            let prediction = learner(head, tuned).predict(&support, &support.examples).unwrap();
+            let prediction = learner(head, tuned).answer(&support, &support.examples).unwrap();
             assert_eq!(prediction.classes(), [0, 0, 1, 1], "{head:?} with {tuned} tuned blocks");
         }
     }
@@ -54,7 +49,7 @@ fn pre_training_gives_a_gradient_to_the_base_head() {
 
 #[test]
 fn more_tuned_blocks_than_there_are_is_an_error_that_names_the_option() {
-    let config = FinetuneConfig { freeze: Freeze { tuned: 3 }, ..FinetuneConfig::default() };
+    let config = FinetuneOptions { freeze: Freeze { tuned: 3 }, ..FinetuneOptions::default() };
     let error = Finetune::new(&setup(), config).err().unwrap().to_string();
     assert!(error.contains("`freeze`") && error.contains("has 2"), "{error}");
 }
@@ -71,8 +66,8 @@ fn freeze_is_written_as_in_the_documentation() {
 fn steps_end_at_the_stop_loss() {
     let support = task(vec![0, 0, 1, 1]);
     let answer = |stop_loss: f32, test_steps: u64| {
-        let config = FinetuneConfig { inner_rate: 0.1, stop_loss, test_steps, ..FinetuneConfig::default() };
-        Finetune::new(&setup(), config).unwrap().predict(&support, &support.examples).unwrap()
+        let config = FinetuneOptions { inner_rate: 0.1, stop_loss, test_steps, ..FinetuneOptions::default() };
+        Finetune::new(&setup(), config).unwrap().answer(&support, &support.examples).unwrap()
     };
     // The first loss, of a head of zeros, is ln 2: below 1 before any step.
     assert_eq!(answer(1.0, 100), answer(0.0, 0));
@@ -81,19 +76,20 @@ fn steps_end_at_the_stop_loss() {
 
 #[test]
 fn a_regression_goes_on_from_its_pre_trained_head() {
-    let setup = Setup { input: [1, 1, 1], base_classes: 0, ..setup() };
+    let backbone = Backbone::of(&Default::default(), [1, 1, 1], Norm::Running).unwrap();
+    let setup = Setup { problem: Problem::Regression, backbone, base_classes: 0, ..setup() };
     let values = Targets::Values(ndarray::array![[1.0], [-1.0]]);
     let inputs = Array4::from_shape_fn((2, 1, 1, 1), |(n, ..)| n as f32);
     let support = Labelled::new(inputs, values);
     let error = |test_steps: u64| {
-        let config = FinetuneConfig { test_steps, inner_rate: 0.05, ..FinetuneConfig::default() };
+        let config = FinetuneOptions { test_steps, inner_rate: 0.05, ..FinetuneOptions::default() };
         let learner = Finetune::new(&setup, config).unwrap();
-        match learner.predict(&support, &support.examples).unwrap() {
+        match learner.answer(&support, &support.examples).unwrap() {
             Prediction::Values(values) => (values[[0, 0]] - 1.0).powi(2) + (values[[1, 0]] + 1.0).powi(2),
             Prediction::Scores(_) => panic!("scores for a regression"),
         }
     };
     assert!(error(200) < 0.1 * error(0), "{} {}", error(200), error(0));
-    let cosine = FinetuneConfig { head: HeadKind::Cosine, ..FinetuneConfig::default() };
+    let cosine = FinetuneOptions { head: HeadKind::Cosine, ..FinetuneOptions::default() };
     assert!(Finetune::new(&setup, cosine).err().unwrap().to_string().contains("`linear`"));
 }

@@ -16,7 +16,10 @@
 //! (`--set backbone.norm=running` classifies each query alone). The head has a fresh weight vector for each label, so
 //! renaming a task's classes starts from another point, as in the papers.
 
+#![forbid(unsafe_code)]
+
 mod config;
+mod register;
 #[cfg(test)]
 mod tests;
 
@@ -25,15 +28,15 @@ use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::inner_loop::{InnerLoop, MetaGradient, Objective, Proximal, rates};
-use kshot::learner::{Family, Learner, Outer, Prediction, accuracy};
-use kshot::nn::{Loss, Network, Norm};
+use kshot::learner::{Adapted, Learner, Outer, Prediction, Trainable, accuracy};
+use kshot::nn::{Loss, Network, Norm, network};
 use kshot::params::{Layout, Params, Role};
-use kshot::registry::{LearnerEntry, Problem, Setup};
+use kshot::registry::{Problem, Setup};
 use kshot::rng::stream;
 use kshot::{Error, Result};
-use ndarray::s;
+use ndarray::{Array2, Axis};
 
-pub use config::{ImamlConfig, InnerConfig, MamlConfig, ReptileConfig};
+pub use config::{ImamlOptions, InnerOptions, MamlOptions, ReptileOptions};
 
 /// The outer gradient, with what only it needs.
 #[derive(Clone, Debug)]
@@ -63,7 +66,7 @@ pub enum Method {
 /// A learner of the family.
 pub struct Maml {
     method: Method,
-    inner: InnerConfig,
+    inner: InnerOptions,
     step_weights: Option<Vec<f32>>,
     network: Arc<dyn Network>,
     /// The network's weights; for Meta-SGD the learning rates after them, under `alpha/…`, in units of `inner-rate`: an
@@ -79,18 +82,17 @@ impl Maml {
     /// A learner with fresh weights.
     ///
     /// # Errors
-    /// When an option makes no sense, or the backbone does not fit the input.
-    pub fn new(setup: &Setup, method: Method, config: MamlConfig) -> Result<Self> {
-        let problem = problem(setup);
-        config.check(&method)?;
-        let MamlConfig { inner, step_weights } = config;
+    /// When the backbone does not fit the input.
+    pub fn new(setup: &Setup, method: Method, options: MamlOptions) -> Result<Self> {
+        let problem = setup.problem;
+        let MamlOptions { inner, step_weights } = options;
         let head = if problem == Problem::Regression { 1 } else { setup.ways };
-        let network = setup.backbone.build(setup.input, Norm::Batch, Some(head))?;
+        let network = network(setup.backbone.architecture()?.with_head(head)?)?;
         let initial = network.init(&mut stream(setup.seed, "init", 0));
         let adapts = |name: &str| !matches!(method, Method::Anil) || name.starts_with("head.");
         let fixed_rate = rates(network.layout(), inner.rate(problem), adapts);
         let theta = match method {
-            Method::MetaSgd => with_rates(&initial, &rates(network.layout(), 1.0, |_| true))?,
+            Method::MetaSgd => with_rates(&initial, &rates(network.layout(), 1.0, |_| true)),
             _ => initial,
         };
         let (shots, queries) = match method {
@@ -111,7 +113,7 @@ impl Maml {
         match self.method {
             Method::MetaSgd => {
                 let (weights, mut rate) = without_rates(&self.theta, self.network.layout())?;
-                times(&mut rate, self.inner.rate(self.problem));
+                rate.scale(self.inner.rate(self.problem));
                 Ok((Cow::Owned(weights), Cow::Owned(rate)))
             }
             _ => Ok((Cow::Borrowed(&self.theta), Cow::Borrowed(&self.fixed_rate))),
@@ -128,6 +130,56 @@ impl Maml {
 }
 
 impl Learner for Maml {
+    fn is_transductive(&self) -> bool {
+        self.network.norm() == Norm::Batch
+    }
+
+    fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
+        let ways = match self.problem {
+            Problem::Regression => 1,
+            Problem::Classification => support.ways()?,
+        };
+        let (theta, rate) = self.parts()?;
+        let heads = self.network.features();
+        if ways > heads {
+            return Err(Error::invalid(format!(
+                "the task has {ways} classes, but the head was trained for {heads}"
+            )));
+        }
+        let loss = support.targets.loss();
+        let weights = self
+            .inner_loop(&rate, self.inner.test_steps)
+            .adapt(&theta, Objective { x: support.inputs(), loss: &loss })
+            .map_err(|error| error.context("adapting to the support set"))?;
+        Ok(Box::new(Descended { learner: self, weights, ways }))
+    }
+
+    fn trainable(&mut self) -> Option<&mut dyn Trainable> {
+        Some(self)
+    }
+}
+
+/// The network after its inner steps on a task.
+struct Descended<'a> {
+    learner: &'a Maml,
+    weights: Params,
+    ways: usize,
+}
+
+impl Adapted for Descended<'_> {
+    fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
+        let outputs: Array2<f32> = self.learner.network.forward(&self.weights, query.inputs.view())?;
+        Ok(match self.learner.problem {
+            Problem::Regression => Prediction::Values(outputs),
+            // Of a head for more classes, the first.
+            Problem::Classification => {
+                Prediction::Scores(outputs.slice_axis(Axis(1), (..self.ways).into()).to_owned())
+            }
+        })
+    }
+}
+
+impl Trainable for Maml {
     fn params(&self) -> &Params {
         &self.theta
     }
@@ -140,13 +192,9 @@ impl Learner for Maml {
         self.task.clone()
     }
 
-    fn is_transductive(&self) -> bool {
-        self.network.norm() == Norm::Batch
-    }
-
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
         let (theta, rate) = self.parts()?;
-        let (support_loss, query_loss) = (loss(&episode.support), loss(&episode.query));
+        let (support_loss, query_loss) = (episode.support.targets.loss(), episode.query.targets.loss());
         let support = Objective { x: episode.support.inputs(), loss: &support_loss };
         let query = Objective { x: episode.query.inputs(), loss: &query_loss };
         let inner = InnerLoop {
@@ -160,8 +208,8 @@ impl Learner for Maml {
             Method::Imaml { cg_steps, .. } => inner.imaml(&theta, support, query, cg_steps)?,
             Method::MetaSgd => {
                 let (judged, mut d_rate) = inner.meta_sgd(&theta, support, query)?;
-                times(&mut d_rate, self.inner.rate(self.problem));
-                let gradient = with_rates(&judged.gradient, &d_rate)?;
+                d_rate.scale(self.inner.rate(self.problem));
+                let gradient = with_rates(&judged.gradient, &d_rate);
                 MetaGradient { gradient, ..judged }
             }
         };
@@ -173,124 +221,34 @@ impl Learner for Maml {
         };
         Ok(Outer { loss: judged.loss, gradient: judged.gradient, metrics })
     }
-
-    fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
-        let (theta, rate) = self.parts()?;
-        let loss = loss(support);
-        let adapted = self
-            .inner_loop(&rate, self.inner.test_steps)
-            .adapt(&theta, Objective { x: support.inputs(), loss: &loss })
-            .map_err(|error| error.context("adapting to the support set"))?;
-        let outputs = self.network.forward(&adapted, query.inputs.view())?;
-        match self.problem {
-            Problem::Regression => Ok(Prediction::Values(outputs)),
-            Problem::Classification => {
-                let ways = support.ways()?;
-                if ways > outputs.ncols() {
-                    return Err(Error::invalid(format!(
-                        "the task has {ways} classes, but the head was trained for {}",
-                        outputs.ncols()
-                    )));
-                }
-                Ok(Prediction::Scores(outputs.slice_move(s![.., ..ways])))
-            }
-        }
-    }
-}
-
-fn problem(setup: &Setup) -> Problem {
-    if setup.base_classes == 0 { Problem::Regression } else { Problem::Classification }
-}
-
-fn loss(set: &Labelled) -> Loss {
-    Loss::of(&set.targets)
 }
 
 /// Weights, and after them a rate (or its gradient) for each, as tensors `alpha/NAME`.
-fn with_rates(weights: &Params, rates: &Params) -> Result<Params> {
-    let mut layout = Layout::clone(weights.layout());
-    let mut values = weights.values().to_vec();
-    for entry in weights.layout().entries().iter().filter(|entry| entry.role == Role::Weight) {
+fn with_rates(weights: &Params, rates: &Params) -> Params {
+    let weighted = || weights.layout().entries().iter().filter(|entry| entry.role == Role::Weight);
+    let mut layout = Layout::new();
+    for entry in weighted() {
         layout.push(format!("alpha/{}", entry.name), &entry.shape, Role::Weight);
-        values.extend_from_slice(&rates.values()[entry.range.clone()]);
     }
-    Params::from_values(&Arc::new(layout), values)
-}
-
-fn times(params: &mut Params, factor: f32) {
-    params.values_mut().iter_mut().for_each(|value| *value *= factor);
+    let mut learned = Params::zeros(&Arc::new(layout));
+    let mut rest = learned.values_mut();
+    for entry in weighted() {
+        let (own, behind) = rest.split_at_mut(entry.range.len());
+        own.copy_from_slice(&rates.values()[entry.range.clone()]);
+        rest = behind;
+    }
+    weights.followed_by(&learned)
 }
 
 /// The inverse of [`with_rates`].
 fn without_rates(joined: &Params, layout: &Arc<Layout>) -> Result<(Params, Params)> {
-    let (weights, learned) = joined.values().split_at(layout.len());
+    let (weights, learned) = joined.split_at(layout)?;
     let mut rates = Params::zeros(layout);
-    let mut at = 0;
+    let mut rest = learned.values();
     for range in layout.ranges(Role::Weight) {
-        let next = at + range.len();
-        rates.values_mut()[range].copy_from_slice(&learned[at..next]);
-        at = next;
+        let (own, behind) = rest.split_at(range.len());
+        rates.values_mut()[range].copy_from_slice(own);
+        rest = behind;
     }
-    Ok((Params::from_values(layout, weights.to_vec())?, rates))
+    Ok((weights, rates))
 }
-
-const BOTH: &[Problem] = &[Problem::Classification, Problem::Regression];
-
-macro_rules! register {
-    ($name:literal, $config:ty, $summary:literal, $paper:literal) => {
-        inventory::submit! {
-            LearnerEntry {
-                name: $name,
-                family: Family::Optimization,
-                summary: $summary,
-                paper: $paper,
-                solves: BOTH,
-                train: <$config>::training,
-                options: kshot::registry::defaults::<$config>,
-                build: |setup, table| {
-                    let config: $config = kshot::registry::options($name, table)?;
-                    let (method, config) = config.method($name, problem(setup));
-                    let built = Maml::new(setup, method, config);
-                    Ok(Box::new(built.map_err(|error| error.context(concat!("`", $name, "`")))?))
-                },
-            }
-        }
-    };
-}
-
-register!(
-    "maml",
-    MamlConfig,
-    "an initialisation for gradient descent, by its exact meta-gradient",
-    "Finn, Abbeel, Levine, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, ICML 2017"
-);
-register!(
-    "fomaml",
-    MamlConfig,
-    "maml without second derivatives",
-    "Finn, Abbeel, Levine, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, ICML 2017, section 5.2"
-);
-register!(
-    "anil",
-    MamlConfig,
-    "maml with only the head adapting",
-    "Raghu, Raghu, Bengio, Vinyals, Rapid Learning or Feature Reuse?, ICLR 2020"
-);
-register!(
-    "meta-sgd",
-    MamlConfig,
-    "maml with a learned rate for each weight",
-    "Li, Zhou, Chen, Li, Meta-SGD: Learning to Learn Quickly for Few-Shot Learning, arXiv 2017"
-);
-register!(
-    "reptile",
-    ReptileConfig,
-    "towards the weights that tasks adapt to",
-    "Nichol, Achiam, Schulman, On First-Order Meta-Learning Algorithms, arXiv 2018"
-);
-register!(
-    "imaml",
-    ImamlConfig,
-    "maml's gradient at the optimum of a proximal inner problem",
-    "Rajeswaran, Finn, Kakade, Levine, Meta-Learning with Implicit Gradients, NeurIPS 2019"
-);

@@ -1,12 +1,10 @@
 //! Properties of the family on sinusoids and small networks.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use ndarray::Array2;
 
 use super::*;
+use kshot::backbone::Backbone;
 use kshot::dataset::{FunctionTasks, Split};
-use kshot::nn::BackboneConfig;
 use kshot::optimizer::{Optimizer, OptimizerKind};
 use kshot::registry;
 use ndarray::Array4;
@@ -29,15 +27,16 @@ impl FunctionTasks for Lines {
 }
 
 fn setup() -> Setup {
-    let backbone = BackboneConfig { hidden: vec![16], ..BackboneConfig::default() };
-    Setup { input: [1, 1, 1], base_classes: 0, ways: 1, shots: 10, queries: 10, backbone, seed: 1 }
+    let backbone = Backbone::of(&"hidden = [16]".parse().unwrap(), [1, 1, 1], Norm::Batch).unwrap();
+    let problem = Problem::Regression;
+    Setup { problem, backbone, base_classes: 0, ways: 1, shots: 10, queries: 10, seed: 1 }
 }
 
 fn build(name: &str, options: &str) -> Box<dyn Learner> {
     (registry::learner(name).unwrap().build)(&setup(), &options.parse().unwrap()).unwrap()
 }
 
-fn tasks(learner: &dyn Learner) -> impl Fn(u64) -> Episode + use<> {
+fn tasks(learner: &dyn Trainable) -> impl Fn(u64) -> Episode + use<> {
     let TaskSpec::Regression { shots, queries } = learner.training_task() else { panic!("a regression") };
     move |index| Lines.task(1, Split::Train, index, shots, queries)
 }
@@ -46,22 +45,22 @@ fn tasks(learner: &dyn Learner) -> impl Fn(u64) -> Episode + use<> {
 fn error(learner: &dyn Learner) -> f32 {
     let errors = (0..50).map(|index| {
         let task = Lines.task(1, Split::Test, index, 10, 10);
-        let Prediction::Values(values) = learner.predict(&task.support, &task.query.examples).unwrap() else {
+        let Prediction::Values(values) = learner.answer(&task.support, &task.query.examples).unwrap() else {
             panic!("values for a regression")
         };
-        Loss::of(&task.query.targets).value(values.view()).unwrap()
+        task.query.targets.loss().value(values.view()).unwrap()
     });
     errors.sum::<f32>() / 50.0
 }
 
-fn meta_train(learner: &mut dyn Learner, steps: u64, kind: OptimizerKind, rate: f32) {
+fn meta_train(learner: &mut dyn Trainable, steps: u64, kind: OptimizerKind, rate: f32) {
     let task = tasks(learner);
     let mut optimizer = Optimizer::new(kind, 0.0, 0.0, learner.params().layout());
     for step in 0..steps {
         let mut gradient = Params::zeros(learner.params().layout());
         for index in 0..4 {
             let outer = learner.outer_gradient(&task(4 * step + index)).unwrap();
-            gradient.add_scaled(0.25, &outer.gradient);
+            gradient.add_scaled(0.25, &outer.gradient).unwrap();
         }
         optimizer.update(learner.params_mut(), &gradient, rate, step + 1);
     }
@@ -82,7 +81,7 @@ fn meta_training_makes_every_method_adapt_better() {
         let before = error(learner.as_ref());
         let (kind, rate) =
             if name == "reptile" { (OptimizerKind::Sgd, 0.5) } else { (OptimizerKind::Adam, 0.01) };
-        meta_train(learner.as_mut(), 300, kind, rate);
+        meta_train(learner.trainable().unwrap(), 300, kind, rate);
         let after = error(learner.as_ref());
         assert!(after < 0.5 * before, "{name} {options}: {before} before, {after} after");
     }
@@ -90,12 +89,12 @@ fn meta_training_makes_every_method_adapt_better() {
 
 #[test]
 fn a_step_lowers_the_support_loss_of_a_fresh_task_more_after_meta_training() {
-    let mut learner = Maml::new(&setup(), Method::Maml, MamlConfig::default()).unwrap();
+    let mut learner = Maml::new(&setup(), Method::Maml, MamlOptions::default()).unwrap();
     learner.fixed_rate = rates(learner.network.layout(), 0.1, |_| true);
     let drop = |learner: &Maml| -> f32 {
         let drops = (0..20).map(|index| {
             let task = Lines.task(1, Split::Test, index, 10, 10);
-            let loss = loss(&task.support);
+            let loss = task.support.targets.loss();
             let support = Objective { x: task.support.inputs(), loss: &loss };
             let inner = learner.inner_loop(&learner.fixed_rate, 1);
             let mut theta = learner.theta.clone();
@@ -116,28 +115,31 @@ fn no_test_step_leaves_the_weights_as_they_are() {
     let learner = build("maml", "test-steps = 0");
     let task = Lines.task(1, Split::Test, 0, 10, 10);
     let other = Lines.task(1, Split::Test, 1, 10, 10);
-    let predict = |support: &Labelled| learner.predict(support, &task.query.examples).unwrap();
+    let predict = |support: &Labelled| learner.answer(support, &task.query.examples).unwrap();
     assert_eq!(predict(&task.support), predict(&other.support));
 }
 
 #[test]
 fn the_learned_rates_of_meta_sgd_are_part_of_its_weights() {
     let mut learner = build("meta-sgd", "inner-rate = 0.1");
-    let rates = |learner: &dyn Learner| learner.params().tensor("alpha/layer0.weight").map(<[f32]>::to_vec);
-    let before = rates(learner.as_ref());
+    let rates = |learner: &mut dyn Learner| {
+        let params = learner.trainable().unwrap().params();
+        params.tensor("alpha/layer0.weight").map(<[f32]>::to_vec)
+    };
+    let before = rates(learner.as_mut());
     assert!(before.is_some());
-    meta_train(learner.as_mut(), 5, OptimizerKind::Adam, 0.01);
-    assert_ne!(before, rates(learner.as_ref()));
+    meta_train(learner.trainable().unwrap(), 5, OptimizerKind::Adam, 0.01);
+    assert_ne!(before, rates(learner.as_mut()));
 }
 
 #[test]
 fn options_that_are_not_set_are_the_learners_own() {
     let given = "train-shots = 3".parse().unwrap();
-    let config: ReptileConfig = registry::options("reptile", &given).unwrap();
-    let (method, config) = config.method("reptile", Problem::Regression);
+    let config: ReptileOptions = kshot::options::read("`reptile`", &given).unwrap();
+    let (method, config) = config.method(Problem::Regression);
     assert!(matches!(method, Method::Reptile { shots: 3 }));
     assert_eq!((config.inner.train_steps, config.inner.test_steps), (10, 5));
-    assert_ne!(config.inner.train_steps, InnerConfig::default().train_steps);
+    assert_ne!(config.inner.train_steps, InnerOptions::default().train_steps);
 }
 
 #[test]

@@ -2,10 +2,11 @@
 //!
 //! Gradients are data here: they are made with the slow weights, preprocessed, and not differentiated again.
 
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 
 use crate::FastWeights;
-use crate::layers::{Attention, Augmented, Memory, relu_backward, softmax};
+use crate::activation::{relu_backward, softmax};
+use crate::layers::{Attention, Augmented, Memory};
 use crate::meta_learners::{d, d_backward, preprocess};
 use crate::weights::Weights;
 
@@ -55,7 +56,7 @@ impl<'a> Task<'a> {
         let n = self.labels.len();
         let representation = self.represent(weights, fast == FastWeights::All);
         let r = representation.layer.output();
-        let (r_support, x) = (r.slice(s![..n, ..]), r.slice(s![n.., ..]));
+        let (r_support, x) = (r.slice_axis(Axis(0), (..n).into()), r.slice_axis(Axis(0), (n..).into()));
         let attention = Attention::new(r_support, x);
         let (mut of_hidden, mut of_output) = (None, None);
         if fast != FastWeights::None {
@@ -68,7 +69,7 @@ impl<'a> Task<'a> {
         let hidden = Layer::new(weights.hidden.view(), of_hidden, &attention.weights, x, true);
         let a = hidden.paths.output();
         let of_output = of_output.map(|gradients| memory(gradients, &a));
-        let slow = weights.output.slice(s![..self.ways, ..]);
+        let slow = weights.output.slice_axis(Axis(0), (..self.ways).into());
         let output = Layer::new(slow, of_output, &attention.weights, a, false);
         Answer { logits: output.paths.output(), representation, attention, hidden, output }
     }
@@ -96,7 +97,7 @@ impl<'a> Task<'a> {
                 let examples: Vec<usize> =
                     (0..self.labels.len()).filter(|&i| self.labels[i] == class).collect();
                 let z = self.z.select(Axis(0), &examples);
-                let classifier = weights.classifier.slice(s![..self.ways, ..]);
+                let classifier = weights.classifier.slice_axis(Axis(0), (..self.ways).into());
                 let logits = z.dot(&weights.representation.t()).dot(&classifier.t());
                 let d_logits = cross_entropy_gradient(logits, &vec![class; examples.len()]);
                 let d_r = d_logits.dot(&classifier) / examples.len() as f32;
@@ -107,7 +108,7 @@ impl<'a> Task<'a> {
 
     /// Each support example's gradient in W. Lines 7–8.
     fn example_gradients(&self, weights: &Weights, r: ArrayView2<'_, f32>) -> ExampleGradients {
-        let output = weights.output.slice(s![..self.ways, ..]);
+        let output = weights.output.slice_axis(Axis(0), (..self.ways).into());
         let a = r.dot(&weights.hidden.t()).mapv_into(|x| x.max(0.0));
         let d_logits = cross_entropy_gradient(a.dot(&output.t()), self.labels);
         let d_a = relu_backward(&a, d_logits.dot(&output));
@@ -125,7 +126,7 @@ impl Answer<'_> {
         let mut d_attention = Array2::zeros(attention.dim());
         let (d_a, d_output) = self.output.backward(attention, d_logits, &mut d_attention, &mut gradient.m);
         let (d_x, d_hidden) = self.hidden.backward(attention, &d_a, &mut d_attention, &mut gradient.m);
-        let mut rows = gradient.output.slice_mut(s![..d_output.nrows(), ..]);
+        let mut rows = gradient.output.slice_axis_mut(Axis(0), (..d_output.nrows()).into());
         rows += &d_output;
         gradient.hidden += &d_hidden;
         let (d_support, d_query) = self.attention.backward(&d_attention);

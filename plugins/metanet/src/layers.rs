@@ -3,6 +3,7 @@
 use kshot::nn::head::DIRECTION_EPSILON;
 use ndarray::{Array1, Array2, Array3, ArrayView2, Axis, Zip};
 
+use crate::activation::{relu_backward, softmax};
 use crate::meta_learners::{m, m_backward};
 
 /// Layer augmentation (§3.3): slow and fast weights each make an output of the same input, each goes through its own
@@ -32,12 +33,6 @@ impl Augmented {
         let path = |path: &Array2<f32>| if self.relu { relu_backward(path, d.clone()) } else { d.clone() };
         (path(&self.slow), self.fast.as_ref().map(path))
     }
-}
-
-/// Gradient before a ReLU from the one after it: where something came through. `x` may be from before or after it.
-pub(crate) fn relu_backward(x: &Array2<f32>, mut d: Array2<f32>) -> Array2<f32> {
-    Zip::from(&mut d).and(x).for_each(|d, &x| *d = if x > 0.0 { *d } else { 0.0 });
-    d
 }
 
 /// The memory of one layer: fast weights Mᵢ = m(Z, ∇ᵢ) of each support example, read by queries.
@@ -139,15 +134,4 @@ impl Directions {
         });
         d
     }
-}
-
-/// Each row's exponentials over their sum.
-pub(crate) fn softmax(mut x: Array2<f32>) -> Array2<f32> {
-    for mut row in x.rows_mut() {
-        let max = row.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-        row.mapv_inplace(|v| (v - max).exp());
-        let sum = row.sum();
-        row /= sum;
-    }
-    x
 }

@@ -17,6 +17,9 @@
 //! gradient a class, of the mean over the class's examples, in order of the labels, so that the order of the support
 //! does not matter. Base learner and d know classes by their label: renaming them gives another answer, as in the paper.
 
+#![forbid(unsafe_code)]
+
+mod activation;
 mod head;
 mod layers;
 mod meta_learners;
@@ -27,36 +30,52 @@ mod weights;
 use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Family, Learner, Outer, Prediction, accuracy};
+use kshot::learner::{Adapted, Family, Learner, Outer, Prediction, Trainable, accuracy};
 use kshot::nn::head::on_host;
 use kshot::nn::{Loss, Network, Norm, embed_both};
-use kshot::params::{Layout, Params};
-use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
+use kshot::options::Options;
+use kshot::params::Params;
+use kshot::registry::{Problem, Setup};
 use kshot::rng::stream;
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
-use ndarray::{Axis, concatenate};
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use head::Task;
 use weights::{Sizes, Weights};
 
+kshot::register_learner! {
+    name: "metanet",
+    family: Family::Model,
+    summary: "a base learner whose fast weights other networks make of loss gradients",
+    paper: "Munkhdalai, Yu, Meta Networks, ICML 2017",
+    solves: &[Problem::Classification],
+    training: |_| TrainConfig { steps: 300, validation_episodes: 100, ..TrainConfig::default() },
+    options: MetanetOptions,
+    build: |setup: &Setup, options: MetanetOptions| Metanet::new(setup, &options),
+}
+
 /// Options of `metanet`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct MetanetConfig {
-    /// Which fast weights there are.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct MetanetOptions {
+    /// Which fast weights there are: those of the task and of each example, those of each example, or none.
     pub fast_weights: FastWeights,
     /// Width of the representation and of the base learner's hidden layer.
+    #[schemars(range(min = 1))]
     pub hidden: usize,
-    /// Width of the hidden layers of m and d (20 in the paper).
+    /// Width of the hidden layers of the meta-learners m and d (20 in the paper).
+    #[schemars(range(min = 1))]
     pub meta_hidden: usize,
     /// Queries of each class in training episodes.
+    #[schemars(range(min = 1))]
     pub train_queries: usize,
 }
 
 /// Which fast weights there are: the paper's ablations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FastWeights {
     /// Q* and W*.
@@ -67,26 +86,13 @@ pub enum FastWeights {
     None,
 }
 
-impl Default for MetanetConfig {
+impl Default for MetanetOptions {
     fn default() -> Self {
         Self { fast_weights: FastWeights::All, hidden: 64, meta_hidden: 20, train_queries: 10 }
     }
 }
 
-impl MetanetConfig {
-    fn check(&self) -> Result<()> {
-        for (key, value) in [
-            ("hidden", self.hidden),
-            ("meta-hidden", self.meta_hidden),
-            ("train-queries", self.train_queries),
-        ] {
-            if value == 0 {
-                return Err(Error::invalid(format!("options of `metanet`: `{key}` must be 1 or more")));
-            }
-        }
-        Ok(())
-    }
-}
+impl Options for MetanetOptions {}
 
 /// A Meta Network.
 pub struct Metanet {
@@ -102,29 +108,24 @@ impl Metanet {
     /// A network with fresh weights.
     ///
     /// # Errors
-    /// When an option makes no sense or the backbone does not fit the input.
-    pub fn new(setup: &Setup, config: &MetanetConfig) -> Result<Self> {
-        config.check()?;
-        let network = setup.backbone.build(setup.input, Norm::Running, None)?;
+    /// When the backbone does not fit the input.
+    pub fn new(setup: &Setup, options: &MetanetOptions) -> Result<Self> {
+        let network = setup.backbone.build()?;
         let sizes = Sizes {
             features: network.features(),
-            hidden: config.hidden,
+            hidden: options.hidden,
             ways: setup.ways,
-            meta: config.meta_hidden,
+            meta: options.meta_hidden,
         };
         let mut rng = stream(setup.seed, "init", 0);
         let backbone = network.init(&mut rng);
-        let mut layout = Layout::clone(network.layout());
-        Weights::extend(sizes, &mut layout);
-        let mut theta = Params::zeros(&Arc::new(layout));
-        theta.values_mut()[..backbone.values().len()].copy_from_slice(backbone.values());
-        Weights::init(sizes, &mut rng).write(&mut theta);
+        let theta = backbone.followed_by(&Weights::init(sizes, &mut rng).into_params());
         let task = TaskSpec::FewShot {
             ways: Count::fixed(setup.ways),
             shots: Count::fixed(setup.shots),
-            queries: config.train_queries,
+            queries: options.train_queries,
         };
-        Ok(Self { network, theta, sizes, fast: config.fast_weights, task })
+        Ok(Self { network, theta, sizes, fast: options.fast_weights, task })
     }
 
     /// Number of classes of a support set, if the base learner can tell so many apart and each has an example.
@@ -141,9 +142,61 @@ impl Metanet {
             None => Ok(ways),
         }
     }
+
+    /// Scores of embedded queries, given the embedded support.
+    fn scores(
+        &self,
+        z: ArrayView2<'_, f32>,
+        labels: &[usize],
+        query: ArrayView2<'_, f32>,
+    ) -> Result<Prediction> {
+        let ways = self.ways(labels)?;
+        let weights = Weights::read(self.sizes, &self.theta)?;
+        let z = concatenate![Axis(0), z, query];
+        Ok(Prediction::Scores(Task { z: z.view(), labels, ways }.answer(&weights, self.fast).logits))
+    }
 }
 
 impl Learner for Metanet {
+    fn is_transductive(&self) -> bool {
+        self.network.norm() == Norm::Batch
+    }
+
+    fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
+        let labels = support.classes()?;
+        self.ways(labels)?;
+        let z = self.network.forward(&self.theta, support.inputs())?;
+        Ok(Box::new(Known { learner: self, z, labels }))
+    }
+
+    /// Support and queries in one batch, where no input sees another.
+    fn answer(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
+        let [z, z_query] =
+            embed_both(self.network.as_ref(), &self.theta, support.inputs(), query.inputs.view())?;
+        self.scores(z.view(), support.classes()?, z_query.view())
+    }
+
+    fn trainable(&mut self) -> Option<&mut dyn Trainable> {
+        Some(self)
+    }
+}
+
+/// An embedded support set.
+struct Known<'a> {
+    learner: &'a Metanet,
+    z: Array2<f32>,
+    labels: &'a [usize],
+}
+
+impl Adapted for Known<'_> {
+    fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
+        let Metanet { network, theta, .. } = self.learner;
+        let z_query = network.forward(theta, query.inputs.view())?;
+        self.learner.scores(self.z.view(), self.labels, z_query.view())
+    }
+}
+
+impl Trainable for Metanet {
     fn params(&self) -> &Params {
         &self.theta
     }
@@ -154,10 +207,6 @@ impl Learner for Metanet {
 
     fn training_task(&self) -> TaskSpec {
         self.task.clone()
-    }
-
-    fn is_transductive(&self) -> bool {
-        self.network.norm() == Norm::Batch
     }
 
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
@@ -179,28 +228,5 @@ impl Learner for Metanet {
         })?;
         d_weights.write(&mut gradient);
         Ok(Outer { loss: value, gradient, metrics: vec![("accuracy", correct)] })
-    }
-
-    fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
-        let labels = support.classes()?;
-        let ways = self.ways(labels)?;
-        let weights = Weights::read(self.sizes, &self.theta)?;
-        let [z_support, z_query] =
-            embed_both(self.network.as_ref(), &self.theta, support.inputs(), query.inputs.view())?;
-        let z = concatenate![Axis(0), z_support, z_query];
-        Ok(Prediction::Scores(Task { z: z.view(), labels, ways }.answer(&weights, self.fast).logits))
-    }
-}
-
-inventory::submit! {
-    LearnerEntry {
-        name: "metanet",
-        family: Family::Model,
-        summary: "a base learner whose fast weights other networks make of loss gradients",
-        paper: "Munkhdalai, Yu, Meta Networks, ICML 2017",
-        solves: &[Problem::Classification],
-        train: |_| TrainConfig { steps: 300, validation_episodes: 100, ..TrainConfig::default() },
-        options: defaults::<MetanetConfig>,
-        build: |setup, table| Ok(Box::new(Metanet::new(setup, &options("metanet", table)?)?)),
     }
 }

@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
 use rayon::prelude::*;
 
-use crate::layers::relu_backward;
+use crate::activation::relu_backward;
 
 /// p of the preprocessing.
 const P: f32 = 7.0;
@@ -30,7 +30,7 @@ pub(crate) fn preprocess(gradient: ArrayView2<'_, f32>) -> Array2<f32> {
 /// m(Z, ∇): a fast weight for each gradient of `[coordinates, 2]`.
 pub(crate) fn m(weights: &[Array2<f32>; 3], gradient: &Array2<f32>) -> Array1<f32> {
     by_block(gradient.nrows(), |rows| {
-        let [.., last] = m_layers(weights, gradient.slice(s![rows, ..]));
+        let [.., last] = m_layers(weights, gradient.slice_axis(Axis(0), rows.into()));
         affine(last.view(), &weights[2]).remove_axis(Axis(1))
     })
     .concat()
@@ -43,9 +43,9 @@ pub(crate) fn m_backward(
     d_fast: ArrayView1<'_, f32>,
 ) -> [Array2<f32>; 3] {
     by_block(gradient.nrows(), |rows| {
-        let x = gradient.slice(s![rows.clone(), ..]);
+        let x = gradient.slice_axis(Axis(0), rows.clone().into());
         let [first, second] = m_layers(weights, x);
-        let d_third = d_fast.slice(s![rows]).insert_axis(Axis(1));
+        let d_third = d_fast.slice_axis(Axis(0), rows.into()).insert_axis(Axis(1));
         let d_second = relu_backward(&second, d_inputs(d_third, &weights[2]));
         let d_first = relu_backward(&first, d_inputs(d_second.view(), &weights[1]));
         [
@@ -83,7 +83,7 @@ pub(crate) fn d_backward(
     let (meta, inputs) = (weights[1].ncols() - 1, gradients[0].ncols());
     by_block(d_fast.len(), |rows| {
         let steps = d_steps(weights, gradients, rows.clone());
-        let d_output = d_fast.slice(s![rows.clone()]).insert_axis(Axis(1));
+        let d_output = d_fast.slice_axis(Axis(0), rows.clone().into()).insert_axis(Axis(1));
         let d_head = steps.last().map(|last| d_affine(last.state().view(), d_output));
         let mut d_state = d_inputs(d_output, &weights[1]);
         let mut d_cell = Array2::zeros((rows.len(), meta));
@@ -92,7 +92,7 @@ pub(crate) fn d_backward(
             let before = t.checked_sub(1).map(|before| &steps[before].cell);
             let d_gates = step.backward(before, &d_state, &mut d_cell);
             d_lstm += &d_affine(step.input.view(), d_gates.view());
-            d_state = d_inputs(d_gates.view(), &weights[0]).slice_move(s![.., inputs..]);
+            d_state = d_inputs(d_gates.view(), &weights[0]).slice_axis(Axis(1), (inputs..).into()).to_owned();
         }
         [d_lstm, d_head.unwrap_or_else(|| Array2::zeros(weights[1].dim()))]
     })
@@ -118,8 +118,10 @@ fn d_steps(weights: &[Array2<f32>; 2], gradients: &[Array2<f32>], rows: Range<us
     let mut steps = Vec::with_capacity(gradients.len());
     for gradient in gradients {
         let mut input = Array2::zeros((rows.len(), gradient.ncols() + meta));
-        input.slice_mut(s![.., ..gradient.ncols()]).assign(&gradient.slice(s![rows.clone(), ..]));
-        input.slice_mut(s![.., gradient.ncols()..]).assign(&state);
+        input
+            .slice_axis_mut(Axis(1), (..gradient.ncols()).into())
+            .assign(&gradient.slice_axis(Axis(0), rows.clone().into()));
+        input.slice_axis_mut(Axis(1), (gradient.ncols()..).into()).assign(&state);
         let mut gates = affine(input.view(), &weights[0]);
         for mut row in gates.outer_iter_mut() {
             for (at, gate) in row.iter_mut().enumerate() {
@@ -174,7 +176,7 @@ const CELL: usize = 2;
 /// The four gates, `[rows, meta]` each.
 fn split(gates: &Array2<f32>) -> [ArrayView2<'_, f32>; 4] {
     let meta = gates.ncols() / 4;
-    [0, 1, 2, 3].map(|gate| gates.slice(s![.., gate * meta..(gate + 1) * meta]))
+    [0, 1, 2, 3].map(|gate| gates.slice_axis(Axis(1), (gate * meta..(gate + 1) * meta).into()))
 }
 
 fn sigmoid(x: f32) -> f32 {
@@ -184,20 +186,20 @@ fn sigmoid(x: f32) -> f32 {
 /// `x Wᵀ + b`, the bias b being the last column.
 fn affine(x: ArrayView2<'_, f32>, weights: &Array2<f32>) -> Array2<f32> {
     let inputs = x.ncols();
-    x.dot(&weights.slice(s![.., ..inputs]).t()) + weights.column(inputs)
+    x.dot(&weights.slice_axis(Axis(1), (..inputs).into()).t()) + weights.column(inputs)
 }
 
 /// Gradient in an affine layer's weights, from its inputs and the gradient in its outputs.
 fn d_affine(x: ArrayView2<'_, f32>, d_outputs: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut d = Array2::zeros((d_outputs.ncols(), x.ncols() + 1));
-    d.slice_mut(s![.., ..x.ncols()]).assign(&d_outputs.t().dot(&x));
+    d.slice_axis_mut(Axis(1), (..x.ncols()).into()).assign(&d_outputs.t().dot(&x));
     d.column_mut(x.ncols()).assign(&d_outputs.sum_axis(Axis(0)));
     d
 }
 
 /// Gradient in an affine layer's inputs.
 fn d_inputs(d_outputs: ArrayView2<'_, f32>, weights: &Array2<f32>) -> Array2<f32> {
-    d_outputs.dot(&weights.slice(s![.., ..weights.ncols() - 1]))
+    d_outputs.dot(&weights.slice_axis(Axis(1), (..weights.ncols() - 1).into()))
 }
 
 /// What was computed for each block of coordinates, in order.

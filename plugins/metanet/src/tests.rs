@@ -1,10 +1,7 @@
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use kshot::nn::Loss;
-use kshot::params::{Layout, Params};
+use kshot::params::Params;
 use kshot::rng::stream;
 use ndarray::Array2;
-use std::sync::Arc;
 
 use super::*;
 use crate::meta_learners::preprocess;
@@ -14,11 +11,7 @@ const LABELS: [usize; 4] = [0, 1, 2, 1];
 const QUERY: [usize; 3] = [2, 0, 1];
 
 fn theta() -> Params {
-    let mut layout = Layout::new();
-    Weights::extend(SIZES, &mut layout);
-    let mut theta = Params::zeros(&Arc::new(layout));
-    Weights::init(SIZES, &mut stream(5, "test", 0)).write(&mut theta);
-    theta
+    Weights::init(SIZES, &mut stream(5, "test", 0)).into_params()
 }
 
 fn embeddings() -> Array2<f32> {

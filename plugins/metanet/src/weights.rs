@@ -1,9 +1,11 @@
 //! θ behind the backbone: the slow weights Q and W, and those of the meta-learners, Z of m and G of d.
 
+use std::sync::Arc;
+
 use kshot::params::{Layout, Params, Role};
 use kshot::rng::Rng;
 use kshot::{Error, Result};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::Rng as _;
 
 /// Sizes of the layers behind the backbone.
@@ -77,7 +79,7 @@ impl Weights {
             }
         }
         let forget = sizes.meta..2 * sizes.meta;
-        weights.d[0].column_mut(2 + sizes.meta).slice_mut(ndarray::s![forget]).fill(1.0);
+        weights.d[0].column_mut(2 + sizes.meta).slice_axis_mut(Axis(0), forget.into()).fill(1.0);
         weights
     }
 
@@ -87,11 +89,15 @@ impl Weights {
         [representation, classifier, hidden, output, m0, m1, m2, d0, d1]
     }
 
-    /// Appends the places of the tensors to a layout.
-    pub(crate) fn extend(sizes: Sizes, layout: &mut Layout) {
-        for (name, tensor) in NAMES.into_iter().zip(Self::zeros(sizes).tensors_mut()) {
+    /// The weights as tensors of θ.
+    pub(crate) fn into_params(mut self) -> Params {
+        let mut layout = Layout::new();
+        for (name, tensor) in NAMES.into_iter().zip(self.tensors_mut()) {
             layout.push(name, tensor.shape(), Role::Weight);
         }
+        let mut params = Params::zeros(&Arc::new(layout));
+        self.write(&mut params);
+        params
     }
 
     /// The values in θ.

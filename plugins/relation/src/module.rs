@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use dfdx::prelude::*;
 use kshot::learner::accuracy;
-use kshot::nn::head::{class_means, rows};
-use kshot::nn::{Dev, HeadWeights, Matrix, TapedMatrix, TapedScalar};
+use kshot::metric::TrainingLoss;
+use kshot::nn::head::{averaging_matrix, split};
+use kshot::nn::{Dev, HeadWeights, Matrix, TapedMatrix};
 use kshot::params::{Layout, Params, Role};
 use kshot::rng::Rng;
 use kshot::{Error, Result};
@@ -14,7 +15,6 @@ use rand::Rng as _;
 
 /// g without its weights: those are tensors of θ.
 pub(crate) struct Module {
-    pub(crate) features: usize,
     pub(crate) hidden: usize,
 }
 
@@ -29,8 +29,8 @@ const OUTPUT: &str = "relation.output.weight";
 const OUTPUT_BIAS: &str = "relation.output.bias";
 
 impl Module {
-    fn tensors(&self) -> [(&'static str, Vec<usize>); 7] {
-        let &Self { features, hidden } = self;
+    fn tensors(&self, features: usize) -> [(&'static str, Vec<usize>); 7] {
+        let &Self { hidden } = self;
         [
             (QUERY, vec![hidden, features]),
             (CLASS, vec![hidden, features]),
@@ -42,43 +42,43 @@ impl Module {
         ]
     }
 
-    /// f's weights, then fresh ones of g: uniform in ±√(6 / fan-in) (He et al. 2015), biases 0. The parts for query and
-    /// class start as opposites, so that g starts from the difference of the two.
-    pub(crate) fn behind(&self, network: &Params, rng: &mut Rng) -> Result<Params> {
-        let mut layout = Layout::clone(network.layout());
-        let mut values = network.values().to_vec();
-        for (name, shape) in self.tensors() {
+    /// Fresh weights: uniform in ±√(6 / fan-in) (He et al. 2015), biases 0. The parts for query and class start as
+    /// opposites, so that g starts from the difference of the two.
+    pub(crate) fn weights(&self, features: usize, rng: &mut Rng) -> Params {
+        let mut layout = Layout::new();
+        for (name, shape) in self.tensors(features) {
             layout.push(name, &shape, Role::Weight);
-            let length: usize = shape.iter().product();
-            match shape[..] {
-                [_, _] if name == CLASS => {
-                    let query: Vec<f32> = values[values.len() - length..].iter().map(|w| -w).collect();
-                    values.extend(query);
+        }
+        let mut weights = Params::zeros(&Arc::new(layout));
+        for entry in weights.layout().clone().entries() {
+            let (before, own) = weights.values_mut().split_at_mut(entry.range.start);
+            let own = &mut own[..entry.range.len()];
+            match entry.shape[..] {
+                [_, _] if entry.name == CLASS => {
+                    let query = &before[before.len() - own.len()..];
+                    own.iter_mut().zip(query).for_each(|(class, query)| *class = -query);
                 }
                 [_, inputs] => {
                     let bound = (6.0 / inputs as f32).sqrt();
-                    values.extend((0..length).map(|_| rng.random_range(-bound..bound)));
+                    own.fill_with(|| rng.random_range(-bound..bound));
                 }
-                _ => values.extend(std::iter::repeat_n(0.0, length)),
+                _ => {}
             }
         }
-        Params::from_values(&Arc::new(layout), values)
+        weights
     }
 
-    /// The loss of an episode (equation 2), and the share of its queries that is classified correctly. `z` holds the
-    /// embedded support, then the embedded queries.
+    /// The loss of an episode (equation 2), of the embedded support and the embedded queries behind it.
     pub(crate) fn loss(
         &self,
         z: TapedMatrix,
         weights: &HeadWeights<'_>,
         support: &[usize],
         query: &[usize],
-    ) -> Result<(TapedScalar, f32)> {
-        let (z, tape) = z.split_tape();
+    ) -> Result<TrainingLoss> {
         let device = z.device().clone();
-        let z_support = rows(z.clone().put_tape(tape), 0, support.len())?;
-        let z_query = rows(z.put_tape(OwnedTape::default()), support.len(), support.len() + query.len())?;
-        let means = class_means(support)?;
+        let [z_support, z_query] = split(z, support.len())?;
+        let means = averaging_matrix(support)?;
         let &(ways, _) = means.shape();
         let pairs = query.len() * ways;
         // Pair `q · ways + c` is query q with class c.
@@ -115,7 +115,9 @@ impl Module {
             let targets = device.try_tensor_from_vec(targets, (pairs, 1))?;
             Ok::<_, <Dev as HasErr>::Err>((x.try_sub(targets)?.try_square()?.try_mean()?, accuracy))
         };
-        compute().map_err(|error| Error::device("relating queries to classes", error))
+        let (loss, accuracy) =
+            compute().map_err(|error| Error::device("relating queries to classes", error))?;
+        Ok(TrainingLoss { loss, metrics: vec![("accuracy", accuracy)] })
     }
 
     /// Scores before the sigmoid, `[queries, classes]`, of embeddings `[queries, features]` and `[classes, features]`.

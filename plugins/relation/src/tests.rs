@@ -1,5 +1,3 @@
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use kshot::nn::value_and_grad_of_head;
 
 use super::*;
@@ -8,8 +6,8 @@ const SUPPORT: [usize; 4] = [0, 1, 2, 1];
 const QUERY: [usize; 3] = [2, 0, 1];
 
 fn module() -> (Module, Params) {
-    let module = Module { features: 4, hidden: 6 };
-    let mut theta = module.behind(&Params::empty(), &mut stream(4, "test", 0)).unwrap();
+    let module = Module { hidden: 6 };
+    let mut theta = module.weights(4, &mut kshot::rng::stream(4, "test", 0));
     // A seed for which no ReLU is near its kink. Away from the start, where the biases are 0 and half of the first layer mirrors the other.
     theta.values_mut().iter_mut().enumerate().for_each(|(i, w)| *w += 0.1 * (i as f32).sin());
     (module, theta)
@@ -23,9 +21,10 @@ fn embeddings() -> Array2<f32> {
 fn the_loss_is_the_squared_error_of_the_scores_and_its_gradient_a_difference() {
     let (module, theta) = module();
     let z = embeddings();
-    let classes = class_means_of(z.slice(ndarray::s![..4, ..]), &SUPPORT).unwrap();
+    let classes = head::class_means(z.slice_axis(ndarray::Axis(0), (..4).into()), &SUPPORT).unwrap();
     let loss_at = |theta: &Params| {
-        let scores = module.scores(theta, z.slice(ndarray::s![4.., ..]), classes.view()).unwrap();
+        let scores =
+            module.scores(theta, z.slice_axis(ndarray::Axis(0), (4..).into()), classes.view()).unwrap();
         let errors = scores.indexed_iter().map(|((query, class), score)| {
             (1.0 / (1.0 + (-score).exp()) - f32::from(QUERY[query] == class)).powi(2)
         });
@@ -33,7 +32,7 @@ fn the_loss_is_the_squared_error_of_the_scores_and_its_gradient_a_difference() {
     };
     let mut gradient = Params::zeros(theta.layout());
     let (loss, _) = value_and_grad_of_head(&theta, z.clone(), &mut gradient, &mut |z, weights| {
-        Ok(module.loss(z, weights, &SUPPORT, &QUERY)?.0)
+        Ok(module.loss(z, weights, &SUPPORT, &QUERY)?.loss)
     })
     .unwrap();
     assert!((loss - loss_at(&theta)).abs() < 1e-6, "{loss}");

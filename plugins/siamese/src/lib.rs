@@ -9,47 +9,79 @@
 //! A training batch has P classes × K examples; each example is in one pair, half of the pairs of one class. A query
 //! belongs to the class whose support examples are most similar to it in the mean.
 
+#![forbid(unsafe_code)]
+
 mod pairs;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
 use dfdx::prelude::*;
-use kshot::episode::{Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Family, Learner, Outer, Prediction};
-use kshot::nn::head::{class_means_of, on_host, rows};
-use kshot::nn::{HeadWeights, Metric, Network, Norm, TapedMatrix, TapedScalar, embed_both};
+use kshot::episode::Episode;
+use kshot::learner::Family;
+use kshot::metric::{BatchTraining, Comparison, Embeddings, MetricLearner, Support, TrainingLoss};
+use kshot::nn::head::{class_means, on_host, rows};
+use kshot::nn::{HeadWeights, Metric, TapedMatrix, TapedScalar};
+use kshot::options::Options;
 use kshot::params::{Layout, Params, Role};
-use kshot::registry::{LearnerEntry, Problem, Setup, defaults, options};
-use kshot::rng::stream;
+use kshot::registry::{Problem, Setup};
+use kshot::rng::Rng;
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
-use ndarray::{Array2, ArrayView4};
+use ndarray::Array2;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use pairs::{Pair, contrastive, pair_up};
 
-/// Options of `siamese`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct SiameseConfig {
-    /// What a pair costs.
-    pub loss: PairLoss,
-    /// The margin of `contrastive`.
-    pub margin: f32,
-    /// P: classes of a training batch. At most the training split's.
-    pub classes: usize,
-    /// K: examples of each, a multiple of 4.
-    pub per_class: usize,
+kshot::register_learner! {
+    name: "siamese",
+    family: Family::Metric,
+    summary: "two towers with shared weights, trained on pairs",
+    paper: "Koch, Zemel, Salakhutdinov, Siamese Neural Networks for One-shot Image Recognition, 2015; Hadsell et al., CVPR 2006",
+    solves: &[Problem::Classification],
+    training: |_| TrainConfig { steps: 220, validation_episodes: 100, ..TrainConfig::default() },
+    compares: true,
+    options: Siamese,
+    build: |setup: &Setup, own: Siamese| MetricLearner::new(setup, own, own.training.task(setup)),
 }
 
-impl Default for SiameseConfig {
+/// Options of `siamese`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Siamese {
+    /// What a pair costs.
+    pub loss: PairLoss,
+    /// How far apart two of different classes must be, for the loss `contrastive`.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub margin: f32,
+    /// What it is trained on; `per-class` is a multiple of 4.
+    #[serde(flatten)]
+    pub training: BatchTraining,
+}
+
+impl Default for Siamese {
     fn default() -> Self {
-        Self { loss: PairLoss::Contrastive, margin: 1.0, classes: 32, per_class: 4 }
+        let training = BatchTraining { classes: 32, per_class: 4 };
+        Self { loss: PairLoss::Contrastive, margin: 1.0, training }
+    }
+}
+
+impl Options for Siamese {
+    fn check(&self) -> Result<()> {
+        match self.training.per_class.is_multiple_of(4) {
+            true => Ok(()),
+            false => Err(Error::invalid(format!(
+                "`per-class` is {}, but must be a multiple of 4, so that half of the pairs are of one class",
+                self.training.per_class
+            ))),
+        }
     }
 }
 
 /// What a pair costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PairLoss {
     /// d² of the same, max(0, margin − d)² of others.
@@ -58,65 +90,47 @@ pub enum PairLoss {
     Logistic,
 }
 
-impl SiameseConfig {
-    fn check(&self, base_classes: usize) -> Result<()> {
-        let wrong = match self {
-            _ if self.classes.min(base_classes) < 2 => {
-                "`classes` must be 2 or more, for pairs of two classes"
-            }
-            _ if self.per_class == 0 || !self.per_class.is_multiple_of(4) => {
-                "`per-class` must be a multiple of 4, so that half of the pairs are of one class"
-            }
-            _ if !(self.margin.is_finite() && self.margin > 0.0) => {
-                "`margin` must be a positive number, as 1"
-            }
-            _ => return Ok(()),
-        };
-        Err(Error::invalid(format!("options of `siamese`: {wrong}")))
-    }
-}
-
 /// Weights α `[1, features]` and bias b `[1]` of the logistic variant.
 const WEIGHT: &str = "compare.weight";
 const BIAS: &str = "compare.bias";
 
-/// A siamese network.
-pub struct Siamese {
-    network: Arc<dyn Network>,
-    /// The tower's weights; for `logistic` those of the comparison after them.
-    theta: Params,
-    config: SiameseConfig,
-    task: TaskSpec,
-}
-
-impl Siamese {
-    /// A network with fresh weights.
-    ///
-    /// # Errors
-    /// When an option makes no sense or the backbone does not fit the input.
-    pub fn new(setup: &Setup, config: SiameseConfig) -> Result<Self> {
-        config.check(setup.base_classes)?;
-        let network = setup.backbone.build(setup.input, Norm::Running, None)?;
-        let tower = network.init(&mut stream(setup.seed, "init", 0));
-        let theta = match config.loss {
-            PairLoss::Contrastive => tower,
-            PairLoss::Logistic => with_comparison(&tower, network.features())?,
-        };
-        let classes = config.classes.min(setup.base_classes);
-        let task = TaskSpec::PkBatch { classes, per_class: config.per_class };
-        Ok(Self { network, theta, config, task })
+impl Comparison for Siamese {
+    /// α = −1 (the farther, the less the same) and b = 0, for `logistic`.
+    fn weights(&self, features: usize, _: &mut Rng) -> Option<Params> {
+        if self.loss == PairLoss::Contrastive {
+            return None;
+        }
+        let mut layout = Layout::new();
+        let alpha = layout.push(WEIGHT, &[1, features], Role::Weight);
+        layout.push(BIAS, &[1], Role::Weight);
+        let mut weights = Params::zeros(&Arc::new(layout));
+        weights.values_mut()[alpha].fill(-1.0);
+        Some(weights)
     }
 
-    /// How similar embeddings `[n, features]` and `[m, features]` are, `[n, m]`.
-    fn compare(&self, left: &Array2<f32>, right: &Array2<f32>) -> Result<Array2<f32>> {
-        match self.config.loss {
-            PairLoss::Contrastive => Ok(-Metric::Euclidean.between(left.view(), right.view())),
+    fn loss(&self, z: TapedMatrix, weights: &HeadWeights<'_>, episode: &Episode) -> Result<TrainingLoss> {
+        let pairs = pair_up(episode.support.classes()?)?;
+        let loss = match self.loss {
+            PairLoss::Contrastive => on_host(z, |z| Ok(contrastive(z, &pairs, self.margin))),
+            PairLoss::Logistic => logistic(z, weights, &pairs),
+        }?;
+        Ok(TrainingLoss { loss, metrics: Vec::new() })
+    }
+
+    /// By the mean similarity to a class's examples.
+    fn scores(&self, theta: &Params, support: Support<'_>, query: Embeddings<'_>) -> Result<Array2<f32>> {
+        mean_by_class(&self.similarity(theta, query, support.z)?, support.labels)
+    }
+
+    fn similarity(&self, theta: &Params, a: Embeddings<'_>, b: Embeddings<'_>) -> Result<Array2<f32>> {
+        match self.loss {
+            PairLoss::Contrastive => Ok(-Metric::Euclidean.between(a, b)),
             PairLoss::Logistic => {
                 let missing = || Error::invalid("the weights of the comparison are missing");
-                let alpha = self.theta.tensor(WEIGHT).ok_or_else(missing)?;
-                let bias = self.theta.tensor(BIAS).ok_or_else(missing)?[0];
-                let squash = |z: &Array2<f32>| z.mapv(|z| 1.0 / (1.0 + (-z).exp()));
-                let (left, right) = (squash(left), squash(right));
+                let alpha = theta.tensor(WEIGHT).ok_or_else(missing)?;
+                let bias = theta.tensor(BIAS).ok_or_else(missing)?[0];
+                let squash = |z: Embeddings<'_>| z.mapv(|z| 1.0 / (1.0 + (-z).exp()));
+                let (left, right) = (squash(a), squash(b));
                 Ok(Array2::from_shape_fn((left.nrows(), right.nrows()), |(i, j)| {
                     let pairs = left.row(i).into_iter().zip(right.row(j));
                     bias + pairs.zip(alpha).map(|((a, b), alpha)| alpha * (a - b).abs()).sum::<f32>()
@@ -124,17 +138,6 @@ impl Siamese {
             }
         }
     }
-}
-
-/// The tower's weights, then α = −1 (the farther, the less the same) and b = 0.
-fn with_comparison(tower: &Params, features: usize) -> Result<Params> {
-    let mut layout = Layout::clone(tower.layout());
-    layout.push(WEIGHT, &[1, features], Role::Weight);
-    layout.push(BIAS, &[1], Role::Weight);
-    let mut values = tower.values().to_vec();
-    values.extend(std::iter::repeat_n(-1.0, features));
-    values.push(0.0);
-    Params::from_values(&Arc::new(layout), values)
 }
 
 /// Mean cross-entropy of the logistic comparison of pairs.
@@ -175,116 +178,7 @@ fn logistic(z: TapedMatrix, weights: &HeadWeights<'_>, pairs: &[Pair]) -> Result
     loss().map_err(failed)
 }
 
-impl Learner for Siamese {
-    fn params(&self) -> &Params {
-        &self.theta
-    }
-
-    fn params_mut(&mut self) -> &mut Params {
-        &mut self.theta
-    }
-
-    fn training_task(&self) -> TaskSpec {
-        self.task.clone()
-    }
-
-    fn is_transductive(&self) -> bool {
-        self.network.norm() == Norm::Batch
-    }
-
-    fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
-        let pairs = pair_up(episode.support.classes()?)?;
-        let (loss, gradient) = self.network.value_and_grad(
-            &self.theta,
-            episode.support.inputs(),
-            &mut |z, weights| match self.config.loss {
-                PairLoss::Contrastive => on_host(z, |z| Ok(contrastive(z, &pairs, self.config.margin))),
-                PairLoss::Logistic => logistic(z, weights, &pairs),
-            },
-        )?;
-        Ok(Outer { loss, gradient, metrics: Vec::new() })
-    }
-
-    fn predict(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
-        let [z_support, z_query] =
-            embed_both(self.network.as_ref(), &self.theta, support.inputs(), query.inputs.view())?;
-        let similarity = self.compare(&z_query, &z_support)?;
-        Ok(Prediction::Scores(mean_by_class(&similarity, support.classes()?)?))
-    }
-
-    fn similarity(
-        &self,
-        left: ArrayView4<'_, f32>,
-        right: ArrayView4<'_, f32>,
-    ) -> Result<Option<Array2<f32>>> {
-        let embed = |x| self.network.forward(&self.theta, x);
-        self.compare(&embed(left)?, &embed(right)?).map(Some)
-    }
-}
-
 /// Mean over each class's columns: `[queries, support]` to `[queries, classes]`.
 fn mean_by_class(similarity: &Array2<f32>, labels: &[usize]) -> Result<Array2<f32>> {
-    Ok(class_means_of(similarity.t(), labels)?.reversed_axes())
-}
-
-inventory::submit! {
-    LearnerEntry {
-        name: "siamese",
-        family: Family::Metric,
-        summary: "two towers with shared weights, trained on pairs",
-        paper: "Koch, Zemel, Salakhutdinov, Siamese Neural Networks for One-shot Image Recognition, 2015; Hadsell et al., CVPR 2006",
-        solves: &[Problem::Classification],
-        train: |_| TrainConfig { steps: 220, validation_episodes: 100, ..TrainConfig::default() },
-        options: defaults::<SiameseConfig>,
-        build: |setup, table| Ok(Box::new(Siamese::new(setup, options("siamese", table)?)?)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-    use super::*;
-    use kshot::nn::{BackboneConfig, value_and_grad_of_head};
-
-    fn setup() -> Setup {
-        let backbone = BackboneConfig { width: 8, ..BackboneConfig::default() };
-        Setup { input: [1, 28, 28], base_classes: 10, ways: 5, shots: 1, queries: 1, backbone, seed: 0 }
-    }
-
-    #[test]
-    fn the_logistic_loss_is_the_cross_entropy_of_its_comparison() {
-        let config = SiameseConfig { loss: PairLoss::Logistic, ..SiameseConfig::default() };
-        let learner = Siamese::new(&setup(), config).unwrap();
-        let z = Array2::from_shape_fn((8, 8), |(i, j)| ((i * 8 + j) as f32 * 1.3).sin() * 3.0);
-        let pairs = pair_up(&[0, 0, 0, 0, 1, 1, 1, 1]).unwrap();
-        let logits = learner.compare(&z, &z).unwrap();
-        let expected: f32 = pairs
-            .iter()
-            .map(|pair| {
-                let logit = logits[[pair.left, pair.right]] * if pair.same { 1.0 } else { -1.0 };
-                (1.0 + (-logit).exp()).ln()
-            })
-            .sum::<f32>()
-            / pairs.len() as f32;
-        let mut gradient = Params::zeros(learner.theta.layout());
-        let (loss, _) = value_and_grad_of_head(&learner.theta, z, &mut gradient, &mut |z, weights| {
-            logistic(z, weights, &pairs)
-        })
-        .unwrap();
-        assert!((loss - expected).abs() < 1e-5, "{loss} {expected}");
-        assert!(gradient.tensor(WEIGHT).unwrap().iter().any(|g| *g != 0.0));
-    }
-
-    #[test]
-    fn options_that_cannot_be_paired_are_refused() {
-        for (config, key) in [
-            (SiameseConfig { classes: 1, ..SiameseConfig::default() }, "`classes`"),
-            (SiameseConfig { per_class: 6, ..SiameseConfig::default() }, "`per-class`"),
-            (SiameseConfig { margin: 0.0, ..SiameseConfig::default() }, "`margin`"),
-        ] {
-            let error = Siamese::new(&setup(), config).err().unwrap().to_string();
-            assert!(error.contains(key), "{error}");
-        }
-    }
+    Ok(class_means(similarity.t(), labels)?.reversed_axes())
 }

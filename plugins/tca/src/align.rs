@@ -3,10 +3,12 @@
 use faer::{Mat, MatRef};
 use kshot::{Error, Result};
 
+use crate::basis::{KernelFeatures, Task, domains, picked, to_unit_length};
 use crate::classifier::nearest;
-use crate::components::{centre, product};
-use crate::config::{JdaConfig, SstcaConfig, TcaConfig};
-use crate::{Components, Features, Kernel, domains, leading_components, sstca};
+use crate::components::{Components, centre, product};
+use crate::config::{JdaOptions, SstcaOptions, TcaOptions};
+use crate::kernel::Kernel;
+use crate::sstca;
 
 /// How source and target are made alike.
 #[derive(Clone, Debug)]
@@ -14,36 +16,18 @@ pub enum Method {
     /// Not at all: the floor.
     Nothing,
     /// Principal components of both together.
-    Pca(TcaConfig),
+    Pca(TcaOptions),
     /// The source is given the target's covariance.
     Coral {
         /// Added to the covariances' diagonals.
         ridge: f64,
     },
     /// Components in which the means are alike.
-    Tca(TcaConfig),
+    Tca(TcaOptions),
     /// The same, which also depend on the labels and keep neighbours together.
-    Sstca(SstcaConfig),
+    Sstca(SstcaOptions),
     /// Components in which the means are alike, of all and of each class.
-    Jda(JdaConfig),
-}
-
-/// Source and target of a task.
-pub struct Task<'a> {
-    /// Rows of features: the labelled source, the labelled target, the queries.
-    pub x: MatRef<'a, f64>,
-    /// Labels of the first rows.
-    pub labels: &'a [usize],
-    /// How many rows are of the source.
-    pub sources: usize,
-    /// Number of classes.
-    pub ways: usize,
-}
-
-impl Task<'_> {
-    pub(crate) fn targets(&self) -> usize {
-        self.x.nrows() - self.sources
-    }
+    Jda(JdaOptions),
 }
 
 impl Method {
@@ -57,70 +41,13 @@ impl Method {
             Self::Coral { ridge } => coral(task, *ridge),
             Self::Pca(config) => {
                 let nothing = Mat::zeros(task.x.nrows(), 1);
-                Ok(Basis::new(config, task.x)?.components(config, task, nothing.as_ref())?.projected)
+                Ok(KernelFeatures::new(config, task.x)?.components(config, task, nothing.as_ref())?.projected)
             }
             Self::Tca(config) => Ok(tca(config, task)?.components.projected),
             Self::Sstca(config) => sstca::align(config, task),
             Self::Jda(config) => jda(config, task, unit_length),
         }
     }
-}
-
-/// What components are combinations of.
-pub(crate) struct Basis<'a> {
-    /// Examples whose kernel the features are; none where examples are taken as they are.
-    rows: Option<(Kernel, Vec<usize>)>,
-    features: Option<Mat<f64>>,
-    /// V where the features are X V, the coordinates of fewer examples than features in the space they span. Nothing
-    /// is lost: components have no part outside of it.
-    rotation: Option<Mat<f64>>,
-    x: MatRef<'a, f64>,
-}
-
-impl<'a> Basis<'a> {
-    pub(crate) fn new(config: &TcaConfig, x: MatRef<'a, f64>) -> Result<Self> {
-        let (kernel, n) = (config.kernel(x), x.nrows());
-        if kernel == Kernel::Linear {
-            if x.ncols() <= n {
-                return Ok(Self { rows: None, features: None, rotation: None, x });
-            }
-            let svd = x.thin_svd().map_err(|_| {
-                Error::invalid("the examples have no singular value decomposition: check for huge values")
-            })?;
-            let rotation = svd.V().to_owned();
-            return Ok(Self {
-                rows: None,
-                features: Some(product(x, rotation.as_ref())),
-                rotation: Some(rotation),
-                x,
-            });
-        }
-        let landmarks = config.landmarks(n);
-        let rows: Vec<usize> = (0..landmarks).map(|i| i * n / landmarks).collect();
-        let features = match landmarks == n {
-            true => kernel.gram(x),
-            false => kernel.matrix(x, picked(x, &rows).as_ref()),
-        };
-        Ok(Self { rows: Some((kernel, rows)), features: Some(features), rotation: None, x })
-    }
-
-    /// `[n, p]`.
-    pub(crate) fn features(&self) -> MatRef<'_, f64> {
-        self.features.as_ref().map_or(self.x, Mat::as_ref)
-    }
-
-    fn components(&self, config: &TcaConfig, task: &Task<'_>, e: MatRef<'_, f64>) -> Result<Components> {
-        let f = self.features();
-        let whole = self.rows.is_some() && f.nrows() == f.ncols();
-        let features = if whole { Features::Gram(f) } else { Features::Plain(f) };
-        let found = leading_components(features, e, config.mu, config.count(task.x.nrows()))?;
-        enough(config, task, found.eigenvalues.len())?;
-        Ok(found)
-    }
-}
-
-fn picked(x: MatRef<'_, f64>, rows: &[usize]) -> Mat<f64> {
-    Mat::from_fn(rows.len(), x.ncols(), |i, j| x[(rows[i], j)])
 }
 
 /// Transfer components of one task, to be applied to others.
@@ -147,8 +74,8 @@ impl Fitted {
 ///
 /// # Errors
 /// When the examples do not vary, or in fewer directions than components were asked for.
-pub fn tca(config: &TcaConfig, task: &Task<'_>) -> Result<Fitted> {
-    let basis = Basis::new(config, task.x)?;
+pub fn tca(config: &TcaOptions, task: &Task<'_>) -> Result<Fitted> {
+    let basis = KernelFeatures::new(config, task.x)?;
     let mut components = basis.components(config, task, domains(task.sources, task.x.nrows()).as_ref())?;
     if let Some(rotation) = &basis.rotation {
         components.weights = product(rotation.as_ref(), components.weights.as_ref());
@@ -157,23 +84,11 @@ pub fn tca(config: &TcaConfig, task: &Task<'_>) -> Result<Fitted> {
     Ok(Fitted { components, basis: rows })
 }
 
-/// Refuses fewer components than were asked for.
-pub(crate) fn enough(config: &TcaConfig, task: &Task<'_>, there: usize) -> Result<()> {
-    match config.components {
-        Some(asked) if there < asked => Err(Error::invalid(format!(
-            "`components` is {asked}, but {} source and {} target examples vary in {there} directions; ask for fewer",
-            task.sources,
-            task.targets()
-        ))),
-        _ => Ok(()),
-    }
-}
-
 /// Joint distribution adaptation (Long et al. 2013, algorithm 1): M = C M₀ + Σ_c M_c over its norm, where M_c is the
 /// difference of the means of class c, by labels in the source and guesses in the target.
-fn jda(config: &JdaConfig, task: &Task<'_>, unit_length: bool) -> Result<Mat<f64>> {
+fn jda(config: &JdaOptions, task: &Task<'_>, unit_length: bool) -> Result<Mat<f64>> {
     let n = task.x.nrows();
-    let basis = Basis::new(&config.tca, task.x)?;
+    let basis = KernelFeatures::new(&config.tca, task.x)?;
     let marginal = domains(task.sources, n);
     // The labels of all rows, as far as they are known or guessed.
     let mut labels: Vec<Option<usize>> = (0..n).map(|row| task.labels.get(row).copied()).collect();
@@ -200,7 +115,7 @@ fn jda(config: &JdaConfig, task: &Task<'_>, unit_length: bool) -> Result<Mat<f64
         e *= faer::Scale(norm.sqrt().recip());
         aligned = basis.components(&config.tca, task, e.as_ref())?.projected;
         if unit_length {
-            crate::to_unit_length(&mut aligned);
+            to_unit_length(&mut aligned);
         }
         let known = task.labels.len();
         let guessed = nearest(aligned.as_ref(), task.labels, task.ways);

@@ -3,15 +3,16 @@
 use std::path::PathBuf;
 
 use faer::MatRef;
-use kshot::{Error, Result};
+use kshot::options::Options;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Kernel, Method, median_gamma};
+use crate::kernel::{Kernel, median_gamma};
 
 /// What examples are before they are aligned, and how they are classified afterwards.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
-pub struct CommonConfig {
+pub struct CommonOptions {
     /// A checkpoint (or the directory of a run) whose network embeds the examples first; where unset, they are taken
     /// as they are.
     pub features: Option<PathBuf>,
@@ -22,7 +23,7 @@ pub struct CommonConfig {
 }
 
 /// What classifies aligned queries by the aligned support.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Classifier {
     /// The class of the nearest example.
@@ -33,7 +34,7 @@ pub enum Classifier {
 }
 
 /// What examples are compared by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum KernelKind {
     /// x·y, solved in the space of features (Long et al. 2013, "primal").
@@ -45,24 +46,29 @@ pub enum KernelKind {
 }
 
 /// Options of `tca`, and of those that share its solver.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
-pub struct TcaConfig {
-    /// Before and after.
+pub struct TcaOptions {
+    /// What examples are before they are aligned, and how they are classified afterwards.
     #[serde(flatten)]
-    pub common: CommonConfig,
-    /// What examples are compared by.
+    pub common: CommonOptions,
+    /// The kernel that examples are compared by.
     pub kernel: KernelKind,
-    /// γ of the kernel; where unset, the median heuristic for `rbf`, 1 / features for `polynomial`.
+    /// γ of the kernels `rbf` and `polynomial`; where unset, the median heuristic for `rbf`, 1 / features for `polynomial`.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub gamma: Option<f64>,
     /// Power of `polynomial`.
+    #[schemars(range(min = 1))]
     pub degree: i32,
-    /// μ: how strongly components are kept short.
+    /// How strongly components are kept short (μ of equation 7).
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub mu: f64,
-    /// How many; where unset, 100, or as many as a task has.
+    /// How many components; where unset, 100, or as many as a task has.
+    #[schemars(range(min = 1))]
     pub components: Option<usize>,
     /// Of `rbf` and `polynomial`: components are combinations of this many examples, evenly spread, instead of all
     /// (Nyström); where unset, 1000 in tasks of more than 8000, all in smaller ones.
+    #[schemars(range(min = 1))]
     pub landmarks: Option<usize>,
 }
 
@@ -73,10 +79,10 @@ const WHOLE: usize = 8000;
 /// Landmarks beyond.
 const LANDMARKS: usize = 1000;
 
-impl Default for TcaConfig {
+impl Default for TcaOptions {
     fn default() -> Self {
         Self {
-            common: CommonConfig { unit_length: true, ..CommonConfig::default() },
+            common: CommonOptions { unit_length: true, ..CommonOptions::default() },
             kernel: KernelKind::Linear,
             gamma: None,
             degree: 2,
@@ -87,19 +93,7 @@ impl Default for TcaConfig {
     }
 }
 
-impl TcaConfig {
-    pub(crate) fn check(&self) -> Result<()> {
-        let positive = |value: f64| value.is_finite() && value > 0.0;
-        refuse(match self {
-            _ if !positive(self.mu) => "`mu` must be a positive number, as 1",
-            _ if self.gamma.is_some_and(|gamma| !positive(gamma)) => "`gamma` must be a positive number",
-            _ if self.degree < 1 => "`degree` must be 1 or more",
-            _ if self.components == Some(0) => "`components` must be 1 or more",
-            _ if self.landmarks == Some(0) => "`landmarks` must be 1 or more",
-            _ => return Ok(()),
-        })
-    }
-
+impl TcaOptions {
     /// The kernel for these examples.
     pub(crate) fn kernel(&self, x: MatRef<'_, f64>) -> Kernel {
         match self.kernel {
@@ -124,144 +118,91 @@ impl TcaConfig {
 }
 
 /// Options of `jda`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
-pub struct JdaConfig {
-    /// As of `tca`.
+pub struct JdaOptions {
+    /// The options of `tca`.
     #[serde(flatten)]
-    pub tca: TcaConfig,
-    /// How often the queries' classes are guessed anew (T of algorithm 1).
+    pub tca: TcaOptions,
+    /// How many times the queries' classes are guessed (T of algorithm 1).
+    #[schemars(range(min = 1))]
     pub iterations: usize,
 }
 
-impl Default for JdaConfig {
+impl Default for JdaOptions {
     fn default() -> Self {
-        Self { tca: TcaConfig::default(), iterations: 10 }
+        Self { tca: TcaOptions::default(), iterations: 10 }
     }
 }
 
 /// Options of `sstca`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
-pub struct SstcaConfig {
-    /// As of `tca`.
+pub struct SstcaOptions {
+    /// The options of `tca`.
     #[serde(flatten)]
-    pub tca: TcaConfig,
-    /// γ of equation 15, 0–1: how much components shall depend on the labels, as against vary at all.
+    pub tca: TcaOptions,
+    /// γ of equation 15, 0–1: how much components depend on the labels, rather than vary at all.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub dependence: f64,
     /// λ of equation 17: how strongly neighbours are kept together.
+    #[schemars(range(min = 0.0))]
     pub locality: f64,
-    /// Neighbours of each example.
+    /// Neighbours of each example that are kept together.
+    #[schemars(range(min = 1))]
     pub neighbours: usize,
 }
 
-impl Default for SstcaConfig {
+impl Default for SstcaOptions {
     fn default() -> Self {
-        Self { tca: TcaConfig::default(), dependence: 0.5, locality: 1.0, neighbours: 10 }
+        Self { tca: TcaOptions::default(), dependence: 0.5, locality: 1.0, neighbours: 10 }
     }
 }
 
 /// Options of `pca`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
-pub struct PcaConfig {
-    /// Before and after.
+pub struct PcaOptions {
+    /// What examples are before they are aligned, and how they are classified afterwards.
     #[serde(flatten)]
-    pub common: CommonConfig,
-    /// How many; where unset, 100, or as many as a task has.
+    pub common: CommonOptions,
+    /// How many components; where unset, 100, or as many as a task has.
+    #[schemars(range(min = 1))]
     pub components: Option<usize>,
 }
 
-impl Default for PcaConfig {
+impl Default for PcaOptions {
     fn default() -> Self {
-        Self { common: TcaConfig::default().common, components: None }
+        Self { common: TcaOptions::default().common, components: None }
     }
 }
 
 /// Options of `coral`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
-pub struct CoralConfig {
-    /// Before and after.
+pub struct CoralOptions {
+    /// What examples are before they are aligned, and how they are classified afterwards.
     #[serde(flatten)]
-    pub common: CommonConfig,
-    /// Added to the covariances' diagonals, λ of algorithm 1.
+    pub common: CommonOptions,
+    /// Added to the diagonals of the domains' covariances, so that they can be inverted (λ of algorithm 1).
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub ridge: f64,
 }
 
-impl Default for CoralConfig {
+impl Default for CoralOptions {
     fn default() -> Self {
-        Self { common: CommonConfig::default(), ridge: 1.0 }
+        Self { common: CommonOptions::default(), ridge: 1.0 }
     }
 }
 
-/// From an option type to the method it is of.
-pub(crate) trait Options {
-    /// # Errors
-    /// When an option makes no sense.
-    fn method(self) -> Result<(Method, CommonConfig)>;
-}
+impl Options for CommonOptions {}
 
-impl Options for TcaConfig {
-    fn method(self) -> Result<(Method, CommonConfig)> {
-        self.check()?;
-        let common = self.common.clone();
-        Ok((Method::Tca(self), common))
-    }
-}
+impl Options for TcaOptions {}
 
-impl Options for JdaConfig {
-    fn method(self) -> Result<(Method, CommonConfig)> {
-        self.tca.check()?;
-        if self.iterations == 0 {
-            refuse("`iterations` must be 1 or more")?;
-        }
-        let common = self.tca.common.clone();
-        Ok((Method::Jda(self), common))
-    }
-}
+impl Options for JdaOptions {}
 
-impl Options for SstcaConfig {
-    fn method(self) -> Result<(Method, CommonConfig)> {
-        self.tca.check()?;
-        match &self {
-            _ if !(0.0..=1.0).contains(&self.dependence) => refuse("`dependence` must be 0 to 1")?,
-            _ if !(self.locality.is_finite() && self.locality >= 0.0) => {
-                refuse("`locality` must be 0 or more")?
-            }
-            _ if self.neighbours == 0 => refuse("`neighbours` must be 1 or more")?,
-            _ => {}
-        }
-        let common = self.tca.common.clone();
-        Ok((Method::Sstca(self), common))
-    }
-}
+impl Options for SstcaOptions {}
 
-impl Options for PcaConfig {
-    fn method(self) -> Result<(Method, CommonConfig)> {
-        if self.components == Some(0) {
-            refuse("`components` must be 1 or more")?;
-        }
-        let config = TcaConfig { components: self.components, ..TcaConfig::default() };
-        Ok((Method::Pca(config), self.common))
-    }
-}
+impl Options for PcaOptions {}
 
-impl Options for CoralConfig {
-    fn method(self) -> Result<(Method, CommonConfig)> {
-        if !(self.ridge.is_finite() && self.ridge > 0.0) {
-            refuse("`ridge` must be a positive number, as 1")?;
-        }
-        Ok((Method::Coral { ridge: self.ridge }, self.common))
-    }
-}
-
-impl Options for CommonConfig {
-    fn method(self) -> Result<(Method, CommonConfig)> {
-        Ok((Method::Nothing, self))
-    }
-}
-
-fn refuse<T>(wrong: &str) -> Result<T> {
-    Err(Error::invalid(wrong))
-}
+impl Options for CoralOptions {}

@@ -3,10 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kshot::checkpoint::Checkpoint;
-use kshot::nn::{BackboneConfig, Network, Norm, network};
+use kshot::nn::Network;
 use kshot::params::Params;
-use kshot::train::BEST;
+use kshot::train::read_run;
 use kshot::{Error, Result};
 use ndarray::{Array2, ArrayView4};
 
@@ -19,16 +18,16 @@ pub(crate) struct Embedding {
 impl Embedding {
     /// The backbone in a checkpoint, or in the best one of a run's directory, for inputs `[channels, height, width]`.
     pub(crate) fn read(path: &Path, input: [usize; 3]) -> Result<Self> {
-        let file = if path.is_dir() { path.join(BEST) } else { path.to_path_buf() };
-        let checkpoint = Checkpoint::read(&file)?;
-        let backbone: BackboneConfig = checkpoint
-            .description
-            .experiment
-            .pointer("/set/backbone")
-            .map_or(Ok(BackboneConfig::default()), |set| serde_json::from_value(set.clone()))
-            .map_err(|error| Error::invalid(format!("the backbone of {}: {error}", file.display())))?;
-        let norm = if checkpoint.has("block0.norm.running_mean") { Norm::Running } else { Norm::Batch };
-        let network = network(backbone.architecture(input, norm, None)?)?;
+        let (checkpoint, description) = read_run(path)?;
+        let backbone = description.origin.setup.backbone;
+        if backbone.input != input {
+            return Err(Error::invalid(format!(
+                "the network of {} takes inputs of {:?} (channels, height, width), but the examples are {input:?}",
+                path.display(),
+                backbone.input
+            )));
+        }
+        let network = backbone.build()?;
         let theta = checkpoint.part(network.layout())?;
         Ok(Self { network, theta })
     }

@@ -9,14 +9,14 @@ use faer::{Mat, MatRef, Side};
 use kshot::{Error, Result};
 use rayon::prelude::*;
 
-use crate::align::{Basis, Task, enough};
+use crate::basis::{KernelFeatures, Task, domains, enough};
 use crate::components::{centre, product};
-use crate::config::SstcaConfig;
-use crate::{Kernel, domains};
+use crate::config::SstcaOptions;
+use crate::kernel::Kernel;
 
-pub(crate) fn align(config: &SstcaConfig, task: &Task<'_>) -> Result<Mat<f64>> {
+pub(crate) fn align(config: &SstcaOptions, task: &Task<'_>) -> Result<Mat<f64>> {
     let n = task.x.nrows();
-    let basis = Basis::new(&config.tca, task.x)?;
+    let basis = KernelFeatures::new(&config.tca, task.x)?;
     let f = basis.features();
     // A = F' (e eᵀ + λ/n² 𝓛) F + μ I.
     let difference = product(f.transpose(), domains(task.sources, n).as_ref());

@@ -105,11 +105,11 @@ fn coral_gives_the_source_the_targets_covariance() {
 #[test]
 fn landmarks_that_are_all_examples_change_nothing_and_few_come_close() {
     let (x, labels) = shifted(60);
-    let config = |landmarks| TcaConfig {
+    let config = |landmarks| TcaOptions {
         kernel: KernelKind::Rbf,
         components: Some(3),
         landmarks,
-        ..TcaConfig::default()
+        ..TcaOptions::default()
     };
     let task = task(x.as_ref(), &labels, 60);
     let whole = tca(&config(None), &task).unwrap().components;
@@ -139,7 +139,7 @@ fn examples_that_come_later_are_projected_as_they_would_have_been() {
         (&narrow, KernelKind::Rbf, None),
         (&narrow, KernelKind::Polynomial, Some(30)),
     ] {
-        let config = TcaConfig { kernel, gamma: Some(0.1), landmarks, ..TcaConfig::default() };
+        let config = TcaOptions { kernel, gamma: Some(0.1), landmarks, ..TcaOptions::default() };
         let fitted = tca(&config, &task(x.as_ref(), &labels, 40)).unwrap();
         let again = fitted.transform(x.subrows(30, 20));
         let error = (&again - fitted.components.projected.subrows(30, 20)).norm_l2();
@@ -151,8 +151,8 @@ fn examples_that_come_later_are_projected_as_they_would_have_been() {
 fn sstca_without_labels_and_neighbours_is_tca() {
     let (x, labels) = shifted(40);
     let task = task(x.as_ref(), &labels, 40);
-    let shared = TcaConfig { kernel: KernelKind::Rbf, components: Some(3), ..TcaConfig::default() };
-    let config = SstcaConfig { tca: shared.clone(), dependence: 0.0, locality: 0.0, neighbours: 3 };
+    let shared = TcaOptions { kernel: KernelKind::Rbf, components: Some(3), ..TcaOptions::default() };
+    let config = SstcaOptions { tca: shared.clone(), dependence: 0.0, locality: 0.0, neighbours: 3 };
     let (ours, theirs) = (
         Method::Sstca(config).align(&task, false).unwrap(),
         Method::Tca(shared).align(&task, false).unwrap(),
@@ -168,12 +168,12 @@ fn sstca_without_labels_and_neighbours_is_tca() {
 fn labels_make_components_depend_on_them() {
     let (x, labels) = shifted(40);
     let task = task(x.as_ref(), &labels, 40);
-    let config = SstcaConfig {
-        tca: TcaConfig { components: Some(1), ..TcaConfig::default() },
-        ..SstcaConfig::default()
+    let config = SstcaOptions {
+        tca: TcaOptions { components: Some(1), ..TcaOptions::default() },
+        ..SstcaOptions::default()
     };
     let between = |dependence: f64| {
-        let z = Method::Sstca(SstcaConfig { dependence, ..config.clone() }).align(&task, false).unwrap();
+        let z = Method::Sstca(SstcaOptions { dependence, ..config.clone() }).align(&task, false).unwrap();
         let mean = |class: usize| (0..40).filter(|i| i % 2 == class).map(|i| z[(i, 0)]).sum::<f64>() / 20.0;
         let spread = components::centre(z.subrows(0, 40).to_owned()).norm_l2() / 40.0_f64.sqrt();
         (mean(0) - mean(1)).abs() / spread
@@ -192,8 +192,8 @@ fn adaptation_finds_the_classes_of_a_moved_target() {
             let scores = classify(z.as_ref(), &labels, 2);
             kshot::learner::accuracy(scores.iter().copied(), &truth)
         };
-    let config = TcaConfig { mu: 0.01, components: Some(2), ..TcaConfig::default() };
-    let jda = JdaConfig { tca: config.clone(), iterations: 5 };
+    let config = TcaOptions { mu: 0.01, components: Some(2), ..TcaOptions::default() };
+    let jda = JdaOptions { tca: config.clone(), iterations: 5 };
     let floor = accuracy(Method::Nothing, classifier::nearest);
     for method in [Method::Tca(config), Method::Jda(jda)] {
         let adapted = accuracy(method.clone(), classifier::nearest);
@@ -218,24 +218,19 @@ fn what_has_no_components_is_refused_in_words() {
         let rows = |from: usize, to: usize| {
             ndarray::Array4::from_shape_fn((to - from, x.ncols(), 1, 1), |(i, j, ..)| x[(from + i, j)] as f32)
         };
-        let setup = Setup {
-            input: [x.ncols(), 1, 1],
-            base_classes: 2,
-            ways: 2,
-            shots: 1,
-            queries: 1,
-            backbone: kshot::nn::BackboneConfig::default(),
-            seed: 0,
-        };
         let labelled =
             Labelled::new(rows(0, support), Targets::Classes((0..support).map(|i| i % 2).collect()));
         let query = Unlabelled { inputs: rows(support, x.nrows()) };
-        let error = build::<TcaConfig>("tca", &setup, &options.parse().unwrap())
-            .and_then(|learner| learner.predict(&labelled, &query))
+        let error = kshot::options::read::<TcaOptions>("`tca`", &options.parse().unwrap())
+            .and_then(|options| {
+                let common = options.common.clone();
+                FeatureTransfer::new(Method::Tca(options), common, [x.ncols(), 1, 1])
+            })
+            .and_then(|learner| learner.answer(&labelled, &query))
             .err()
             .unwrap()
             .to_string();
-        assert!(error.contains(words) && error.contains("`tca`"), "{error}");
+        assert!(error.contains(words), "{error}");
     };
     refused("", &points(5, 3), 5, "5 and 0");
     refused("", &Mat::full(6, 3, 2.0), 3, "do not vary");

@@ -1,12 +1,13 @@
 //! What triplets cost, and the gradient in the distances.
 
 use ndarray::{Array2, ArrayView2};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Triplet;
 
 /// What a triplet costs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TripletLoss {
     /// max(d(a, p) − d(a, n) + margin, 0) (Schroff et al. 2015, equation 3).

@@ -3,10 +3,11 @@
 use kshot::rng::Rng;
 use ndarray::ArrayView2;
 use rand::Rng as _;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How triplets are chosen from a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mining {
     /// For each anchor its farthest positive and nearest negative (Hermans et al. 2017, equation 5).

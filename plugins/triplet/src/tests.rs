@@ -1,7 +1,4 @@
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-
 use super::*;
-use kshot::nn::BackboneConfig;
 use ndarray::Array2;
 
 /// Points on a line: distances are differences.
@@ -41,21 +38,12 @@ fn a_batch_of_one_class_or_of_singletons_has_no_triplet_and_costs_nothing() {
 
 #[test]
 fn batches_without_a_positive_or_a_negative_are_refused() {
-    let setup = Setup {
-        input: [1, 28, 28],
-        base_classes: 10,
-        ways: 5,
-        shots: 1,
-        queries: 1,
-        backbone: BackboneConfig::default(),
-        seed: 0,
-    };
-    for (config, key) in [
-        (TripletConfig { classes: 1, ..TripletConfig::default() }, "`classes`"),
-        (TripletConfig { per_class: 1, ..TripletConfig::default() }, "`per-class`"),
-        (TripletConfig { margin: f32::NAN, ..TripletConfig::default() }, "`margin`"),
+    for (table, key) in [
+        (toml::toml! { classes = 1 }, "`classes`"),
+        (toml::toml! { per-class = 1 }, "`per-class`"),
+        (toml::toml! { margin = nan }, "`margin`"),
     ] {
-        let error = TripletNetwork::new(&setup, config).err().unwrap().to_string();
+        let error = kshot::options::read::<TripletOptions>("`triplet`", &table).unwrap_err().to_string();
         assert!(error.contains(key), "{error}");
     }
 }

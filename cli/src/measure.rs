@@ -1,0 +1,52 @@
+//! Training and evaluating one learner, with progress on the terminal and an ear for Ctrl-C.
+
+use kshot::episode::Tasks;
+use kshot::eval::{Evaluation, Watch, evaluate};
+use kshot::learner::{Learner, Trainable};
+use kshot::registry::LearnerEntry;
+use kshot::train::{Directory, Run, Trained, train};
+use kshot::{Error, Result};
+
+use crate::job::Job;
+use crate::progress::{Progress, episode_bar};
+use crate::setting::Setting;
+use crate::stop::STOP;
+
+/// Trains a learner for a setting, in a directory if one is given.
+pub(crate) fn trained(
+    job: &Job,
+    entry: &LearnerEntry,
+    setting: &Setting,
+    learner: &mut dyn Trainable,
+    directory: Option<Directory<'_>>,
+) -> Result<Trained> {
+    let config = job.train_config(entry)?;
+    let (tasks, validation) = (job.training(learner, setting)?, job.validation(entry, setting)?);
+    let mut progress = Progress::new(entry.name, config.steps);
+    let run = Run { directory, stop: &STOP, observer: &mut progress };
+    train(learner, tasks.as_ref(), validation.as_deref(), &config, run)
+}
+
+/// Evaluates a learner on test episodes.
+pub(crate) fn evaluated(
+    label: &str,
+    learner: &dyn Learner,
+    tasks: &dyn Tasks,
+    episodes: u64,
+) -> Result<Evaluation> {
+    let bar = episode_bar(label, episodes);
+    let evaluation = evaluate(learner, tasks, episodes, &Watch { on_episode: &|| bar.inc(1), stop: &STOP });
+    bar.finish_and_clear();
+    evaluation
+}
+
+/// Says that an evaluation was stopped, once what it found has been printed.
+pub(crate) fn completed(evaluation: &Evaluation, episodes: u64) -> Result<()> {
+    match evaluation.interrupted {
+        false => Ok(()),
+        true => Err(Error::Interrupted(format!(
+            "the evaluation stopped after {} of {episodes} episodes; the figure above is of these",
+            evaluation.per_episode.len()
+        ))),
+    }
+}

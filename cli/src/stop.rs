@@ -1,0 +1,21 @@
+//! Ctrl-C: the first asks the work to stop where it loses nothing, the second ends the program at once.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::output::complain;
+
+/// Set by the first Ctrl-C; a training stops before its next step, an evaluation before its next episode.
+pub(crate) static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Makes the first Ctrl-C set [`STOP`] instead of ending the program at once.
+pub(crate) fn stop_on_ctrl_c() {
+    let installed = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        complain("\nstopping after the step or episode in hand; press Ctrl-C again to stop at once");
+    });
+    if let Err(error) = installed {
+        complain(&format!("kshot: Ctrl-C will stop at once, without saving: {error}"));
+    }
+}

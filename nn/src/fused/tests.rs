@@ -1,0 +1,283 @@
+//! The kernels against values computed by someone else, and against plain double precision.
+
+use std::path::PathBuf;
+
+use ndarray::{Array2, Array4};
+use proptest::prelude::*;
+use rand::{Rng as _, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use safetensors::SafeTensors;
+
+use super::simd::Isa;
+use super::{Fused, naive};
+use crate::params::{Params, Role};
+use crate::test_cases::{
+    Case, distance, dot, double, hessian_by_differences, networks, random_direction, random_images,
+    random_params, random_targets,
+};
+use crate::{Architecture, Loss, Norm, Pooling};
+use crate::{Network as _, backend::Backend};
+
+/// A file of reference values computed by someone else, in double precision.
+struct Oracle(Vec<u8>);
+
+impl Oracle {
+    /// The file `NAME.safetensors`, or `None`, with a message, where there are no fixtures.
+    fn open(name: &str) -> Option<Self> {
+        let folder = std::env::var_os("KSHOT_FIXTURES").map_or_else(
+            || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/fixtures")),
+            PathBuf::from,
+        );
+        let path = folder.join(name).with_extension("safetensors");
+        if !path.exists() {
+            eprintln!("SKIPPED: no {}; set KSHOT_FIXTURES", path.display());
+            return None;
+        }
+        Some(Self(std::fs::read(path).unwrap()))
+    }
+
+    fn get(&self, name: &str) -> (Vec<usize>, Vec<f64>) {
+        let file = SafeTensors::deserialize(&self.0).unwrap();
+        let tensor = file.tensor(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let number = |bytes: &[u8]| match tensor.dtype() {
+            safetensors::Dtype::F64 => f64::from_le_bytes(bytes.try_into().unwrap()),
+            safetensors::Dtype::F32 => f64::from(f32::from_le_bytes(bytes.try_into().unwrap())),
+            safetensors::Dtype::I64 => i64::from_le_bytes(bytes.try_into().unwrap()) as f64,
+            other => panic!("{name} is {other:?}"),
+        };
+        let size = tensor.dtype().bitsize() / 8;
+        (tensor.shape().to_vec(), tensor.data().chunks(size).map(number).collect())
+    }
+
+    /// The tensors `prefix/*` in order of a layout.
+    fn params(&self, prefix: &str, network: &Architecture) -> Params {
+        let mut params = Params::zeros(&network.layout);
+        for entry in network.layout.entries() {
+            let values = self.get(&format!("{prefix}/{}", entry.name)).1;
+            for (to, value) in params.values_mut()[entry.range.clone()].iter_mut().zip(values) {
+                *to = value as f32;
+            }
+        }
+        params
+    }
+
+    fn images(&self) -> Array4<f32> {
+        let (shape, x) = self.get("x");
+        Array4::from_shape_vec(
+            (shape[0], shape[1], shape[2], shape[3]),
+            x.iter().map(|&x| x as f32).collect(),
+        )
+        .unwrap()
+    }
+}
+
+fn conv4_agrees_with_oracle(name: &str, pooling: Pooling) {
+    let Some(oracle) = Oracle::open(name) else { return };
+    let x = oracle.images();
+    let input = [x.dim().1, x.dim().2, x.dim().3];
+    let labels = oracle.get("y").1.iter().map(|&label| label as usize).collect();
+    let loss = Loss::CrossEntropy { labels };
+    for isa in Isa::available() {
+        let body = Architecture::conv(input, 4, 64, pooling, Norm::Batch).unwrap();
+        let embedding = Fused::with(body.clone(), isa)
+            .unwrap()
+            .evaluate(&oracle.params("params", &body), x.view())
+            .unwrap();
+        let error = distance(embedding.as_slice().unwrap(), &oracle.get("embedding").1);
+        println!("{isa:?} embedding: {error:.1e}");
+        assert!(error < 1e-5);
+
+        let architecture =
+            Architecture::conv(input, 4, 64, pooling, Norm::Batch).unwrap().with_head(5).unwrap();
+        let theta = oracle.params("params", &architecture);
+        let network = Fused::with(architecture.clone(), isa).unwrap();
+        let (logits, saved) = Backend::forward(&network, &theta, x.view()).unwrap();
+        let error = distance(logits.as_slice().unwrap(), &oracle.get("logits").1);
+        println!("{isa:?} logits: {error:.1e}");
+        assert!(error < 1e-5);
+        let value = f64::from(loss.value(logits.view()).unwrap());
+        assert!((value / oracle.get("loss").1[0] - 1.0).abs() < 1e-5);
+        let d_logits = loss.gradient(logits.view()).unwrap();
+        let gradient = network.backward(&theta, &saved, d_logits).unwrap();
+        let direction = oracle.params("v", &architecture);
+        let product = network.hvp(&theta, x.view(), &loss, &direction).unwrap();
+        for entry in architecture.layout.entries() {
+            let ours = &gradient.values()[entry.range.clone()];
+            let theirs = oracle.get(&format!("grad/{}", entry.name)).1;
+            if entry.name.ends_with("conv.bias") {
+                assert!(ours.iter().all(|g| g.abs() < 1e-6));
+                assert!(product.values()[entry.range.clone()].iter().all(|g| g.abs() < 1e-6));
+                continue;
+            }
+            let error = distance(ours, &theirs);
+            let second = distance(
+                &product.values()[entry.range.clone()],
+                &oracle.get(&format!("hvp/{}", entry.name)).1,
+            );
+            println!("{isa:?} {}: gradient {error:.1e}, second order {second:.1e}", entry.name);
+            assert!(error < 1e-4 && second < 1e-3, "{}: {error} {second}", entry.name);
+        }
+    }
+}
+
+#[test]
+fn conv4_maxpool_oracle() {
+    conv4_agrees_with_oracle("conv4_maxpool", Pooling::Maxpool);
+}
+
+#[test]
+fn conv4_strided_oracle() {
+    conv4_agrees_with_oracle("conv4_strided", Pooling::Strided);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_networks_agree_with_double_precision(Case { architecture, x, theta, seed } in networks()) {
+        let n = x.dim().0;
+        let cotangent: Vec<f64> = {
+            let mut rng = ChaCha8Rng::seed_from_u64(!seed);
+            (0..n * architecture.features).map(|_| rng.random_range(-1.0_f32..1.0).into()).collect()
+        };
+        let d = Array2::from_shape_vec((n, architecture.features), cotangent.iter().map(|&d| d as f32).collect()).unwrap();
+        let expected = naive::reference(
+            &architecture, &double(theta.values()), n, &double(x.as_slice().unwrap()), |_| cotangent.clone());
+        prop_assume!(expected.margin > 1e-5);
+        for isa in Isa::available() {
+            let network = Fused::with(architecture.clone(), isa).unwrap();
+            let (output, saved) = Backend::forward(&network, &theta, x.view()).unwrap();
+            prop_assert!(distance(output.as_slice().unwrap(), &expected.output) < 2e-5);
+            let gradient = network.backward(&theta, &saved, d.clone()).unwrap();
+            prop_assert!(gradient.values().iter().all(|g| g.is_finite()));
+            let mut expected_gradient = expected.gradient.clone();
+            let mut ours = gradient.values().to_vec();
+            for range in architecture.layout.ranges(Role::Statistic) {
+                ours[range.clone()].fill(0.0);
+                expected_gradient[range].fill(0.0);
+            }
+            let error = distance(&ours, &expected_gradient);
+            prop_assert!(error < 3e-4, "{isa:?}: gradient {error:.1e}");
+        }
+    }
+
+    #[test]
+    fn hessian_agrees_with_differences_in_double_precision(Case { architecture, x, theta, seed } in networks()) {
+        let n = x.dim().0;
+        let [u, v] = [1, 2].map(|k| random_direction(seed ^ k, &architecture.layout));
+        let targets = random_targets(!seed, (n, architecture.features));
+        let difference = hessian_by_differences(&architecture, &theta, &x, &targets, &v);
+        prop_assume!(difference.is_some());
+        let difference = difference.unwrap_or_default();
+        let loss = Loss::Mse { targets };
+        for isa in Isa::available() {
+            let network = Fused::with(architecture.clone(), isa).unwrap();
+            let hv = network.hvp(&theta, x.view(), &loss, &v).unwrap();
+            let error = distance(hv.values(), &difference);
+            prop_assert!(error < 2e-3, "{isa:?}: {error:.1e}");
+            let hu = network.hvp(&theta, x.view(), &loss, &u).unwrap();
+            let size = dot(&hv, &hv).sqrt() * dot(&u, &u).sqrt() + dot(&hu, &hu).sqrt() * dot(&v, &v).sqrt();
+            prop_assert!((dot(&u, &hv) - dot(&v, &hu)).abs() < 1e-4 * size);
+        }
+    }
+}
+
+/// Running statistics: an image's embedding does not depend on the rest of the batch, and statistics equal to the
+/// batch's give the batch's outputs.
+#[test]
+fn evaluation_on_running_statistics() {
+    for pooling in [Pooling::Maxpool, Pooling::Strided] {
+        let architecture =
+            Architecture::conv([1, 20, 20], 3, 24, pooling, Norm::Running).unwrap().with_head(5).unwrap();
+        let network = Fused::new(architecture.clone()).unwrap();
+        let mut theta = random_params(1, &architecture);
+        let x = random_images(2, [21, 1, 20, 20]);
+        let (trained, saved) = Backend::forward(&network, &theta, x.view()).unwrap();
+        let gradient = network.backward(&theta, &saved, trained.clone()).unwrap();
+        let positions = |block: usize| {
+            let size: usize = match &architecture.layers[block] {
+                crate::Layer::ConvBlock(block) => block.convolved().iter().product(),
+                _ => 1,
+            };
+            21 * size
+        };
+        for block in 0..3 {
+            for (part, factor) in [("mean", 1.0), ("var", 1.0 - 1.0 / positions(block) as f32)] {
+                let range = architecture
+                    .layout
+                    .get(&format!("block{block}.norm.running_{part}"))
+                    .unwrap()
+                    .range
+                    .clone();
+                for at in range {
+                    theta.values_mut()[at] = gradient.values()[at] * factor;
+                }
+            }
+        }
+        let all = network.evaluate(&theta, x.view()).unwrap();
+        assert!(distance(all.as_slice().unwrap(), &double(trained.as_slice().unwrap())) < 1e-5);
+        let one = network.evaluate(&theta, x.slice(ndarray::s![7..8, .., .., ..])).unwrap();
+        assert_eq!(one.row(0), all.row(7));
+    }
+}
+
+#[test]
+fn multi_layer_perceptron_agrees_with_double_precision() {
+    let architecture = Architecture::mlp([1, 1, 3], &[40, 20]).unwrap().with_head(2).unwrap();
+    let network = Fused::new(architecture.clone()).unwrap();
+    let theta = random_params(3, &architecture);
+    let x = random_images(4, [10, 1, 1, 3]);
+    let (output, saved) = Backend::forward(&network, &theta, x.view()).unwrap();
+    let gradient = network.backward(&theta, &saved, output.clone()).unwrap();
+    let expected = naive::reference(
+        &architecture,
+        &double(theta.values()),
+        10,
+        &double(x.as_slice().unwrap()),
+        <[f64]>::to_vec,
+    );
+    assert!(distance(output.as_slice().unwrap(), &expected.output) < 1e-5);
+    assert!(distance(gradient.values(), &expected.gradient) < 1e-5);
+    // The Hessian of a piecewise linear network, against differences of gradients.
+    let (loss, direction) = (Loss::Mse { targets: Array2::zeros((10, 2)) }, random_params(5, &architecture));
+    let step = 1e-6;
+    let gradient = |step: f64| {
+        let theta: Vec<f64> = theta
+            .values()
+            .iter()
+            .zip(direction.values())
+            .map(|(&theta, &v)| f64::from(theta) + step * f64::from(v))
+            .collect();
+        let cotangent = |y: &[f64]| y.iter().map(|y| y * 0.1).collect();
+        naive::reference(&architecture, &theta, 10, &double(x.as_slice().unwrap()), cotangent).gradient
+    };
+    let difference: Vec<f64> =
+        gradient(step).iter().zip(gradient(-step)).map(|(a, b)| (a - b) / (2.0 * step)).collect();
+    let product = network.hvp(&theta, x.view(), &loss, &direction).unwrap();
+    assert!(distance(product.values(), &difference) < 1e-5);
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    for (pooling, n) in [(Pooling::Maxpool, 37), (Pooling::Strided, 70)] {
+        let architecture =
+            Architecture::conv([1, 28, 28], 4, 16, pooling, Norm::Batch).unwrap().with_head(5).unwrap();
+        let network = Fused::new(architecture.clone()).unwrap();
+        let theta = random_params(5, &architecture);
+        let x = random_images(6, [n, 1, 28, 28]);
+        let run = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                let (output, saved) = Backend::forward(&network, &theta, x.view()).unwrap();
+                let gradient = network.backward(&theta, &saved, output.clone()).unwrap();
+                let loss = Loss::Mse { targets: Array2::zeros(output.dim()) };
+                let product = network.hvp(&theta, x.view(), &loss, &gradient).unwrap();
+                (output, gradient, product)
+            })
+        };
+        let one = run(1);
+        assert!(one == run(2));
+        assert!(one == run(3));
+        assert!(one == run(1), "nor on what the buffers held before");
+    }
+}

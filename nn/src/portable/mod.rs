@@ -1,0 +1,176 @@
+//! The portable backend: dfdx tensor operations only, so it runs wherever dfdx does (CPU, CUDA).
+//!
+//! Images are `[n, height, width, channels]` inside, so that a convolution is nine matrix products and batch norm
+//! works on the columns of a matrix. Passes are explicit, without a tape. In each file, `d` before a name is a
+//! derivative of the loss in a backward pass and a change of the value in a tangent pass; `dd` is a change of such a
+//! derivative.
+
+mod block;
+mod conv;
+mod device;
+mod layer;
+mod linear;
+mod norm;
+mod pool;
+mod relu;
+
+use dfdx::prelude::*;
+use ndarray::{Array2, ArrayView4};
+
+use crate::Result;
+use crate::architecture::{Architecture, Norm};
+use crate::backend::{Backend, SecondOrder};
+use crate::params::Params;
+use crate::tape::{Dev, Matrix};
+use device::{DeviceResult, download_matrix, failed, upload_matrix};
+use layer::{Activation, LayerSaved, LayerTangent, Pass, TangentPass};
+use norm::Statistics;
+
+/// A network computed with dfdx tensor operations.
+pub struct Portable {
+    architecture: Architecture,
+}
+
+/// What the forward pass keeps: one entry a layer, on the device that computed it.
+pub(crate) struct Saved {
+    device: Dev,
+    /// Shape of the inputs, `[n, height, width, channels]`.
+    input: (usize, usize, usize, usize),
+    layers: Vec<LayerSaved>,
+}
+
+impl Saved {
+    /// A pass with weights `theta` over the same examples.
+    fn pass<'a>(&'a self, theta: &'a [f32]) -> Pass<'a> {
+        Pass { device: &self.device, theta, count: self.input.0 }
+    }
+}
+
+impl Portable {
+    /// Computes `architecture`.
+    pub fn new(architecture: Architecture) -> Self {
+        Self { architecture }
+    }
+
+    fn run(
+        &self,
+        theta: &[f32],
+        x: ArrayView4<'_, f32>,
+        statistics: Statistics,
+    ) -> DeviceResult<(Matrix, Saved)> {
+        let (n, c, h, w) = x.dim();
+        let host: Vec<f32> = x.permuted_axes([0, 2, 3, 1]).iter().copied().collect();
+        let mut saved = Saved { device: Dev::default(), input: (n, h, w, c), layers: Vec::new() };
+        let mut flow = Activation::Images(saved.device.try_tensor_from_vec(host, saved.input)?);
+        for layer in &self.architecture.layers {
+            let (next, kept) = saved.pass(theta).forward(layer, flow, statistics)?;
+            flow = next;
+            saved.layers.push(kept);
+        }
+        Ok((flow.into_matrix()?, saved))
+    }
+
+    fn run_back(&self, theta: &Params, saved: &Saved, d_output: Array2<f32>) -> DeviceResult<Params> {
+        let pass = saved.pass(theta.values());
+        let mut gradient = Params::zeros(theta.layout());
+        let mut d = Activation::Matrix(upload_matrix(&saved.device, d_output)?);
+        for (number, (layer, kept)) in self.architecture.layers.iter().zip(&saved.layers).enumerate().rev() {
+            // The gradient in the network's inputs is not needed.
+            d = pass.backward(layer, kept, d, gradient.values_mut(), number > 0)?;
+        }
+        Ok(gradient)
+    }
+
+    fn run_tangent(
+        &self,
+        theta: &[f32],
+        direction: &[f32],
+        saved: &Saved,
+    ) -> DeviceResult<(Matrix, Vec<LayerTangent>)> {
+        let pass = TangentPass { pass: saved.pass(theta), direction };
+        let mut flow = Activation::Images(saved.device.try_zeros_like(&saved.input)?);
+        let mut layers = Vec::with_capacity(saved.layers.len());
+        for (layer, kept) in self.architecture.layers.iter().zip(&saved.layers) {
+            let (next, tangent) = pass.forward(layer, kept, flow)?;
+            flow = next;
+            layers.push(tangent);
+        }
+        Ok((flow.into_matrix()?, layers))
+    }
+
+    fn run_tangent_back(
+        &self,
+        theta: &Params,
+        direction: &[f32],
+        saved: &Saved,
+        tangent: &[LayerTangent],
+        [d_output, dd_output]: [Array2<f32>; 2],
+    ) -> DeviceResult<Params> {
+        let pass = TangentPass { pass: saved.pass(theta.values()), direction };
+        let mut product = Params::zeros(theta.layout());
+        let mut d = (
+            Activation::Matrix(upload_matrix(&saved.device, d_output)?),
+            Activation::Matrix(upload_matrix(&saved.device, dd_output)?),
+        );
+        let kept = saved.layers.iter().zip(tangent);
+        for (number, (layer, kept)) in self.architecture.layers.iter().zip(kept).enumerate().rev() {
+            d = pass.backward(layer, kept, d, product.values_mut(), number > 0)?;
+        }
+        Ok(product)
+    }
+}
+
+impl Backend for Portable {
+    type Saved = Saved;
+
+    fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    fn evaluate(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
+        let statistics = match self.architecture.norm {
+            Norm::Running => Statistics::Running,
+            Norm::Batch => Statistics::Batch,
+        };
+        let (y, _) = self.run(theta.values(), x, statistics).map_err(failed("running the network"))?;
+        Ok(download_matrix(&y))
+    }
+
+    fn forward(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<(Array2<f32>, Saved)> {
+        let (y, saved) =
+            self.run(theta.values(), x, Statistics::Batch).map_err(failed("running the network"))?;
+        Ok((download_matrix(&y), saved))
+    }
+
+    fn backward(&self, theta: &Params, saved: &Saved, d_output: Array2<f32>) -> Result<Params> {
+        self.run_back(theta, saved, d_output).map_err(failed("differentiating the network"))
+    }
+}
+
+impl SecondOrder for Portable {
+    type Tangent = Vec<LayerTangent>;
+
+    fn tangent_forward(
+        &self,
+        theta: &Params,
+        direction: &Params,
+        saved: &Saved,
+    ) -> Result<(Array2<f32>, Vec<LayerTangent>)> {
+        let (change, tangent) = self
+            .run_tangent(theta.values(), direction.values(), saved)
+            .map_err(failed("carrying a change of weights through the network"))?;
+        Ok((download_matrix(&change), tangent))
+    }
+
+    fn tangent_backward(
+        &self,
+        theta: &Params,
+        direction: &Params,
+        saved: &Saved,
+        tangent: &Vec<LayerTangent>,
+        d_output: [Array2<f32>; 2],
+    ) -> Result<Params> {
+        self.run_tangent_back(theta, direction.values(), saved, tangent, d_output)
+            .map_err(failed("differentiating the network twice"))
+    }
+}

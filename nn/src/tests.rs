@@ -1,0 +1,195 @@
+//! The backends against each other, and second derivatives against differences of gradients.
+
+use std::sync::Arc;
+
+use ndarray::{Array2, Array4, ArrayView4};
+use proptest::prelude::*;
+use rand::{Rng as _, SeedableRng};
+
+use crate::fused::naive;
+use crate::params::{Layout, Params, Role};
+use crate::rng::Rng;
+use crate::test_cases::{
+    Case, distance, dot, double, hessian_by_differences, networks, random_direction, random_images,
+    random_params, random_targets,
+};
+use crate::{Architecture, Fused, Head, Loss, Network, Norm, Pooling, Portable, Result};
+
+fn random_labels(seed: u64, n: usize, classes: usize) -> Vec<usize> {
+    let mut rng = Rng::seed_from_u64(seed);
+    (0..n).map(|_| rng.random_range(0..classes)).collect()
+}
+
+/// How far any value is from changing a mask of ReLU or pooling at θ.
+fn margin(architecture: &Architecture, theta: &Params, x: &Array4<f32>) -> f64 {
+    let x_double = double(x.as_slice().unwrap());
+    naive::reference(architecture, &double(theta.values()), x.dim().0, &x_double, <[f64]>::to_vec).margin
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn fused_equals_portable(Case { architecture, x, theta, seed } in networks()) {
+        let n = x.dim().0;
+        prop_assume!(margin(&architecture, &theta, &x) > 1e-5);
+        let fused = Fused::new(architecture.clone()).unwrap();
+        let portable = Portable::new(architecture.clone());
+        let networks: [&dyn Network; 2] = [&fused, &portable];
+
+        let outputs = networks.map(|network| network.forward(&theta, x.view()).unwrap());
+        let error = distance(outputs[0].as_slice().unwrap(), &double(outputs[1].as_slice().unwrap()));
+        prop_assert!(error < 1e-4, "outputs {error:.1e}");
+
+        let features = architecture.features;
+        let direction = random_direction(!seed, &architecture.layout);
+        for loss in [
+            Loss::Mse { targets: random_targets(seed, (n, features)) },
+            Loss::CrossEntropy { labels: random_labels(seed, n, features) },
+        ] {
+            let gradients = networks.map(|network| network.gradient(&theta, x.view(), &loss).unwrap());
+            let [fused, portable] = [gradients[0].loss, gradients[1].loss];
+            prop_assert!((fused - portable).abs() <= 1e-5 * portable.abs() + 1e-6);
+            // Cross-entropy over one class is constant.
+            if features > 1 || matches!(loss, Loss::Mse { .. }) {
+                let error = distance(gradients[0].gradient.values(), &double(gradients[1].gradient.values()));
+                prop_assert!(error < 5e-4, "gradient {error:.1e}");
+                let products = networks.map(|network| network.hvp(&theta, x.view(), &loss, &direction).unwrap());
+                let error = distance(products[0].values(), &double(products[1].values()));
+                prop_assert!(error < 3e-3, "Hessian-vector product {error:.1e}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_portable_hessian_is_symmetric_and_a_derivative(Case { architecture, x, theta, seed } in networks()) {
+        let n = x.dim().0;
+        let [u, v] = [1, 2].map(|k| random_direction(seed ^ k, &architecture.layout));
+        let targets = random_targets(!seed, (n, architecture.features));
+        let expected = hessian_by_differences(&architecture, &theta, &x, &targets, &v);
+        prop_assume!(expected.is_some());
+        let (loss, network) = (Loss::Mse { targets }, Portable::new(architecture));
+        let [hu, hv] = [&u, &v].map(|v| network.hvp(&theta, x.view(), &loss, v).unwrap());
+        let error = distance(hv.values(), &expected.unwrap());
+        prop_assert!(error < 2e-3, "{error:.1e}");
+        let size = dot(&hv, &hv).sqrt() * dot(&u, &u).sqrt() + dot(&hu, &hu).sqrt() * dot(&v, &v).sqrt();
+        prop_assert!((dot(&u, &hv) - dot(&v, &hu)).abs() < 1e-4 * size);
+    }
+}
+
+/// A network of a user's own, which has first derivatives only.
+struct FirstOrder(Fused);
+
+impl Network for FirstOrder {
+    fn layout(&self) -> &Arc<Layout> {
+        self.0.layout()
+    }
+
+    fn features(&self) -> usize {
+        self.0.features()
+    }
+
+    fn norm(&self) -> Norm {
+        self.0.norm()
+    }
+
+    fn init(&self, rng: &mut Rng) -> Params {
+        self.0.init(rng)
+    }
+
+    fn forward(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
+        Network::forward(&self.0, theta, x)
+    }
+
+    fn value_and_grad(
+        &self,
+        theta: &Params,
+        x: ArrayView4<'_, f32>,
+        head: &mut Head<'_>,
+    ) -> Result<(f32, Params)> {
+        self.0.value_and_grad(theta, x, head)
+    }
+}
+
+/// How far the default Hessian-vector product, along a gradient as in meta-learning, is from the exact one.
+fn error_of_the_default(architecture: Architecture, n: usize) -> f64 {
+    let [c, h, w] = architecture.input;
+    let [support, query] = [1, 2].map(|seed| random_images(seed, [n, c, h, w]));
+    let theta = random_params(3, &architecture);
+    let loss = Loss::CrossEntropy { labels: random_labels(4, n, architecture.features) };
+    let fused = Fused::new(architecture.clone()).unwrap();
+    let default = FirstOrder(Fused::new(architecture).unwrap());
+    let direction = fused.gradient(&theta, query.view(), &loss).unwrap().gradient;
+    let exact = fused.hvp(&theta, support.view(), &loss, &direction).unwrap();
+    let difference = default.hvp(&theta, support.view(), &loss, &direction).unwrap();
+    distance(difference.values(), &double(exact.values()))
+}
+
+/// As the documentation of [`Network::hvp`] states it: digits where the network is smooth, the size of the product
+/// itself where it has kinks.
+#[test]
+fn the_default_hessian_has_its_stated_error() {
+    let error = error_of_the_default(Architecture::mlp([1, 1, 20], &[]).unwrap().with_head(5).unwrap(), 25);
+    assert!(error < 1e-3, "smooth: {error:.1e}");
+    for pooling in [Pooling::Maxpool, Pooling::Strided] {
+        let conv =
+            Architecture::conv([1, 28, 28], 4, 16, pooling, Norm::Running).unwrap().with_head(5).unwrap();
+        let error = error_of_the_default(conv, 25);
+        assert!((0.1..10.0).contains(&error), "with kinks: {error:.1e}");
+    }
+}
+
+/// The loss on the tape and the loss on the host are the same.
+#[test]
+fn the_default_gradient_is_the_gradient() {
+    let architecture = Architecture::mlp([1, 1, 7], &[12]).unwrap().with_head(3).unwrap();
+    let (theta, x) = (random_params(1, &architecture), random_images(2, [9, 1, 1, 7]));
+    let exact = Fused::new(architecture.clone()).unwrap();
+    let default = FirstOrder(Fused::new(architecture).unwrap());
+    for loss in [
+        Loss::Mse { targets: random_targets(3, (9, 3)) },
+        Loss::CrossEntropy { labels: random_labels(3, 9, 3) },
+    ] {
+        let expected = exact.gradient(&theta, x.view(), &loss).unwrap();
+        let ours = default.gradient(&theta, x.view(), &loss).unwrap();
+        assert!((ours.loss - expected.loss).abs() < 1e-5);
+        assert_eq!(ours.outputs, expected.outputs);
+        assert!(distance(ours.gradient.values(), &double(expected.gradient.values())) < 1e-5);
+    }
+}
+
+/// Weights after the network's, a head's own, have no part in a loss on the network's outputs.
+#[test]
+fn weights_of_a_head_have_no_derivatives() {
+    let architecture =
+        Architecture::conv([1, 9, 9], 2, 6, Pooling::Maxpool, Norm::Running).unwrap().with_head(3).unwrap();
+    let mut layout = Layout::clone(&architecture.layout);
+    let head = layout.push("scale", &[4], Role::Weight);
+    let layout = Arc::new(layout);
+    let longer = |params: &Params| {
+        let values = [params.values(), [0.5; 4].as_slice()].concat();
+        Params::from_values(&layout, values).unwrap()
+    };
+    let own = random_params(1, &architecture);
+    let own_direction = random_direction(2, &architecture.layout);
+    let x = random_images(3, [8, 1, 9, 9]);
+    let loss = Loss::CrossEntropy { labels: random_labels(4, 8, 3) };
+    let networks: [&dyn Network; 3] = [
+        &Fused::new(architecture.clone()).unwrap(),
+        &Portable::new(architecture.clone()),
+        &FirstOrder(Fused::new(architecture.clone()).unwrap()),
+    ];
+    for network in networks {
+        let gradient = network.gradient(&longer(&own), x.view(), &loss).unwrap().gradient;
+        let product = network.hvp(&longer(&own), x.view(), &loss, &longer(&own_direction)).unwrap();
+        assert_eq!(gradient.layout(), &layout);
+        assert_eq!(gradient.values()[head.clone()], [0.0; 4]);
+        assert_eq!(product.values()[head.clone()], [0.0; 4]);
+        let expected = network.hvp(&own, x.view(), &loss, &own_direction).unwrap();
+        assert_eq!(product.values()[..head.start], *expected.values());
+        for range in layout.ranges(Role::Statistic) {
+            assert!(product.values()[range].iter().all(|&v| v == 0.0));
+        }
+        assert!(network.hvp(&own, x.view(), &loss, &Params::zeros(&Arc::default())).is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! The six learners.
+
+use kshot::learner::Family;
+use kshot::nn::Norm;
+use kshot::registry::{Problem, Setup};
+
+use crate::config::{ImamlOptions, MamlOptions, ReptileOptions};
+use crate::{Maml, Method};
+
+const BOTH: &[Problem] = &[Problem::Classification, Problem::Regression];
+
+kshot::register_learner! {
+    name: "maml",
+    family: Family::Optimization,
+    summary: "an initialisation for gradient descent, by its exact meta-gradient",
+    paper: "Finn, Abbeel, Levine, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, ICML 2017",
+    solves: BOTH,
+    norm: Norm::Batch,
+    training: MamlOptions::training,
+    options: MamlOptions,
+    build: |setup: &Setup, options: MamlOptions| Maml::new(setup, Method::Maml, options),
+}
+
+kshot::register_learner! {
+    name: "fomaml",
+    family: Family::Optimization,
+    summary: "maml without second derivatives",
+    paper: "Finn, Abbeel, Levine, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, ICML 2017, section 5.2",
+    solves: BOTH,
+    norm: Norm::Batch,
+    training: MamlOptions::training,
+    options: MamlOptions,
+    build: |setup: &Setup, options: MamlOptions| Maml::new(setup, Method::Fomaml, options),
+}
+
+kshot::register_learner! {
+    name: "anil",
+    family: Family::Optimization,
+    summary: "maml with only the head adapting",
+    paper: "Raghu, Raghu, Bengio, Vinyals, Rapid Learning or Feature Reuse?, ICLR 2020",
+    solves: BOTH,
+    norm: Norm::Batch,
+    training: MamlOptions::training,
+    options: MamlOptions,
+    build: |setup: &Setup, options: MamlOptions| Maml::new(setup, Method::Anil, options),
+}
+
+kshot::register_learner! {
+    name: "meta-sgd",
+    family: Family::Optimization,
+    summary: "maml with a learned rate for each weight",
+    paper: "Li, Zhou, Chen, Li, Meta-SGD: Learning to Learn Quickly for Few-Shot Learning, arXiv 2017",
+    solves: BOTH,
+    norm: Norm::Batch,
+    training: MamlOptions::training,
+    options: MamlOptions,
+    build: |setup: &Setup, options: MamlOptions| Maml::new(setup, Method::MetaSgd, options),
+}
+
+kshot::register_learner! {
+    name: "reptile",
+    family: Family::Optimization,
+    summary: "towards the weights that tasks adapt to",
+    paper: "Nichol, Achiam, Schulman, On First-Order Meta-Learning Algorithms, arXiv 2018",
+    solves: BOTH,
+    norm: Norm::Batch,
+    training: ReptileOptions::training,
+    options: ReptileOptions,
+    build: |setup: &Setup, options: ReptileOptions| {
+        let (method, options) = options.method(setup.problem);
+        Maml::new(setup, method, options)
+    },
+}
+
+kshot::register_learner! {
+    name: "imaml",
+    family: Family::Optimization,
+    summary: "maml's gradient at the optimum of a proximal inner problem",
+    paper: "Rajeswaran, Finn, Kakade, Levine, Meta-Learning with Implicit Gradients, NeurIPS 2019",
+    solves: BOTH,
+    norm: Norm::Batch,
+    training: ImamlOptions::training,
+    options: ImamlOptions,
+    build: |setup: &Setup, options: ImamlOptions| {
+        let (method, options) = options.method();
+        Maml::new(setup, method, options)
+    },
+}

@@ -1,0 +1,57 @@
+//! Blocks of convolution, batch norm, ReLU and pooling: the network of most few-shot papers until 2018.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Layers;
+use crate::Result;
+use crate::nn::{Architecture, Norm, Pooling};
+use crate::options::Options;
+
+/// Options of the backbone `conv4`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Conv4 {
+    /// Blocks.
+    #[schemars(range(min = 1))]
+    pub blocks: usize,
+    /// Channels of each block.
+    #[schemars(range(min = 1))]
+    pub width: usize,
+    /// How a block halves its image; where unset, `maxpool` for images, and `strided` for signals of one row, whose height
+    /// no pooling window could halve. (Of a 3×3 filter, only the middle row meets a signal: a 1-D convolution.)
+    pub pooling: Option<Pooling>,
+}
+
+impl Default for Conv4 {
+    fn default() -> Self {
+        Self { blocks: 4, width: 64, pooling: None }
+    }
+}
+
+impl Options for Conv4 {}
+
+impl Conv4 {
+    fn pooling(&self, [_, height, width]: [usize; 3]) -> Pooling {
+        let default = if height == 1 || width == 1 { Pooling::Strided } else { Pooling::Maxpool };
+        self.pooling.unwrap_or(default)
+    }
+}
+
+impl Layers for Conv4 {
+    fn resolved(self, input: [usize; 3]) -> Self {
+        let pooling = Some(self.pooling(input));
+        Self { pooling, ..self }
+    }
+
+    fn architecture(&self, input: [usize; 3], norm: Norm) -> Result<Architecture> {
+        Architecture::conv(input, self.blocks, self.width, self.pooling(input), norm)
+    }
+}
+
+crate::register_backbone! {
+    name: "conv4",
+    summary: "blocks of 3×3 convolution, batch norm, ReLU and pooling",
+    paper: "Vinyals et al., Matching Networks for One Shot Learning, NeurIPS 2016",
+    options: Conv4,
+}
