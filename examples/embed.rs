@@ -14,7 +14,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let origin = description.origin;
     let mut learner = (registry::learner(&origin.learner)?.build)(&origin.setup, &origin.options)?;
     if let Some(learner) = learner.trainable() {
-        *learner.params_mut() = checkpoint.params(learner.params().layout())?;
+        let theta = &mut learner.learned().theta;
+        *theta = checkpoint.params(theta.layout())?;
     }
     let comparer = learner.comparer().ok_or("this learner compares no examples")?;
     // Two images as the checkpoint's network takes them: here a blank and a white one.

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let before = evaluate(maml.as_ref(), test.as_ref(), 200, &Watch::default())?;
 
     if let Some(learner) = maml.trainable() {
-        let tasks = learner.training_task().open(&sinusoid.split(Split::Train)?, Split::Train, 0)?;
+        let tasks = learner.learned().task.open(&sinusoid.split(Split::Train)?, Split::Train, 0)?;
         let config = TrainConfig { steps: 3000, meta_batch: 25, ..TrainConfig::default() };
         let run = Run { directory: None, stop: &false.into(), observer: &mut () };
         train(learner, tasks.as_ref(), None, &config, run)?;

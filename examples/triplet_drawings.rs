@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let mut triplet = (registry::learner("triplet")?.build)(&setup, &toml::Table::new())?;
     if let Some(learner) = triplet.trainable() {
-        let batches = learner.training_task().open(&classes, Split::Train, 0)?;
+        let batches = learner.learned().task.open(&classes, Split::Train, 0)?;
         let config = TrainConfig { steps: 300, ..TrainConfig::default() };
         let run = Run { directory: None, stop: &false.into(), observer: &mut () };
         train(learner, batches.as_ref(), None, &config, run)?;

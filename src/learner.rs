@@ -184,20 +184,23 @@ pub trait Adapted: Send + Sync {
 
 /// A learner that the outer loop trains across tasks.
 pub trait Trainable: Learner {
-    /// What is learned: θ.
-    fn params(&self) -> &Params;
-
-    /// The same, for the engine to update.
-    fn params_mut(&mut self) -> &mut Params;
-
-    /// What it wants to be fed: N-way K-shot tasks, P×K batches, flat batches.
-    fn training_task(&self) -> TaskSpec;
+    /// What is learned, for the engine to update, and from what.
+    fn learned(&mut self) -> &mut Learned;
 
     /// Gradient of this episode's outer loss, and metrics. Pure: the engine calls it from many threads.
     ///
     /// # Errors
     /// When the episode does not fit the learner, or the device fails.
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer>;
+}
+
+/// What a learner learns across tasks, and from what.
+#[derive(Clone, Debug)]
+pub struct Learned {
+    /// θ: what the outer loop updates and a checkpoint keeps.
+    pub theta: Params,
+    /// What the learner wants to be fed: N-way K-shot tasks, P×K batches, flat batches.
+    pub task: TaskSpec,
 }
 
 /// A learner that embeds examples and compares the embeddings: what verification and retrieval go by.

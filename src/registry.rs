@@ -104,10 +104,14 @@ inventory::collect!(DatasetEntry);
 
 /// Registers a learner under a name, which stands nowhere else.
 ///
-/// `build` is a function from a [`Setup`](crate::registry::Setup) and the options to the learner. `training` is how it is
-/// trained where the experiment does not say, left out by a learner that learns nothing across tasks; `norm` are the
-/// statistics of batch norm it was published with, `Norm::Running` where left out; `compares` is for learners with a
-/// [`Comparer`](crate::learner::Comparer).
+/// Its doc comment is what the program's lists say: one line of what it does, an empty one, then authors, title, venue and
+/// year. `build` is a function from a [`Setup`](crate::registry::Setup) and the options to the learner. What is left out:
+/// `solves` for a learner of classifications only; `training`, how it is trained where the experiment does not say, for one
+/// that learns nothing across tasks; `norm` for one that was published with running statistics of batch norm; `compares`
+/// for one without a [`Comparer`](crate::learner::Comparer).
+///
+/// A metric learner whose options are its [`Comparison`](crate::metric::Comparison) needs less: name, `training` and
+/// `comparison`.
 ///
 /// ```
 /// use kshot::episode::{Labelled, Unlabelled};
@@ -138,11 +142,11 @@ inventory::collect!(DatasetEntry);
 /// }
 ///
 /// kshot::register_learner! {
+///     /// the first class, whatever is asked
+///     ///
+///     /// none
 ///     name: "first",
 ///     family: Family::Baseline,
-///     summary: "the first class, whatever is asked",
-///     paper: "none",
-///     solves: &[Problem::Classification],
 ///     options: NoOptions,
 ///     build: |_: &Setup, _: NoOptions| Ok(First),
 /// }
@@ -153,11 +157,28 @@ inventory::collect!(DatasetEntry);
 #[macro_export]
 macro_rules! register_learner {
     (
-        name: $name:expr,
+        $(#[doc = $line:literal])+
+        name: $name:literal,
+        training: $training:expr,
+        comparison: $comparison:ty $(,)?
+    ) => {
+        $crate::register_learner! {
+            $(#[doc = $line])+
+            name: $name,
+            family: $crate::learner::Family::Metric,
+            training: $training,
+            compares: true,
+            options: $comparison,
+            build: $crate::metric::MetricLearner::<$comparison>::new,
+        }
+    };
+    (
+        #[doc = $summary:literal]
+        #[doc = $blank:literal]
+        $(#[doc = $paper:literal])+
+        name: $name:literal,
         family: $family:expr,
-        summary: $summary:expr,
-        paper: $paper:expr,
-        solves: $solves:expr,
+        $(solves: $solves:expr,)?
         $(norm: $norm:expr,)?
         $(training: $training:expr,)?
         $(compares: $compares:expr,)?
@@ -168,9 +189,9 @@ macro_rules! register_learner {
             $crate::registry::LearnerEntry {
                 name: $name,
                 family: $family,
-                summary: $summary,
-                paper: $paper,
-                solves: $solves,
+                summary: $summary.trim_ascii(),
+                paper: concat!($($paper),+).trim_ascii(),
+                solves: $crate::either!($($solves)?, &[$crate::registry::Problem::Classification]),
                 norm: $crate::either!($($norm)?, $crate::nn::Norm::Running),
                 training: $crate::either!($(Some($training))?, None),
                 compares: $crate::either!($($compares)?, false),
@@ -189,14 +210,16 @@ macro_rules! register_learner {
 
 /// Registers a dataset under a name, which stands nowhere else.
 ///
+/// Its doc comment is what the program's lists say: one line of what it holds, an empty one, then where it comes from.
 /// `open` is a function from a [`DatasetContext`](crate::dataset::DatasetContext) and the options to the dataset, boxed;
 /// `locate` says where its files are, left out by a dataset that needs none.
 #[macro_export]
 macro_rules! register_dataset {
     (
-        name: $name:expr,
-        summary: $summary:expr,
-        source: $source:expr,
+        #[doc = $summary:literal]
+        #[doc = $blank:literal]
+        $(#[doc = $source:literal])+
+        name: $name:literal,
         options: $options:ty,
         open: $open:expr
         $(, locate: $locate:expr)? $(,)?
@@ -204,8 +227,8 @@ macro_rules! register_dataset {
         $crate::inventory::submit! {
             $crate::registry::DatasetEntry {
                 name: $name,
-                summary: $summary,
-                source: $source,
+                summary: $summary.trim_ascii(),
+                source: concat!($($source),+).trim_ascii(),
                 options: $crate::options::schema::<$options>,
                 open: |context, table| {
                     let options: $options = $crate::options::read(concat!("`", $name, "`"), table)?;
@@ -218,20 +241,22 @@ macro_rules! register_dataset {
 }
 
 /// Registers a backbone under a name, which stands nowhere else: the options are the backbone, as their
-/// [`Layers`](crate::backbone::Layers) say what it is made of.
+/// [`Layers`](crate::backbone::Layers) say what it is made of. Its doc comment is what the program's lists say: one line of
+/// what it is made of, an empty one, then authors, title, venue and year.
 #[macro_export]
 macro_rules! register_backbone {
     (
-        name: $name:expr,
-        summary: $summary:expr,
-        paper: $paper:expr,
+        #[doc = $summary:literal]
+        #[doc = $blank:literal]
+        $(#[doc = $paper:literal])+
+        name: $name:literal,
         options: $options:ty $(,)?
     ) => {
         $crate::inventory::submit! {
             $crate::registry::BackboneEntry {
                 name: $name,
-                summary: $summary,
-                paper: $paper,
+                summary: $summary.trim_ascii(),
+                paper: concat!($($paper),+).trim_ascii(),
                 options: $crate::options::schema::<$options>,
                 resolve: |input, table| {
                     $crate::backbone::resolved::<$options>(concat!("backbone `", $name, "`"), input, table)

@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use kshot::Result;
 use kshot::conformance;
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Adapted, Family, Learner, Outer, Prediction, Trainable};
+use kshot::learner::{Adapted, Family, Learned, Learner, Outer, Prediction, Trainable};
 use kshot::nn::{Network, Similarity, head};
 use kshot::options::NoOptions;
-use kshot::params::Params;
-use kshot::registry::{self, Problem, Setup};
+use kshot::registry::{self, Setup};
 use kshot::rng::stream;
 use kshot::train::TrainConfig;
 use ndarray::{Array2, Axis, concatenate};
@@ -34,7 +33,7 @@ enum Bug {
 /// A prototypical network by hand, with a bug.
 struct Toy {
     network: std::sync::Arc<dyn Network>,
-    theta: Params,
+    learned: Learned,
     bug: Bug,
     tasks: AtomicU64,
     /// Learned, but not part of θ.
@@ -46,8 +45,9 @@ impl Toy {
     fn new(setup: &Setup, bug: Bug) -> Result<Self> {
         let network = setup.backbone.build()?;
         let theta = network.init(&mut stream(setup.seed, "init", 0));
+        let task = TaskSpec::FewShot { ways: Count::fixed(5), shots: Count::fixed(2), queries: 3 };
         let (tasks, scale) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { network, theta, bug, tasks, scale, kept: Mutex::default() })
+        Ok(Self { network, learned: Learned { theta, task }, bug, tasks, scale, kept: Mutex::default() })
     }
 
     fn scores(&self, prototypes: &Array2<f32>, query: &Array2<f32>) -> Array2<f32> {
@@ -79,7 +79,7 @@ impl Learner for Toy {
     }
 
     fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
-        let z = self.network.forward(&self.theta, support.inputs())?;
+        let z = self.network.forward(&self.learned.theta, support.inputs())?;
         Ok(Box::new(Known { toy: self, prototypes: head::class_means(z.view(), support.classes()?)? }))
     }
 
@@ -95,33 +95,26 @@ struct Known<'a> {
 
 impl Adapted for Known<'_> {
     fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
-        let z = self.toy.network.forward(&self.toy.theta, query.inputs.view())?;
+        let z = self.toy.network.forward(&self.toy.learned.theta, query.inputs.view())?;
         Ok(Prediction::Scores(self.toy.scores(&self.prototypes, &z)))
     }
 }
 
 impl Trainable for Toy {
-    fn params(&self) -> &Params {
-        &self.theta
-    }
-
-    fn params_mut(&mut self) -> &mut Params {
-        &mut self.theta
-    }
-
-    fn training_task(&self) -> TaskSpec {
-        TaskSpec::FewShot { ways: Count::fixed(5), shots: Count::fixed(2), queries: 3 }
+    fn learned(&mut self) -> &mut Learned {
+        &mut self.learned
     }
 
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
         self.scale.fetch_add(1, Ordering::Relaxed);
         let x = concatenate![Axis(0), episode.support.inputs(), episode.query.inputs()];
-        let (loss, mut gradient) = self.network.value_and_grad(&self.theta, x.view(), &mut |z, _| {
-            let [support, query] = head::split(z, episode.support.len())?;
-            let prototypes = head::class_means_on_tape(support, episode.support.classes()?)?;
-            let logits = Similarity::Squared.logits_on_tape(query, prototypes, 1.0)?;
-            head::cross_entropy(logits, episode.query.classes()?)
-        })?;
+        let (loss, mut gradient) =
+            self.network.value_and_grad(&self.learned.theta, x.view(), &mut |z, _| {
+                let [support, query] = head::split(z, episode.support.len())?;
+                let prototypes = head::class_means_on_tape(support, episode.support.classes()?)?;
+                let logits = Similarity::Squared.logits_on_tape(query, prototypes, 1.0)?;
+                head::cross_entropy(logits, episode.query.classes()?)
+            })?;
         if self.bug == Bug::Gradient {
             gradient.scale(0.5);
         }
@@ -132,11 +125,11 @@ impl Trainable for Toy {
 macro_rules! toy {
     ($name:literal, $bug:expr) => {
         kshot::register_learner! {
+            /// a toy
+            ///
+            /// none
             name: $name,
             family: Family::Metric,
-            summary: "a toy",
-            paper: "none",
-            solves: &[Problem::Classification],
             training: |_| TrainConfig::default(),
             options: NoOptions,
             build: |setup: &Setup, _: NoOptions| Toy::new(setup, $bug),

@@ -55,7 +55,8 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     setup.backbone.input = job.input();
     let mut learner = (entry.build)(&setup, &options)?;
     if let Some(trainable) = learner.trainable() {
-        *trainable.params_mut() = checkpoint.params(trainable.params().layout())?;
+        let theta = &mut trainable.learned().theta;
+        *theta = checkpoint.params(theta.layout())?;
     }
     stop_on_ctrl_c();
     if let (true, Some(comparer)) = (args.verification, learner.comparer()) {

@@ -40,7 +40,7 @@ pub(crate) fn with_test_steps(
     options.insert(TEST_STEPS.to_owned(), toml::Value::Integer(steps as i64));
     let mut learner = (entry.build)(setup, &options)?;
     if let (Some(learner), Some(trained)) = (learner.trainable(), trained.trainable()) {
-        *learner.params_mut() = trained.params().clone();
+        learner.learned().theta = trained.learned().theta.clone();
     }
     Ok(learner)
 }
@@ -258,8 +258,8 @@ impl Job {
     }
 
     /// The tasks a learner wants to be trained on.
-    pub(crate) fn training(&self, learner: &dyn Trainable, setting: &Setting) -> Result<Box<dyn Tasks>> {
-        learner.training_task().open(&self.train_source(setting)?, Split::Train, self.experiment.seed())
+    pub(crate) fn training(&self, learner: &mut dyn Trainable, setting: &Setting) -> Result<Box<dyn Tasks>> {
+        learner.learned().task.open(&self.train_source(setting)?, Split::Train, self.experiment.seed())
     }
 
     /// The tasks that choose the best weights; none if they are not wanted.

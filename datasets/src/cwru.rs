@@ -19,9 +19,10 @@ use crate::place::find;
 use crate::signals::{View, WINDOW};
 
 kshot::register_dataset! {
+    /// 9 bearing faults at 4 motor loads (domains load0 … load3), windows of 2048 samples at 12 kHz
+    ///
+    /// Case Western Reserve University Bearing Data Center; as `.npy` files
     name: "cwru",
-    summary: "9 bearing faults at 4 motor loads (domains load0 … load3), windows of 2048 samples at 12 kHz",
-    source: "Case Western Reserve University Bearing Data Center; as `.npy` files",
     options: CwruOptions,
     open: open,
     locate: locate,

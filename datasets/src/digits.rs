@@ -15,9 +15,10 @@ use crate::domain_splits::{DomainBuilder, NUMBERS, Part};
 use crate::place::find;
 
 kshot::register_dataset! {
+    /// handwritten digits in 2 domains (mnist, usps), 16×16
+    ///
+    /// Long, Wang, Ding, Sun, Yu, ICCV 2013; as `.npy` files
     name: "digits-da",
-    summary: "handwritten digits in 2 domains (mnist, usps), 16×16",
-    source: "Long, Wang, Ding, Sun, Yu, ICCV 2013; as `.npy` files",
     options: DigitsOptions,
     open: open,
     locate: locate,

@@ -13,9 +13,10 @@ use crate::domain_splits::{DomainBuilder, Part};
 use crate::place::find;
 
 kshot::register_dataset! {
+    /// 10 kinds of objects in 4 domains (A amazon, C caltech, D dslr, W webcam), 800 features
+    ///
+    /// Gong, Shi, Sha, Grauman, CVPR 2012 (ToRelease_GFK)
     name: "office-caltech10-surf",
-    summary: "10 kinds of objects in 4 domains (A amazon, C caltech, D dslr, W webcam), 800 features",
-    source: "Gong, Shi, Sha, Grauman, CVPR 2012 (ToRelease_GFK)",
     options: NoOptions,
     open: open,
     locate: locate,

@@ -16,9 +16,10 @@ use ndarray::{Array2, Array4};
 use rand::Rng as _;
 
 kshot::register_dataset! {
+    /// regression tasks y = A sin(x − φ): amplitude 0.1–5, phase 0–π, x in −5–5
+    ///
+    /// Finn, Abbeel, Levine, Model-Agnostic Meta-Learning, ICML 2017, §5.1; generated
     name: "sinusoid",
-    summary: "regression tasks y = A sin(x − φ): amplitude 0.1–5, phase 0–π, x in −5–5",
-    source: "Finn, Abbeel, Levine, Model-Agnostic Meta-Learning, ICML 2017, §5.1; generated",
     options: NoOptions,
     open: open,
 }

@@ -22,9 +22,10 @@ use crate::class_splits::ClassSplits;
 use crate::place::find;
 
 kshot::register_dataset! {
+    /// a chemical plant, normal or with one of 21 faults: windows of 52 variables
+    ///
+    /// Russell, Chiang, Braatz 2000, after Downs & Vogel 1993; NCSA-like licence
     name: "tep",
-    summary: "a chemical plant, normal or with one of 21 faults: windows of 52 variables",
-    source: "Russell, Chiang, Braatz 2000, after Downs & Vogel 1993; NCSA-like licence",
     options: TepOptions,
     open: open,
     locate: locate,

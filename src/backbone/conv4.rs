@@ -50,8 +50,9 @@ impl Layers for Conv4 {
 }
 
 crate::register_backbone! {
+    /// blocks of 3×3 convolution, batch norm, ReLU and pooling
+    ///
+    /// Vinyals et al., Matching Networks for One Shot Learning, NeurIPS 2016
     name: "conv4",
-    summary: "blocks of 3×3 convolution, batch norm, ReLU and pooling",
-    paper: "Vinyals et al., Matching Networks for One Shot Learning, NeurIPS 2016",
     options: Conv4,
 }

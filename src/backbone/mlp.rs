@@ -39,8 +39,9 @@ impl Layers for Mlp {
 }
 
 crate::register_backbone! {
+    /// linear layers, a ReLU after each
+    ///
+    /// Finn, Abbeel, Levine, Model-Agnostic Meta-Learning, ICML 2017 (two of 40 for the sinusoid)
     name: "mlp",
-    summary: "linear layers, a ReLU after each",
-    paper: "Finn, Abbeel, Levine, Model-Agnostic Meta-Learning, ICML 2017 (two of 40 for the sinusoid)",
     options: Mlp,
 }

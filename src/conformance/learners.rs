@@ -104,7 +104,7 @@ impl Subject<'_> {
             let tasks = training(learner)?;
             for number in 0..3 {
                 let outer = learner.outer_gradient(&tasks.episode(number)?)?;
-                let theta = learner.params_mut();
+                let theta = &mut learner.learned().theta;
                 theta.update_weights([&outer.gradient], |theta, [g]| *theta -= 0.01 * g);
                 theta.fold_statistics(&outer.gradient)?;
             }
@@ -269,8 +269,9 @@ impl Subject<'_> {
 
     fn gradients_on_threads(&self) -> Result<Option<String>> {
         let mut learner = self.build(8)?;
-        let learner: &dyn Trainable = trainable(learner.as_mut())?;
+        let learner = trainable(learner.as_mut())?;
         let episode = training(learner)?.episode(0)?;
+        let learner: &dyn Trainable = learner;
         let gradient = || learner.outer_gradient(&episode);
         let (one, three) = (on_threads(1, gradient)?, on_threads(3, gradient)?);
         let bits = |params: &Params| params.values().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
@@ -285,9 +286,10 @@ impl Subject<'_> {
         let directory =
             tempfile::tempdir().map_err(|error| Error::io("making", std::env::temp_dir(), error))?;
         let path = directory.path().join("learner.safetensors");
-        checkpoint::write(&path, &"conformance", trainable(learner.as_mut())?.params(), &[])?;
+        checkpoint::write(&path, &"conformance", &trainable(learner.as_mut())?.learned().theta, &[])?;
         let loaded = trainable(fresh.as_mut())?;
-        *loaded.params_mut() = Checkpoint::read(&path)?.params(loaded.params().layout())?;
+        let theta = &mut loaded.learned().theta;
+        *theta = Checkpoint::read(&path)?.params(theta.layout())?;
         let before = answer(learner.as_ref(), &task.support, &task.query.examples)?;
         let after = answer(fresh.as_ref(), &task.support, &task.query.examples)?;
         unless(same(&before, &after), || {
@@ -302,7 +304,7 @@ impl Subject<'_> {
         let mut learner = self.build(8)?;
         let learner = trainable(learner.as_mut())?;
         let episode = training(learner)?.episode(0)?;
-        let (theta, gradient) = (learner.params().clone(), learner.outer_gradient(&episode)?.gradient);
+        let (theta, gradient) = (learner.learned().theta.clone(), learner.outer_gradient(&episode)?.gradient);
         let length = gradient.dot(&gradient).sqrt();
         let mut errors = Vec::new();
         for number in 0..7 {
@@ -315,7 +317,7 @@ impl Subject<'_> {
             let mut loss_at = |step: f32| -> Result<f64> {
                 let mut moved = theta.clone();
                 moved.update_weights([&direction], |theta, [d]| *theta += step * d);
-                *learner.params_mut() = moved;
+                learner.learned().theta = moved;
                 Ok(f64::from(learner.outer_gradient(&episode)?.loss))
             };
             let difference = (loss_at(STEP)? - loss_at(-STEP)?) / (2.0 * f64::from(STEP));
@@ -336,7 +338,7 @@ impl Subject<'_> {
         let mut learner = self.build(64)?;
         let source = toy::source()?;
         let tasks = match learner.trainable() {
-            Some(learner) => Some(learner.training_task().open(&source, Split::Train, 3)?),
+            Some(learner) => Some(learner.learned().task.open(&source, Split::Train, 3)?),
             None => None,
         };
         memory::growth(|number| {
@@ -354,8 +356,8 @@ fn trainable(learner: &mut dyn Learner) -> Result<&mut dyn Trainable> {
     learner.trainable().ok_or_else(|| Error::invalid("its entry has `training`, but it has no `trainable`"))
 }
 
-fn training(learner: &dyn Trainable) -> Result<Box<dyn Tasks>> {
-    learner.training_task().open(&toy::source()?, Split::Train, 3)
+fn training(learner: &mut dyn Trainable) -> Result<Box<dyn Tasks>> {
+    learner.learned().task.open(&toy::source()?, Split::Train, 3)
 }
 
 fn answer(learner: &dyn Learner, support: &Labelled, query: &Unlabelled) -> Result<Array2<f32>> {

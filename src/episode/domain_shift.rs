@@ -136,7 +136,7 @@ impl Tasks for DomainShift {
         let classes: Vec<usize> = match self.shift.ways {
             None => (0..there).collect(),
             Some(ways) => {
-                let ways = rng.random_range(ways.min()..=ways.max());
+                let ways = ways.draw(&mut rng);
                 sample(&mut rng, there, ways).into_vec()
             }
         };
@@ -147,7 +147,7 @@ impl Tasks for DomainShift {
             let places = match self.shift.shots {
                 None => (0..all).collect(),
                 Some(shots) => {
-                    let shots = rng.random_range(shots.min()..=shots.max());
+                    let shots = shots.draw(&mut rng);
                     sample(&mut rng, all, shots).into_vec()
                 }
             };

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Episode, Labelled, Targets, Tasks};
 use crate::dataset::{ClassSet, Split};
-use crate::rng::stream;
+use crate::rng::{Rng, stream};
 use crate::{Error, Result};
 
 /// A number, or a range it is drawn from uniformly: `5` or `3-8`.
@@ -51,6 +51,11 @@ impl Count {
     /// The largest it can be.
     pub fn max(self) -> usize {
         self.max
+    }
+
+    /// One of the numbers it can be.
+    pub(super) fn draw(self, rng: &mut Rng) -> usize {
+        rng.random_range(self.min..=self.max)
     }
 }
 
@@ -174,11 +179,11 @@ pub(super) fn gather(set: &ClassSet, picks: &[(usize, usize, usize)]) -> Labelle
 impl Tasks for FewShot {
     fn episode(&self, index: u64) -> Result<Episode> {
         let mut rng = stream(self.seed, &format!("episode/{}", self.split.name()), index);
-        let ways = rng.random_range(self.ways.min..=self.ways.max);
+        let ways = self.ways.draw(&mut rng);
         let classes: Vec<usize> = sample(&mut rng, self.set.classes().len(), ways).into_vec();
         let (mut support, mut query) = (Vec::new(), Vec::with_capacity(ways * self.queries));
         for (label, &class) in classes.iter().enumerate() {
-            let shots = rng.random_range(self.shots.min..=self.shots.max);
+            let shots = self.shots.draw(&mut rng);
             let mut places =
                 sample(&mut rng, self.set.classes()[class].images.len(), shots + self.queries).into_vec();
             places.shuffle(&mut rng);

@@ -8,7 +8,7 @@
 //! use kshot::metric::{Comparison, Embeddings, EpisodicTraining, MetricLearner, Support, TrainingLoss};
 //! use kshot::nn::{HeadWeights, TapedMatrix, head};
 //! use kshot::params::Params;
-//! use kshot::episode::Episode;
+//! use kshot::episode::{Episode, TaskSpec};
 //! use kshot::registry::Setup;
 //! use kshot::{Result, backbone::Backbone, nn::Norm, registry::Problem};
 //! use ndarray::Array2;
@@ -17,6 +17,10 @@
 //! struct Dot;
 //!
 //! impl Comparison for Dot {
+//!     fn training_task(&self, setup: &Setup) -> TaskSpec {
+//!         EpisodicTraining::default().task(setup)
+//!     }
+//!
 //!     fn loss(&self, z: TapedMatrix, _: &HeadWeights<'_>, episode: &Episode) -> Result<TrainingLoss> {
 //!         let [_, query] = head::split(z, episode.support.len())?;
 //!         TrainingLoss::cross_entropy(query, episode.query.classes()?)
@@ -33,7 +37,7 @@
 //!
 //! let backbone = Backbone::of(&toml::Table::new(), [1, 28, 28], Norm::Running)?;
 //! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 5, shots: 1, queries: 15, seed: 0 };
-//! let learner = MetricLearner::new(&setup, Dot, EpisodicTraining::default().task(&setup))?;
+//! let learner = MetricLearner::new(&setup, Dot)?;
 //! # Ok::<(), kshot::Error>(())
 //! ```
 
@@ -45,7 +49,7 @@ use ndarray::{Array2, ArrayView2, ArrayView4, Axis, concatenate};
 
 use crate::Result;
 use crate::episode::{Episode, Labelled, TaskSpec, Unlabelled};
-use crate::learner::{Adapted, Comparer, Learner, Outer, Prediction, Trainable, accuracy};
+use crate::learner::{Adapted, Comparer, Learned, Learner, Outer, Prediction, Trainable, accuracy};
 use crate::nn::{HeadWeights, Network, Norm, TapedMatrix, TapedScalar, cross_entropy, embed_both};
 use crate::params::Params;
 use crate::registry::Setup;
@@ -68,6 +72,9 @@ pub struct Support<'a> {
 /// How embeddings are compared, and what that costs in training. θ holds the network's weights, then those of
 /// [`Comparison::weights`].
 pub trait Comparison: Send + Sync {
+    /// What it is trained on.
+    fn training_task(&self, setup: &Setup) -> TaskSpec;
+
     /// Weights of its own behind the network's, for embeddings of this width; none for most.
     fn weights(&self, features: usize, rng: &mut Rng) -> Option<Params> {
         let _ = (features, rng);
@@ -115,17 +122,18 @@ impl TrainingLoss {
 /// A learner that embeds by a network and compares as `C` says.
 pub struct MetricLearner<C> {
     network: Arc<dyn Network>,
-    theta: Params,
+    /// The network's weights, then the comparison's.
+    learned: Learned,
     comparison: C,
-    task: TaskSpec,
 }
 
 impl<C: Comparison> MetricLearner<C> {
-    /// One with fresh weights, to be trained on `task`.
+    /// One with fresh weights.
     ///
     /// # Errors
     /// When the backbone does not fit the input.
-    pub fn new(setup: &Setup, comparison: C, task: TaskSpec) -> Result<Self> {
+    pub fn new(setup: &Setup, comparison: C) -> Result<Self> {
+        let task = comparison.training_task(setup);
         let network = setup.backbone.build()?;
         let mut rng = stream(setup.seed, "init", 0);
         let theta = network.init(&mut rng);
@@ -133,7 +141,7 @@ impl<C: Comparison> MetricLearner<C> {
             Some(own) => theta.followed_by(&own),
             None => theta,
         };
-        Ok(Self { network, theta, comparison, task })
+        Ok(Self { network, learned: Learned { theta, task }, comparison })
     }
 }
 
@@ -143,17 +151,17 @@ impl<C: Comparison> Learner for MetricLearner<C> {
     }
 
     fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
-        let z = self.network.forward(&self.theta, support.inputs())?;
+        let z = self.network.forward(&self.learned.theta, support.inputs())?;
         Ok(Box::new(Embedded { learner: self, z, labels: support.classes()? }))
     }
 
     /// Support and queries in one batch, where no input sees another.
     fn answer(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
         let [z, z_query] =
-            embed_both(self.network.as_ref(), &self.theta, support.inputs(), query.inputs.view())?;
+            embed_both(self.network.as_ref(), &self.learned.theta, support.inputs(), query.inputs.view())?;
         let labels = support.classes()?;
         let support = Support { z: z.view(), labels };
-        Ok(Prediction::Scores(self.comparison.scores(&self.theta, support, z_query.view())?))
+        Ok(Prediction::Scores(self.comparison.scores(&self.learned.theta, support, z_query.view())?))
     }
 
     fn trainable(&mut self) -> Option<&mut dyn Trainable> {
@@ -174,7 +182,7 @@ struct Embedded<'a, C> {
 
 impl<C: Comparison> Adapted for Embedded<'_, C> {
     fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
-        let MetricLearner { network, theta, comparison, .. } = self.learner;
+        let MetricLearner { network, learned: Learned { theta, .. }, comparison } = self.learner;
         let z_query = network.forward(theta, query.inputs.view())?;
         let support = Support { z: self.z.view(), labels: self.labels };
         Ok(Prediction::Scores(comparison.scores(theta, support, z_query.view())?))
@@ -182,16 +190,8 @@ impl<C: Comparison> Adapted for Embedded<'_, C> {
 }
 
 impl<C: Comparison> Trainable for MetricLearner<C> {
-    fn params(&self) -> &Params {
-        &self.theta
-    }
-
-    fn params_mut(&mut self) -> &mut Params {
-        &mut self.theta
-    }
-
-    fn training_task(&self) -> TaskSpec {
-        self.task.clone()
+    fn learned(&mut self) -> &mut Learned {
+        &mut self.learned
     }
 
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
@@ -199,7 +199,7 @@ impl<C: Comparison> Trainable for MetricLearner<C> {
         let both = (!episode.query.is_empty()).then(|| concatenate![Axis(0), support, query]);
         let x = both.as_ref().map_or(support, |both| both.view());
         let mut metrics = Vec::new();
-        let (loss, gradient) = self.network.value_and_grad(&self.theta, x, &mut |z, weights| {
+        let (loss, gradient) = self.network.value_and_grad(&self.learned.theta, x, &mut |z, weights| {
             let training = self.comparison.loss(z, weights, episode)?;
             metrics = training.metrics;
             Ok(training.loss)
@@ -210,10 +210,10 @@ impl<C: Comparison> Trainable for MetricLearner<C> {
 
 impl<C: Comparison> Comparer for MetricLearner<C> {
     fn embed(&self, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
-        self.network.forward(&self.theta, x)
+        self.network.forward(&self.learned.theta, x)
     }
 
     fn similarity(&self, left: ArrayView2<'_, f32>, right: ArrayView2<'_, f32>) -> Result<Array2<f32>> {
-        self.comparison.similarity(&self.theta, left, right)
+        self.comparison.similarity(&self.learned.theta, left, right)
     }
 }

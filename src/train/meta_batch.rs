@@ -23,19 +23,14 @@ pub(super) fn outcomes(
         tasks
             .episode(number)
             .and_then(|episode| learner.outer_gradient(&episode))
-            .and_then(|outer| check(learner, outer))
+            .and_then(check)
             .map_err(|error| error.context(format!("training episode {number}")))
     })
 }
 
-fn check(learner: &dyn Trainable, outer: Outer) -> Result<Outer> {
+fn check(outer: Outer) -> Result<Outer> {
     if !outer.loss.is_finite() {
         return Err(Error::NotFinite(format!("the loss is {}", outer.loss)));
-    }
-    if outer.gradient.layout() != learner.params().layout() {
-        return Err(Error::invalid(
-            "the gradient is laid out otherwise than the weights; this is a fault of the learner",
-        ));
     }
     match not_finite(&outer.gradient) {
         Some(tensor) => Err(Error::NotFinite(format!("the gradient of `{tensor}` is not finite"))),
@@ -58,7 +53,8 @@ pub(super) fn not_finite(params: &Params) -> Option<&str> {
 pub(super) fn mean_gradient(outcomes: &[Outer], theta: &Params) -> Result<Params> {
     let mut mean = Params::zeros(theta.layout());
     for outer in outcomes {
-        mean.add_scaled(1.0, &outer.gradient)?;
+        mean.add_scaled(1.0, &outer.gradient)
+            .map_err(|error| error.context("the outer gradient of the learner"))?;
     }
     mean.scale(1.0 / outcomes.len() as f32);
     Ok(mean)

@@ -3,6 +3,72 @@
 //! A step takes episodes `step·meta_batch ..` of the training tasks, adds up their gradients in order of their number
 //! and updates the weights with the mean: the same seed gives the same bits on any number of threads, interrupted and
 //! resumed or not.
+//!
+//! ```
+//! use kshot::episode::{Episode, Labelled, Targets, TaskSpec, Tasks, Unlabelled};
+//! use kshot::learner::{Adapted, Learned, Learner, Outer, Prediction, Trainable};
+//! use kshot::params::{Layout, Params, Role};
+//! use kshot::train::{Run, TrainConfig, train};
+//! use kshot::Result;
+//! use ndarray::{Array2, Array4};
+//!
+//! /// One task for ever: y = 3 at x = 1.
+//! struct Three;
+//!
+//! impl Tasks for Three {
+//!     fn episode(&self, index: u64) -> Result<Episode> {
+//!         let point = || Labelled::new(Array4::ones((1, 1, 1, 1)), Targets::Values(Array2::from_elem((1, 1), 3.0)));
+//!         Ok(Episode { index, support: point(), query: point(), classes: Vec::new() })
+//!     }
+//! }
+//!
+//! /// y = θ·x, with θ learned across tasks.
+//! struct Slope(Learned);
+//!
+//! impl Learner for Slope {
+//!     fn is_transductive(&self) -> bool {
+//!         false
+//!     }
+//!
+//!     fn adapt<'a>(&'a self, _: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
+//!         Ok(Box::new(Line(self.0.theta.values()[0])))
+//!     }
+//!
+//!     fn trainable(&mut self) -> Option<&mut dyn Trainable> {
+//!         Some(self)
+//!     }
+//! }
+//!
+//! struct Line(f32);
+//!
+//! impl Adapted for Line {
+//!     fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
+//!         Ok(Prediction::Values(Array2::from_elem((query.len(), 1), self.0)))
+//!     }
+//! }
+//!
+//! impl Trainable for Slope {
+//!     fn learned(&mut self) -> &mut Learned {
+//!         &mut self.0
+//!     }
+//!
+//!     fn outer_gradient(&self, _: &Episode) -> Result<Outer> {
+//!         let off = self.0.theta.values()[0] - 3.0;
+//!         let gradient = Params::from_values(self.0.theta.layout(), vec![2.0 * off])?;
+//!         Ok(Outer { loss: off * off, gradient, metrics: Vec::new() })
+//!     }
+//! }
+//!
+//! let mut layout = Layout::new();
+//! layout.push("slope", &[1], Role::Weight);
+//! let task = TaskSpec::Regression { shots: 1, queries: 1 };
+//! let mut slope = Slope(Learned { theta: Params::zeros(&layout.into()), task });
+//! let config = TrainConfig { steps: 200, learning_rate: 0.1, ..TrainConfig::default() };
+//! let run = Run { directory: None, stop: &false.into(), observer: &mut () };
+//! train(&mut slope, &Three, None, &config, run)?;
+//! assert!((slope.0.theta.values()[0] - 3.0).abs() < 0.01);
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 mod config;
 mod description;
@@ -94,7 +160,7 @@ pub fn train(
 ) -> Result<Trained> {
     options::check(config)?;
     let started = Instant::now();
-    let layout = learner.params().layout().clone();
+    let layout = learner.learned().theta.layout().clone();
     let optimizer = Optimizer::new(config.optimizer, config.momentum, config.weight_decay, &layout);
     let mut state = State { step: 0, optimizer, best: None };
     let files = match run.directory {
@@ -111,7 +177,7 @@ pub fn train(
                 directory.path,
                 description,
                 directory.resume,
-                learner.params_mut(),
+                &mut learner.learned().theta,
                 &mut state,
             )?)
         }
@@ -161,7 +227,7 @@ impl Training<'_> {
         let outcomes = meta_batch::outcomes(self.learner, self.tasks, first..first + config.meta_batch)
             .map_err(|error| error.context(format!("step {step}")))?;
 
-        let theta = self.learner.params_mut();
+        let theta = &mut self.learner.learned().theta;
         let mut gradient = meta_batch::mean_gradient(&outcomes, theta)?;
         let norm = meta_batch::clip(&mut gradient, config.clip);
         let rate = config.learning_rate().at(self.state.step);
@@ -212,7 +278,7 @@ impl Training<'_> {
 
     /// Takes the weights of now as the best.
     fn save_best(&mut self, score: Option<Score>) -> Result<()> {
-        let best = Best { step: self.state.step, score, params: self.learner.params().clone() };
+        let best = Best { step: self.state.step, score, params: self.learner.learned().theta.clone() };
         if let Some(files) = &self.files {
             files.save_best(&best)?;
         }
@@ -222,7 +288,7 @@ impl Training<'_> {
 
     fn save_last(&mut self) -> Result<()> {
         match &mut self.files {
-            Some(files) => files.save_last(self.learner.params(), &self.state),
+            Some(files) => files.save_last(&self.learner.learned().theta, &self.state),
             None => Ok(()),
         }
     }
@@ -271,7 +337,7 @@ impl Training<'_> {
             seconds: started.elapsed().as_secs_f64(),
         };
         if let Some(best) = self.state.best {
-            *self.learner.params_mut() = best.params;
+            self.learner.learned().theta = best.params;
             (trained.best_step, trained.validation) = (best.step, best.score);
         }
         Ok(trained)

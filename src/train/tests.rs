@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::dataset::Preparation;
 use crate::dataset::Split;
 use crate::episode::{Episode, Labelled, Targets, TaskSpec, Unlabelled};
-use crate::learner::{Adapted, Learner, Outer, Prediction};
+use crate::learner::{Adapted, Learned, Learner, Outer, Prediction};
 use crate::nn::Norm;
 use crate::optimizer::OptimizerKind;
 use crate::params::{Layout, Role};
@@ -49,7 +49,7 @@ impl Tasks for Lines {
 
 /// y = w·x with one weight, and a running mean of |x|. Can be told to break in one episode.
 struct Slope {
-    params: Params,
+    learned: Learned,
     nan_at: Option<u64>,
     stop_at: Option<u64>,
     stop: Arc<AtomicBool>,
@@ -62,7 +62,10 @@ impl Slope {
         layout.push("slope.weight", &[1, 1], Role::Weight);
         layout.push("norm.running_mean", &[1], Role::Statistic);
         Self {
-            params: Params::zeros(&Arc::new(layout)),
+            learned: Learned {
+                theta: Params::zeros(&Arc::new(layout)),
+                task: TaskSpec::Regression { shots: 4, queries: 4 },
+            },
             nan_at: None,
             stop_at: None,
             stop: Arc::default(),
@@ -82,7 +85,7 @@ impl Learner for Slope {
     }
 
     fn adapt<'a>(&'a self, _: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
-        Ok(Box::new(Line(self.params.values()[0])))
+        Ok(Box::new(Line(self.learned.theta.values()[0])))
     }
 
     fn trainable(&mut self) -> Option<&mut dyn Trainable> {
@@ -102,16 +105,8 @@ impl Adapted for Line {
 }
 
 impl Trainable for Slope {
-    fn params(&self) -> &Params {
-        &self.params
-    }
-
-    fn params_mut(&mut self) -> &mut Params {
-        &mut self.params
-    }
-
-    fn training_task(&self) -> TaskSpec {
-        TaskSpec::Regression { shots: 4, queries: 4 }
+    fn learned(&mut self) -> &mut Learned {
+        &mut self.learned
     }
 
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
@@ -120,12 +115,12 @@ impl Trainable for Slope {
         }
         let points = pairs(&episode.query);
         let n = points.len() as f32;
-        let w = self.params.values()[0];
+        let w = self.learned.theta.values()[0];
         let loss = points.iter().map(|(x, y)| (w * x - y).powi(2)).sum::<f32>() / n;
         let slope = points.iter().map(|(x, y)| 2.0 * (w * x - y) * x).sum::<f32>() / n;
         let statistic = points.iter().map(|(x, _)| x.abs()).sum::<f32>() / n;
         let loss = if self.nan_at == Some(episode.index) { f32::NAN } else { loss };
-        let gradient = Params::from_values(self.params.layout(), vec![slope, statistic])?;
+        let gradient = Params::from_values(self.learned.theta.layout(), vec![slope, statistic])?;
         Ok(Outer { loss, gradient, metrics: vec![("error", loss.sqrt())] })
     }
 }
@@ -214,7 +209,7 @@ fn two_steps_of_sgd_by_hand_with_statistics_folded_in_order() {
     let stop = AtomicBool::new(false);
     let run = Run { directory: None, stop: &stop, observer: &mut () };
     train(&mut learner, &Lines(Split::Train), None, &config, run).unwrap();
-    let values = learner.params.values();
+    let values = learner.learned.theta.values();
     assert!((values[0] - w).abs() < 1e-6 && (values[1] - running).abs() < 1e-6, "{values:?} {w} {running}");
 }
 
@@ -259,7 +254,7 @@ fn an_interrupted_run_resumes_to_the_same_bytes() {
         // Once more: nothing is left to do, and the best weights are there.
         let mut again = Slope::new();
         let repeated = run_in(&mut again, &config, Some(&parts), true).unwrap();
-        assert_eq!((again.params, repeated.best_step), (learner.params, trained.best_step));
+        assert_eq!((again.learned.theta, repeated.best_step), (learner.learned.theta, trained.best_step));
     }
 }
 
@@ -297,7 +292,7 @@ fn a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_checkpoint() {
     }
     let kept = Checkpoint::read(&best).unwrap();
     assert_eq!(kept.description::<Description>().unwrap().step, 10);
-    assert!(kept.params(learner.params.layout()).unwrap().values()[0].is_finite());
+    assert!(kept.params(learner.learned.theta.layout()).unwrap().values()[0].is_finite());
 }
 
 #[test]

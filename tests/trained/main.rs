@@ -36,12 +36,12 @@ fn build(name: &str, options: &str) -> Box<dyn Learner> {
 
 fn train(learner: &mut dyn Learner, steps: u64) {
     let learner: &mut dyn Trainable = learner.trainable().unwrap();
-    let tasks = learner.training_task().open(&glyphs(Split::Train), Split::Train, 1).unwrap();
-    let mut optimizer = Optimizer::new(OptimizerKind::Adam, 0.0, 0.0, learner.params().layout());
+    let tasks = learner.learned().task.open(&glyphs(Split::Train), Split::Train, 1).unwrap();
+    let mut optimizer = Optimizer::new(OptimizerKind::Adam, 0.0, 0.0, learner.learned().theta.layout());
     for step in 1..=steps {
         let outer = learner.outer_gradient(&tasks.episode(step).unwrap()).unwrap();
-        optimizer.update(learner.params_mut(), &outer.gradient, 3e-3, step);
-        learner.params_mut().fold_statistics(&outer.gradient).unwrap();
+        optimizer.update(&mut learner.learned().theta, &outer.gradient, 3e-3, step);
+        learner.learned().theta.fold_statistics(&outer.gradient).unwrap();
     }
 }
 

@@ -80,27 +80,15 @@ pub(super) fn rows() -> Vec<Row> {
     // Beyond the comparison with others: memory must not grow with the steps.
     rows.push(maml(false, 50, true));
     let setup = images_setup(5, 1, Norm::Running, "maxpool");
-    let gradient = |images| multiply_adds(&architecture(&setup.backbone, None), Pass::Gradient, images);
-    let options = "classes = 16\nper-class = 4\nmargin = 0.2\nmining = \"batch-hard\"\nnormalise = true";
-    rows.push(train(
-        "triplet_batch_hard",
-        json!({ "images": 64 }),
-        "triplet",
-        options,
-        &setup,
-        1,
-        gradient(64),
-    ));
-    let options = "loss = \"contrastive\"\nclasses = 32\nper-class = 4";
-    rows.push(train(
-        "siamese_contrastive",
-        json!({ "pairs": 64 }),
-        "siamese",
-        options,
-        &setup,
-        1,
-        gradient(128),
-    ));
+    let triplet = "classes = 16\nper-class = 4\nmargin = 0.2\nmining = \"batch-hard\"\nnormalise = true";
+    let siamese = "loss = \"contrastive\"\nclasses = 32\nper-class = 4";
+    for (bench, fields, learner, options, images) in [
+        ("triplet_batch_hard", json!({ "images": 64 }), "triplet", triplet, 64),
+        ("siamese_contrastive", json!({ "pairs": 64 }), "siamese", siamese, 128),
+    ] {
+        let gradient = multiply_adds(&architecture(&setup.backbone, None), Pass::Gradient, images);
+        rows.push(train(bench, fields, learner, options, &setup, 1, gradient));
+    }
     rows.push(sinusoid());
     for (examples, landmarks) in [(500, None), (2000, None), (4000, None), (100_000, Some(500))] {
         let fields = json!({

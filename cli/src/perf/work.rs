@@ -164,7 +164,7 @@ fn training(
     let learner = learner
         .trainable()
         .ok_or_else(|| Error::invalid(format!("the row trains `{name}`, which learns nothing")))?;
-    let tasks: Box<dyn Tasks> = learner.training_task().open(&source, Split::Train, 0)?;
+    let tasks: Box<dyn Tasks> = learner.learned().task.open(&source, Split::Train, 0)?;
     let config = TrainConfig { steps: (WARM_UP + reps) as u64, ..config.clone() };
     let mut watch = StopWatch { last: Instant::now(), times: Vec::new() };
     let run = Run { directory: None, stop: &AtomicBool::new(false), observer: &mut watch };

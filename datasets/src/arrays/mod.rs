@@ -28,9 +28,10 @@ use crate::place::resolve;
 use files::{Array, Arrays};
 
 kshot::register_dataset! {
+    /// your own features or signals: npy, npz, mat or CSV, with labels and perhaps domains
+    ///
+    /// the file or directory `path`
     name: "arrays",
-    summary: "your own features or signals: npy, npz, mat or CSV, with labels and perhaps domains",
-    source: "the file or directory `path`",
     options: ArraysOptions,
     open: open,
 }

@@ -19,9 +19,10 @@ use crate::signals::{View, WINDOW};
 use simulator::{Defect, Machine, signal};
 
 kshot::register_dataset! {
+    /// a simulated bearing: 7 states at 4 loads (domains load0 … load3), windows of 2048 samples at 12 kHz
+    ///
+    /// generated, after McFadden & Smith 1984 and Randall & Antoni 2011
     name: "bearing",
-    summary: "a simulated bearing: 7 states at 4 loads (domains load0 … load3), windows of 2048 samples at 12 kHz",
-    source: "generated, after McFadden & Smith 1984 and Randall & Antoni 2011",
     options: BearingOptions,
     open: open,
 }

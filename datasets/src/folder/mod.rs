@@ -30,9 +30,10 @@ use crate::class_splits::ClassSplits;
 use crate::place::resolve;
 
 kshot::register_dataset! {
+    /// your own images: the directory `path`, one sub-directory for each class
+    ///
+    /// PNG, JPEG or PGM files of any size
     name: "folder",
-    summary: "your own images: the directory `path`, one sub-directory for each class",
-    source: "PNG, JPEG or PGM files of any size",
     options: FolderOptions,
     open: open,
 }

@@ -32,9 +32,10 @@ pub const SIZE: usize = 28;
 const MOST_DRAWINGS: usize = 1 << 22;
 
 kshot::register_dataset! {
+    /// invented handwritten characters, 28×28; needs no file
+    ///
+    /// generated: random programs of 1–4 pen strokes
     name: "glyphs",
-    summary: "invented handwritten characters, 28×28; needs no file",
-    source: "generated: random programs of 1–4 pen strokes",
     options: GlyphsOptions,
     open: open,
 }

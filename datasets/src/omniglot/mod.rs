@@ -26,9 +26,10 @@ pub(crate) use remote::remote_files;
 pub use split::ClassSplit;
 
 kshot::register_dataset! {
+    /// 1,623 handwritten characters of 50 alphabets, 20 drawings of each
+    ///
+    /// Lake, Salakhutdinov, Tenenbaum, Science 2015; github.com/brendenlake/omniglot, MIT
     name: "omniglot",
-    summary: "1,623 handwritten characters of 50 alphabets, 20 drawings of each",
-    source: "Lake, Salakhutdinov, Tenenbaum, Science 2015; github.com/brendenlake/omniglot, MIT",
     options: OmniglotOptions,
     open: open,
     locate: locate,

@@ -9,18 +9,18 @@ use kshot::episode::{Labelled, Unlabelled};
 use kshot::learner::{Adapted, Family, Learner, Prediction};
 use kshot::nn::head::class_means;
 use kshot::options::Options;
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::{Error, Result};
 use ndarray::{Array2, ArrayView4};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 kshot::register_learner! {
+    /// nearest class mean of raw inputs, after a power transform
+    ///
+    /// Mensink et al., Distance-Based Image Classification, TPAMI 2013 (without its metric)
     name: "nearest-mean",
     family: Family::Baseline,
-    summary: "nearest class mean of raw inputs, after a power transform",
-    paper: "Mensink et al., Distance-Based Image Classification, TPAMI 2013 (without its metric)",
-    solves: &[Problem::Classification],
     options: NearestMean,
     build: |_: &Setup, options: NearestMean| Ok(options),
 }

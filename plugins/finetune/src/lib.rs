@@ -3,6 +3,25 @@
 //! Chen, Liu, Kira, Wang, Huang, "A Closer Look at Few-shot Classification", ICLR 2019, §3.2: *Baseline* (linear head)
 //! and *Baseline++* (cosine head). Freezing all but the last K blocks is the usual transfer of deeper layers
 //! (Yosinski et al., "How transferable are features in deep neural networks?", NeurIPS 2014).
+//!
+//! ```
+//! use kshot::backbone::Backbone;
+//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::learner::{Learner, Prediction};
+//! use kshot::nn::Norm;
+//! use kshot::registry::{Problem, Setup};
+//! use kshot_finetune::{Finetune, FinetuneOptions};
+//! use ndarray::Array4;
+//!
+//! let backbone = Backbone::of(&"width = 8".parse().expect("TOML"), [1, 28, 28], Norm::Running)?;
+//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 2, shots: 1, queries: 1, seed: 0 };
+//! let learner = Finetune::new(&setup, FinetuneOptions { test_steps: 5, ..FinetuneOptions::default() })?;
+//! let drawing = |ink: f32| Array4::from_shape_fn((2, 1, 28, 28), |(n, _, y, x)| if [x, y][n] < 14 { ink } else { 0.0 });
+//! let support = Labelled::new(drawing(1.0), Targets::Classes(vec![0, 1]));
+//! let Prediction::Scores(scores) = learner.answer(&support, &Unlabelled { inputs: drawing(0.9) })? else { unreachable!() };
+//! assert_eq!(scores.dim(), (2, 2));
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +33,7 @@ mod tests;
 use std::sync::Arc;
 
 use kshot::episode::{Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Adapted, Family, Learner, Outer, Prediction, Trainable, accuracy};
+use kshot::learner::{Adapted, Family, Learned, Learner, Outer, Prediction, Trainable, accuracy};
 use kshot::nn::{Loss, Network, Norm, network};
 use kshot::optimizer::{Optimizer, OptimizerKind};
 use kshot::params::Params;
@@ -28,10 +47,11 @@ pub use config::{FinetuneOptions, Freeze, HeadKind};
 use head::Head;
 
 kshot::register_learner! {
+    /// pre-trained extractor, a new head trained on each support set
+    ///
+    /// Chen et al., A Closer Look at Few-shot Classification, ICLR 2019 (Baseline, Baseline++)
     name: "finetune",
     family: Family::ModelTransfer,
-    summary: "pre-trained extractor, a new head trained on each support set",
-    paper: "Chen et al., A Closer Look at Few-shot Classification, ICLR 2019 (Baseline, Baseline++)",
     solves: &[Problem::Classification, Problem::Regression],
     training: |problem| match problem {
         Problem::Classification => {
@@ -54,9 +74,8 @@ pub struct Finetune {
     tail: Arc<dyn Network>,
     between: [usize; 3],
     /// The extractor's weights, then those of the base classes' head; of the one output's for a regression.
-    theta: Params,
+    learned: Learned,
     head: Head,
-    task: TaskSpec,
 }
 
 impl Finetune {
@@ -83,7 +102,7 @@ impl Finetune {
         let weights = extractor.init(&mut rng);
         let theta = weights.followed_by(&head.init(setup.base_classes.max(1), &mut rng));
         let (front, tail) = (network(front)?, network(tail)?);
-        Ok(Self { options, extractor, front, tail, between, theta, head, task })
+        Ok(Self { options, extractor, front, tail, between, learned: Learned { theta, task }, head })
     }
 
     /// The front's output for some inputs, as the tail's input.
@@ -126,7 +145,7 @@ impl Learner for Finetune {
 
     /// A new head for classes; a regression goes on with the one it was pre-trained with.
     fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
-        let (front, behind) = self.theta.split_at(self.front.layout())?;
+        let (front, behind) = self.learned.theta.split_at(self.front.layout())?;
         let embedded = self.embed(&front, &support.examples)?;
         let criterion = support.targets.loss();
         let start = match &criterion {
@@ -169,30 +188,25 @@ impl Adapted for Tuned<'_> {
 }
 
 impl Trainable for Finetune {
-    fn params(&self) -> &Params {
-        &self.theta
-    }
-
-    fn params_mut(&mut self) -> &mut Params {
-        &mut self.theta
-    }
-
-    fn training_task(&self) -> TaskSpec {
-        self.task.clone()
+    fn learned(&mut self) -> &mut Learned {
+        &mut self.learned
     }
 
     /// Pre-training: classification of the base classes; or one function for the points of all tasks.
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
         let criterion = episode.support.targets.loss();
         let mut metrics = Vec::new();
-        let (loss, gradient) =
-            self.extractor.value_and_grad(&self.theta, episode.support.inputs(), &mut |z, weights| {
+        let (loss, gradient) = self.extractor.value_and_grad(
+            &self.learned.theta,
+            episode.support.inputs(),
+            &mut |z, weights| {
                 let outputs = self.head.logits(z, weights)?;
                 if let Loss::CrossEntropy { labels } = &criterion {
                     metrics.push(("accuracy", accuracy(outputs.as_vec(), labels)));
                 }
                 criterion.on_tape(outputs)
-            })?;
+            },
+        )?;
         Ok(Outer { loss, gradient, metrics })
     }
 }

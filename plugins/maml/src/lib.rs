@@ -15,6 +15,25 @@
 //! Batch norm uses the statistics of the batch given, as MAML was published, so all six are transductive by default
 //! (`--set backbone.norm=running` classifies each query alone). The head has a fresh weight vector for each label, so
 //! renaming a task's classes starts from another point, as in the papers.
+//!
+//! ```
+//! use kshot::backbone::Backbone;
+//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::learner::{Learner, Prediction};
+//! use kshot::nn::Norm;
+//! use kshot::registry::{Problem, Setup};
+//! use kshot_maml::{Maml, MamlOptions, Method};
+//! use ndarray::Array4;
+//!
+//! let backbone = Backbone::of(&"width = 8".parse().expect("TOML"), [1, 28, 28], Norm::Batch)?;
+//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 0, ways: 2, shots: 1, queries: 1, seed: 0 };
+//! let learner = Maml::new(&setup, Method::Maml, MamlOptions::default())?;
+//! let drawing = |ink: f32| Array4::from_shape_fn((2, 1, 28, 28), |(n, _, y, x)| if [x, y][n] < 14 { ink } else { 0.0 });
+//! let support = Labelled::new(drawing(1.0), Targets::Classes(vec![0, 1]));
+//! let Prediction::Scores(scores) = learner.answer(&support, &Unlabelled { inputs: drawing(0.9) })? else { unreachable!() };
+//! assert_eq!(scores.dim(), (2, 2));
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +47,7 @@ use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::inner_loop::{InnerLoop, MetaGradient, Objective, Proximal, rates};
-use kshot::learner::{Adapted, Learner, Outer, Prediction, Trainable, accuracy};
+use kshot::learner::{Adapted, Learned, Learner, Outer, Prediction, Trainable, accuracy};
 use kshot::nn::{Loss, Network, Norm, network};
 use kshot::params::{Layout, Params, Role};
 use kshot::registry::{Problem, Setup};
@@ -71,11 +90,10 @@ pub struct Maml {
     network: Arc<dyn Network>,
     /// The network's weights; for Meta-SGD the learning rates after them, under `alpha/…`, in units of `inner-rate`: an
     /// update of Adam then changes a rate by a small share of it, whatever `inner-rate` is.
-    theta: Params,
+    learned: Learned,
     /// α where it is not learned.
     fixed_rate: Params,
     problem: Problem,
-    task: TaskSpec,
 }
 
 impl Maml {
@@ -105,18 +123,19 @@ impl Maml {
                 TaskSpec::FewShot { ways: Count::fixed(setup.ways), shots: Count::fixed(shots), queries }
             }
         };
-        Ok(Self { method, inner, step_weights, network, theta, fixed_rate, problem, task })
+        let learned = Learned { theta, task };
+        Ok(Self { method, inner, step_weights, network, learned, fixed_rate, problem })
     }
 
     /// The network's weights, and α.
     fn parts(&self) -> Result<(Cow<'_, Params>, Cow<'_, Params>)> {
         match self.method {
             Method::MetaSgd => {
-                let (weights, mut rate) = without_rates(&self.theta, self.network.layout())?;
+                let (weights, mut rate) = without_rates(&self.learned.theta, self.network.layout())?;
                 rate.scale(self.inner.rate(self.problem));
                 Ok((Cow::Owned(weights), Cow::Owned(rate)))
             }
-            _ => Ok((Cow::Borrowed(&self.theta), Cow::Borrowed(&self.fixed_rate))),
+            _ => Ok((Cow::Borrowed(&self.learned.theta), Cow::Borrowed(&self.fixed_rate))),
         }
     }
 
@@ -180,16 +199,8 @@ impl Adapted for Descended<'_> {
 }
 
 impl Trainable for Maml {
-    fn params(&self) -> &Params {
-        &self.theta
-    }
-
-    fn params_mut(&mut self) -> &mut Params {
-        &mut self.theta
-    }
-
-    fn training_task(&self) -> TaskSpec {
-        self.task.clone()
+    fn learned(&mut self) -> &mut Learned {
+        &mut self.learned
     }
 
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {

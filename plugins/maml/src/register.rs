@@ -10,10 +10,11 @@ use crate::{Maml, Method};
 const BOTH: &[Problem] = &[Problem::Classification, Problem::Regression];
 
 kshot::register_learner! {
+    /// an initialisation for gradient descent, by its exact meta-gradient
+    ///
+    /// Finn, Abbeel, Levine, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, ICML 2017
     name: "maml",
     family: Family::Optimization,
-    summary: "an initialisation for gradient descent, by its exact meta-gradient",
-    paper: "Finn, Abbeel, Levine, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, ICML 2017",
     solves: BOTH,
     norm: Norm::Batch,
     training: MamlOptions::training,
@@ -22,10 +23,12 @@ kshot::register_learner! {
 }
 
 kshot::register_learner! {
+    /// maml without second derivatives
+    ///
+    /// Finn, Abbeel, Levine, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, ICML 2017, section
+    /// 5.2
     name: "fomaml",
     family: Family::Optimization,
-    summary: "maml without second derivatives",
-    paper: "Finn, Abbeel, Levine, Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks, ICML 2017, section 5.2",
     solves: BOTH,
     norm: Norm::Batch,
     training: MamlOptions::training,
@@ -34,10 +37,11 @@ kshot::register_learner! {
 }
 
 kshot::register_learner! {
+    /// maml with only the head adapting
+    ///
+    /// Raghu, Raghu, Bengio, Vinyals, Rapid Learning or Feature Reuse?, ICLR 2020
     name: "anil",
     family: Family::Optimization,
-    summary: "maml with only the head adapting",
-    paper: "Raghu, Raghu, Bengio, Vinyals, Rapid Learning or Feature Reuse?, ICLR 2020",
     solves: BOTH,
     norm: Norm::Batch,
     training: MamlOptions::training,
@@ -46,10 +50,11 @@ kshot::register_learner! {
 }
 
 kshot::register_learner! {
+    /// maml with a learned rate for each weight
+    ///
+    /// Li, Zhou, Chen, Li, Meta-SGD: Learning to Learn Quickly for Few-Shot Learning, arXiv 2017
     name: "meta-sgd",
     family: Family::Optimization,
-    summary: "maml with a learned rate for each weight",
-    paper: "Li, Zhou, Chen, Li, Meta-SGD: Learning to Learn Quickly for Few-Shot Learning, arXiv 2017",
     solves: BOTH,
     norm: Norm::Batch,
     training: MamlOptions::training,
@@ -58,10 +63,11 @@ kshot::register_learner! {
 }
 
 kshot::register_learner! {
+    /// towards the weights that tasks adapt to
+    ///
+    /// Nichol, Achiam, Schulman, On First-Order Meta-Learning Algorithms, arXiv 2018
     name: "reptile",
     family: Family::Optimization,
-    summary: "towards the weights that tasks adapt to",
-    paper: "Nichol, Achiam, Schulman, On First-Order Meta-Learning Algorithms, arXiv 2018",
     solves: BOTH,
     norm: Norm::Batch,
     training: ReptileOptions::training,
@@ -73,10 +79,11 @@ kshot::register_learner! {
 }
 
 kshot::register_learner! {
+    /// maml's gradient at the optimum of a proximal inner problem
+    ///
+    /// Rajeswaran, Finn, Kakade, Levine, Meta-Learning with Implicit Gradients, NeurIPS 2019
     name: "imaml",
     family: Family::Optimization,
-    summary: "maml's gradient at the optimum of a proximal inner problem",
-    paper: "Rajeswaran, Finn, Kakade, Levine, Meta-Learning with Implicit Gradients, NeurIPS 2019",
     solves: BOTH,
     norm: Norm::Batch,
     training: ImamlOptions::training,

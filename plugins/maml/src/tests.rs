@@ -36,8 +36,8 @@ fn build(name: &str, options: &str) -> Box<dyn Learner> {
     (registry::learner(name).unwrap().build)(&setup(), &options.parse().unwrap()).unwrap()
 }
 
-fn tasks(learner: &dyn Trainable) -> impl Fn(u64) -> Episode + use<> {
-    let TaskSpec::Regression { shots, queries } = learner.training_task() else { panic!("a regression") };
+fn tasks(learner: &mut dyn Trainable) -> impl Fn(u64) -> Episode + use<> {
+    let TaskSpec::Regression { shots, queries } = learner.learned().task else { panic!("a regression") };
     move |index| Lines.task(1, Split::Train, index, shots, queries)
 }
 
@@ -55,14 +55,14 @@ fn error(learner: &dyn Learner) -> f32 {
 
 fn meta_train(learner: &mut dyn Trainable, steps: u64, kind: OptimizerKind, rate: f32) {
     let task = tasks(learner);
-    let mut optimizer = Optimizer::new(kind, 0.0, 0.0, learner.params().layout());
+    let mut optimizer = Optimizer::new(kind, 0.0, 0.0, learner.learned().theta.layout());
     for step in 0..steps {
-        let mut gradient = Params::zeros(learner.params().layout());
+        let mut gradient = Params::zeros(learner.learned().theta.layout());
         for index in 0..4 {
             let outer = learner.outer_gradient(&task(4 * step + index)).unwrap();
             gradient.add_scaled(0.25, &outer.gradient).unwrap();
         }
-        optimizer.update(learner.params_mut(), &gradient, rate, step + 1);
+        optimizer.update(&mut learner.learned().theta, &gradient, rate, step + 1);
     }
 }
 
@@ -97,7 +97,7 @@ fn a_step_lowers_the_support_loss_of_a_fresh_task_more_after_meta_training() {
             let loss = task.support.targets.loss();
             let support = Objective { x: task.support.inputs(), loss: &loss };
             let inner = learner.inner_loop(&learner.fixed_rate, 1);
-            let mut theta = learner.theta.clone();
+            let mut theta = learner.learned.theta.clone();
             let before = inner.step(&mut theta, support).unwrap().loss;
             let after = learner.network.gradient(&theta, support.x, support.loss).unwrap().loss;
             (before - after) / before
@@ -123,7 +123,7 @@ fn no_test_step_leaves_the_weights_as_they_are() {
 fn the_learned_rates_of_meta_sgd_are_part_of_its_weights() {
     let mut learner = build("meta-sgd", "inner-rate = 0.1");
     let rates = |learner: &mut dyn Learner| {
-        let params = learner.trainable().unwrap().params();
+        let params = &learner.trainable().unwrap().learned().theta;
         params.tensor("alpha/layer0.weight").map(<[f32]>::to_vec)
     };
     let before = rates(learner.as_mut());

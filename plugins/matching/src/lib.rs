@@ -3,17 +3,30 @@
 //! Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra, "Matching Networks for One Shot Learning", NeurIPS 2016,
 //! equations 1 and 2 (section 2.1.1), without fully conditional embeddings: p(y | x̂) = Σᵢ a(x̂, xᵢ) [yᵢ = y], a the
 //! softmax over the support of the cosines between embeddings.
+//!
+//! ```
+//! use kshot::metric::{Comparison, Support};
+//! use kshot::params::Params;
+//! use kshot_matching::Matching;
+//! use ndarray::array;
+//!
+//! let (support, query) = (array![[1.0, 0.0], [0.0, 1.0]], array![[3.0, 3.0]]);
+//! let support = Support { z: support.view(), labels: &[0, 1] };
+//! let p = Matching::default().scores(&Params::zeros(&Default::default()), support, query.view())?;
+//! assert!((p[[0, 0]] - 0.5).abs() < 1e-6);
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
 use dfdx::prelude::*;
-use kshot::episode::Episode;
-use kshot::learner::{Family, accuracy};
-use kshot::metric::{Comparison, Embeddings, EpisodicTraining, MetricLearner, Support, TrainingLoss};
+use kshot::episode::{Episode, TaskSpec};
+use kshot::learner::accuracy;
+use kshot::metric::{Comparison, Embeddings, EpisodicTraining, Support, TrainingLoss};
 use kshot::nn::{HeadWeights, Similarity, TapedMatrix, head};
 use kshot::options::Options;
 use kshot::params::Params;
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
 use ndarray::Array2;
@@ -21,15 +34,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 kshot::register_learner! {
+    /// attention over the support by cosine similarity
+    ///
+    /// Vinyals et al., Matching Networks for One Shot Learning, NeurIPS 2016
     name: "matching",
-    family: Family::Metric,
-    summary: "attention over the support by cosine similarity",
-    paper: "Vinyals et al., Matching Networks for One Shot Learning, NeurIPS 2016",
-    solves: &[Problem::Classification],
     training: |_| TrainConfig { steps: 300, validation_episodes: 100, ..TrainConfig::default() },
-    compares: true,
-    options: Matching,
-    build: |setup: &Setup, own: Matching| MetricLearner::new(setup, own, own.training.task(setup)),
+    comparison: Matching,
 }
 
 /// Options of `matching`, which are all there is to it besides the network.
@@ -63,6 +73,10 @@ fn one_hot(labels: &[usize]) -> Result<Array2<f32>> {
 }
 
 impl Comparison for Matching {
+    fn training_task(&self, setup: &Setup) -> TaskSpec {
+        self.training.task(setup)
+    }
+
     /// Mean of −log p(y | x̂) over the queries.
     fn loss(&self, z: TapedMatrix, _: &HeadWeights<'_>, episode: &Episode) -> Result<TrainingLoss> {
         let (classes, query) = (one_hot(episode.support.classes()?)?, episode.query.classes()?);

@@ -16,6 +16,25 @@
 //! What differs from the paper: u's convolutions have slow weights only (its last layer has both), and d sees one
 //! gradient a class, of the mean over the class's examples, in order of the labels, so that the order of the support
 //! does not matter. Base learner and d know classes by their label: renaming them gives another answer, as in the paper.
+//!
+//! ```
+//! use kshot::backbone::Backbone;
+//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::learner::{Learner, Prediction};
+//! use kshot::nn::Norm;
+//! use kshot::registry::{Problem, Setup};
+//! use kshot_metanet::{Metanet, MetanetOptions};
+//! use ndarray::Array4;
+//!
+//! let backbone = Backbone::of(&"width = 8".parse().expect("TOML"), [1, 28, 28], Norm::Running)?;
+//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 2, shots: 1, queries: 1, seed: 0 };
+//! let learner = Metanet::new(&setup, &MetanetOptions::default())?;
+//! let drawing = |ink: f32| Array4::from_shape_fn((2, 1, 28, 28), |(n, _, y, x)| if [x, y][n] < 14 { ink } else { 0.0 });
+//! let support = Labelled::new(drawing(1.0), Targets::Classes(vec![0, 1]));
+//! let Prediction::Scores(scores) = learner.answer(&support, &Unlabelled { inputs: drawing(0.9) })? else { unreachable!() };
+//! assert_eq!(scores.dim(), (2, 2));
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -30,12 +49,11 @@ mod weights;
 use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Adapted, Family, Learner, Outer, Prediction, Trainable, accuracy};
+use kshot::learner::{Adapted, Family, Learned, Learner, Outer, Prediction, Trainable, accuracy};
 use kshot::nn::head::on_host;
 use kshot::nn::{Loss, Network, Norm, embed_both};
 use kshot::options::Options;
-use kshot::params::Params;
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::rng::stream;
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
@@ -47,11 +65,11 @@ use head::Task;
 use weights::{Sizes, Weights};
 
 kshot::register_learner! {
+    /// a base learner whose fast weights other networks make of loss gradients
+    ///
+    /// Munkhdalai, Yu, Meta Networks, ICML 2017
     name: "metanet",
     family: Family::Model,
-    summary: "a base learner whose fast weights other networks make of loss gradients",
-    paper: "Munkhdalai, Yu, Meta Networks, ICML 2017",
-    solves: &[Problem::Classification],
     training: |_| TrainConfig { steps: 300, validation_episodes: 100, ..TrainConfig::default() },
     options: MetanetOptions,
     build: |setup: &Setup, options: MetanetOptions| Metanet::new(setup, &options),
@@ -98,10 +116,9 @@ impl Options for MetanetOptions {}
 pub struct Metanet {
     network: Arc<dyn Network>,
     /// The backbone's weights, then those of [`Weights`].
-    theta: Params,
+    learned: Learned,
     sizes: Sizes,
     fast: FastWeights,
-    task: TaskSpec,
 }
 
 impl Metanet {
@@ -125,7 +142,7 @@ impl Metanet {
             shots: Count::fixed(setup.shots),
             queries: options.train_queries,
         };
-        Ok(Self { network, theta, sizes, fast: options.fast_weights, task })
+        Ok(Self { network, learned: Learned { theta, task }, sizes, fast: options.fast_weights })
     }
 
     /// Number of classes of a support set, if the base learner can tell so many apart and each has an example.
@@ -151,7 +168,7 @@ impl Metanet {
         query: ArrayView2<'_, f32>,
     ) -> Result<Prediction> {
         let ways = self.ways(labels)?;
-        let weights = Weights::read(self.sizes, &self.theta)?;
+        let weights = Weights::read(self.sizes, &self.learned.theta)?;
         let z = concatenate![Axis(0), z, query];
         Ok(Prediction::Scores(Task { z: z.view(), labels, ways }.answer(&weights, self.fast).logits))
     }
@@ -165,14 +182,14 @@ impl Learner for Metanet {
     fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
         let labels = support.classes()?;
         self.ways(labels)?;
-        let z = self.network.forward(&self.theta, support.inputs())?;
+        let z = self.network.forward(&self.learned.theta, support.inputs())?;
         Ok(Box::new(Known { learner: self, z, labels }))
     }
 
     /// Support and queries in one batch, where no input sees another.
     fn answer(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
         let [z, z_query] =
-            embed_both(self.network.as_ref(), &self.theta, support.inputs(), query.inputs.view())?;
+            embed_both(self.network.as_ref(), &self.learned.theta, support.inputs(), query.inputs.view())?;
         self.scores(z.view(), support.classes()?, z_query.view())
     }
 
@@ -190,42 +207,35 @@ struct Known<'a> {
 
 impl Adapted for Known<'_> {
     fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
-        let Metanet { network, theta, .. } = self.learner;
+        let Metanet { network, learned: Learned { theta, .. }, .. } = self.learner;
         let z_query = network.forward(theta, query.inputs.view())?;
         self.learner.scores(self.z.view(), self.labels, z_query.view())
     }
 }
 
 impl Trainable for Metanet {
-    fn params(&self) -> &Params {
-        &self.theta
-    }
-
-    fn params_mut(&mut self) -> &mut Params {
-        &mut self.theta
-    }
-
-    fn training_task(&self) -> TaskSpec {
-        self.task.clone()
+    fn learned(&mut self) -> &mut Learned {
+        &mut self.learned
     }
 
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
         let (labels, query) = (episode.support.classes()?, episode.query.classes()?);
         let ways = self.ways(labels)?;
-        let weights = Weights::read(self.sizes, &self.theta)?;
+        let weights = Weights::read(self.sizes, &self.learned.theta)?;
         let mut d_weights = Weights::zeros(self.sizes);
         let loss = Loss::CrossEntropy { labels: query.to_vec() };
         let mut correct = 0.0;
         let x = concatenate![Axis(0), episode.support.inputs(), episode.query.inputs()];
-        let (value, mut gradient) = self.network.value_and_grad(&self.theta, x.view(), &mut |z, _| {
-            on_host(z, |z| {
-                let answer = Task { z, labels, ways }.answer(&weights, self.fast);
-                let logits = answer.logits.view();
-                correct = accuracy(logits.iter().copied(), query);
-                let d_logits = loss.gradient(logits)?;
-                Ok((loss.value(logits)?, answer.backward(&d_logits, &mut d_weights)))
-            })
-        })?;
+        let (value, mut gradient) =
+            self.network.value_and_grad(&self.learned.theta, x.view(), &mut |z, _| {
+                on_host(z, |z| {
+                    let answer = Task { z, labels, ways }.answer(&weights, self.fast);
+                    let logits = answer.logits.view();
+                    correct = accuracy(logits.iter().copied(), query);
+                    let d_logits = loss.gradient(logits)?;
+                    Ok((loss.value(logits)?, answer.backward(&d_logits, &mut d_weights)))
+                })
+            })?;
         d_weights.write(&mut gradient);
         Ok(Outer { loss: value, gradient, metrics: vec![("accuracy", correct)] })
     }

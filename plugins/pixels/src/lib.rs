@@ -2,22 +2,35 @@
 //!
 //! Cover & Hart, "Nearest Neighbor Pattern Classification", IEEE Trans. Inf. Theory 1967. The baseline "Pixels" of
 //! Vinyals et al. 2016, table 1. It learns nothing; whatever learns should beat it.
+//!
+//! ```
+//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::learner::Learner;
+//! use kshot_pixels::Pixels;
+//! use ndarray::Array4;
+//!
+//! let drawing = |ink: f32| Array4::from_shape_fn((2, 1, 28, 28), |(n, _, y, x)| if [x, y][n] < 14 { ink } else { 0.0 });
+//! let support = Labelled::new(drawing(1.0), Targets::Classes(vec![0, 1]));
+//! let queries = Unlabelled { inputs: drawing(0.9) };
+//! assert_eq!(Pixels.answer(&support, &queries)?.classes(), [0, 1]);
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
 use kshot::episode::{Labelled, Unlabelled};
 use kshot::learner::{Adapted, Family, Learner, Prediction};
 use kshot::options::NoOptions;
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::{Error, Result};
 use ndarray::{Array2, ArrayView4};
 
 kshot::register_learner! {
+    /// nearest neighbour on raw inputs, the floor
+    ///
+    /// Cover & Hart, Nearest Neighbor Pattern Classification, IEEE Trans. Inf. Theory 1967
     name: "pixels",
     family: Family::Baseline,
-    summary: "nearest neighbour on raw inputs, the floor",
-    paper: "Cover & Hart, Nearest Neighbor Pattern Classification, IEEE Trans. Inf. Theory 1967",
-    solves: &[Problem::Classification],
     options: NoOptions,
     build: |_: &Setup, _: NoOptions| Ok(Pixels),
 }

@@ -2,32 +2,42 @@
 //!
 //! Snell, Swersky, Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017, algorithm 1. The cosine
 //! distance is the paper's alternative (§2.7, figure 2).
+//!
+//! ```
+//! use kshot::metric::{Comparison, Support};
+//! use kshot::params::Params;
+//! use kshot_prototypical::Prototypical;
+//! use ndarray::array;
+//!
+//! let (support, query) = (array![[0.0, 0.0], [2.0, 0.0], [5.0, 5.0]], array![[1.0, 1.0]]);
+//! let support = Support { z: support.view(), labels: &[0, 0, 1] };
+//! let scores = Prototypical::default().scores(&Params::zeros(&Default::default()), support, query.view())?;
+//! // Squared distances of 1 and 32.
+//! assert_eq!(scores[[0, 0]] - scores[[0, 1]], 31.0);
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
 use kshot::Result;
-use kshot::episode::Episode;
-use kshot::learner::Family;
-use kshot::metric::{Comparison, Embeddings, EpisodicTraining, MetricLearner, Support, TrainingLoss};
+use kshot::episode::{Episode, TaskSpec};
+use kshot::metric::{Comparison, Embeddings, EpisodicTraining, Support, TrainingLoss};
 use kshot::nn::{HeadWeights, Similarity, TapedMatrix, head};
 use kshot::options::Options;
 use kshot::params::Params;
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::train::TrainConfig;
 use ndarray::Array2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 kshot::register_learner! {
+    /// nearest class mean in a learned embedding
+    ///
+    /// Snell, Swersky, Zemel, Prototypical Networks for Few-shot Learning, NeurIPS 2017
     name: "prototypical",
-    family: Family::Metric,
-    summary: "nearest class mean in a learned embedding",
-    paper: "Snell, Swersky, Zemel, Prototypical Networks for Few-shot Learning, NeurIPS 2017",
-    solves: &[Problem::Classification],
     training: |_| TrainConfig { steps: 400, validation_episodes: 100, ..TrainConfig::default() },
-    compares: true,
-    options: Prototypical,
-    build: |setup: &Setup, own: Prototypical| MetricLearner::new(setup, own, own.training.task(setup)),
+    comparison: Prototypical,
 }
 
 /// Options of `prototypical`, which are all there is to it besides the network.
@@ -51,6 +61,10 @@ impl Prototypical {
 }
 
 impl Comparison for Prototypical {
+    fn training_task(&self, setup: &Setup) -> TaskSpec {
+        self.training.task(setup)
+    }
+
     /// Mean of −log p(y = k | x) over the queries (equations 1 and 2).
     fn loss(&self, z: TapedMatrix, _: &HeadWeights<'_>, episode: &Episode) -> Result<TrainingLoss> {
         let [support, query] = head::split(z, episode.support.len())?;

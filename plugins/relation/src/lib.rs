@@ -7,19 +7,32 @@
 //! squared error (equation 2).
 //!
 //! What differs from the paper: f ends in a vector, so that g is a perceptron where the paper's has two convolutions.
+//!
+//! ```
+//! use kshot::metric::{Comparison, Support};
+//! use kshot::rng::stream;
+//! use kshot_relation::Relation;
+//! use ndarray::array;
+//!
+//! let relation = Relation::default();
+//! let g = relation.weights(2, &mut stream(0, "init", 0)).expect("the weights of g");
+//! let (support, query) = (array![[1.0, 0.0], [0.0, 1.0]], array![[3.0, 3.0]]);
+//! let scores = relation.scores(&g, Support { z: support.view(), labels: &[0, 1] }, query.view())?;
+//! assert_eq!(scores.dim(), (1, 2));
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
 mod module;
 
 use kshot::Result;
-use kshot::episode::Episode;
-use kshot::learner::Family;
-use kshot::metric::{Comparison, Embeddings, EpisodicTraining, MetricLearner, Support, TrainingLoss};
+use kshot::episode::{Episode, TaskSpec};
+use kshot::metric::{Comparison, Embeddings, EpisodicTraining, Support, TrainingLoss};
 use kshot::nn::{HeadWeights, TapedMatrix, head};
 use kshot::options::Options;
 use kshot::params::Params;
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::rng::Rng;
 use kshot::train::TrainConfig;
 use ndarray::Array2;
@@ -29,15 +42,12 @@ use serde::{Deserialize, Serialize};
 use module::Module;
 
 kshot::register_learner! {
+    /// a learned comparison of queries with classes
+    ///
+    /// Sung et al., Learning to Compare: Relation Network for Few-Shot Learning, CVPR 2018
     name: "relation",
-    family: Family::Metric,
-    summary: "a learned comparison of queries with classes",
-    paper: "Sung et al., Learning to Compare: Relation Network for Few-Shot Learning, CVPR 2018",
-    solves: &[Problem::Classification],
     training: |_| TrainConfig { steps: 300, validation_episodes: 100, ..TrainConfig::default() },
-    compares: true,
-    options: Relation,
-    build: |setup: &Setup, own: Relation| MetricLearner::new(setup, own, own.training.task(setup)),
+    comparison: Relation,
 }
 
 /// Options of `relation`.
@@ -61,6 +71,10 @@ impl Default for Relation {
 impl Options for Relation {}
 
 impl Comparison for Relation {
+    fn training_task(&self, setup: &Setup) -> TaskSpec {
+        self.training.task(setup)
+    }
+
     /// Those of g.
     fn weights(&self, features: usize, rng: &mut Rng) -> Option<Params> {
         Some(Module { hidden: self.hidden }.weights(features, rng))

@@ -8,6 +8,18 @@
 //!
 //! A training batch has P classes × K examples; each example is in one pair, half of the pairs of one class. A query
 //! belongs to the class whose support examples are most similar to it in the mean.
+//!
+//! ```
+//! use kshot_siamese::{contrastive, pair_up};
+//! use ndarray::array;
+//!
+//! // Two classes of four in a batch: two pairs of each class with itself, the rest across.
+//! let pairs = pair_up(&[0, 0, 0, 0, 1, 1, 1, 1])?;
+//! let z = array![[0.0], [0.0], [0.0], [0.0], [2.0], [2.0], [2.0], [2.0]];
+//! let (loss, gradient) = contrastive(z.view(), &pairs, 1.0);
+//! assert_eq!((loss, gradient.sum()), (0.0, 0.0));
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -18,14 +30,13 @@ mod tests;
 use std::sync::Arc;
 
 use dfdx::prelude::*;
-use kshot::episode::Episode;
-use kshot::learner::Family;
-use kshot::metric::{BatchTraining, Comparison, Embeddings, MetricLearner, Support, TrainingLoss};
+use kshot::episode::{Episode, TaskSpec};
+use kshot::metric::{BatchTraining, Comparison, Embeddings, Support, TrainingLoss};
 use kshot::nn::head::{class_means, on_host, rows};
 use kshot::nn::{HeadWeights, Metric, TapedMatrix, TapedScalar};
 use kshot::options::Options;
 use kshot::params::{Layout, Params, Role};
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::rng::Rng;
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
@@ -36,15 +47,13 @@ use serde::{Deserialize, Serialize};
 pub use pairs::{Pair, contrastive, pair_up};
 
 kshot::register_learner! {
+    /// two towers with shared weights, trained on pairs
+    ///
+    /// Koch, Zemel, Salakhutdinov, Siamese Neural Networks for One-shot Image Recognition, 2015; Hadsell et al., CVPR
+    /// 2006
     name: "siamese",
-    family: Family::Metric,
-    summary: "two towers with shared weights, trained on pairs",
-    paper: "Koch, Zemel, Salakhutdinov, Siamese Neural Networks for One-shot Image Recognition, 2015; Hadsell et al., CVPR 2006",
-    solves: &[Problem::Classification],
     training: |_| TrainConfig { steps: 220, validation_episodes: 100, ..TrainConfig::default() },
-    compares: true,
-    options: Siamese,
-    build: |setup: &Setup, own: Siamese| MetricLearner::new(setup, own, own.training.task(setup)),
+    comparison: Siamese,
 }
 
 /// Options of `siamese`.
@@ -95,6 +104,10 @@ const WEIGHT: &str = "compare.weight";
 const BIAS: &str = "compare.bias";
 
 impl Comparison for Siamese {
+    fn training_task(&self, setup: &Setup) -> TaskSpec {
+        self.training.task(setup)
+    }
+
     /// α = −1 (the farther, the less the same) and b = 0, for `logistic`.
     fn weights(&self, features: usize, _: &mut Rng) -> Option<Params> {
         if self.loss == PairLoss::Contrastive {

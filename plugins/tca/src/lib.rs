@@ -13,6 +13,32 @@
 //! The support is the labelled source (its last examples may be labelled ones of the target,
 //! [`Labelled::in_target`]), the queries are the target, all of which are seen together: transductive, except
 //! `no-adaptation`. There is nothing to train across tasks.
+//!
+//! ```
+//! use kshot_tca as _; // Registers the six.
+//! use ndarray::Array4;
+//! # use kshot::episode::{Labelled, Targets, Unlabelled};
+//! # use kshot::learner::Learner;
+//! # use kshot::nn::Norm;
+//! # use kshot::registry::{self, Problem, Setup};
+//! use kshot::backbone::Backbone;
+//!
+//! // Two classes told apart by their first value; the target lies elsewhere, and stretched.
+//! let points = |factor: f32, shift: f32| {
+//!     Array4::from_shape_fn((20, 2, 1, 1), |(n, value, ..)| {
+//!         let own = if value == 0 { (n % 2) as f32 } else { 0.1 * (n / 2) as f32 };
+//!         factor * own + shift
+//!     })
+//! };
+//! let source = Labelled::new(points(1.0, 0.0), Targets::Classes((0..20).map(|n| n % 2).collect()));
+//! let backbone = Backbone::of(&Default::default(), [2, 1, 1], Norm::Running)?;
+//! let problem = Problem::Classification;
+//! let setup = Setup { problem, backbone, base_classes: 0, ways: 2, shots: 10, queries: 10, seed: 0 };
+//! let coral = (registry::learner("coral")?.build)(&setup, &Default::default())?;
+//! let answers = coral.answer(&source, &Unlabelled { inputs: points(1.5, 0.2) })?.classes();
+//! assert_eq!(answers.len(), 20);
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

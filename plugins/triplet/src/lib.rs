@@ -3,6 +3,21 @@
 //! Hoffer & Ailon, "Deep Metric Learning Using Triplet Network", SIMBAD 2015 (arXiv:1412.6622); Schroff, Kalenichenko &
 //! Philbin, "FaceNet", CVPR 2015; mining within P×K batches as in Hermans, Beyer & Leibe, "In Defense of the Triplet
 //! Loss for Person Re-Identification", 2017. A query belongs to the class whose support examples have the nearest mean.
+//!
+//! ```
+//! use kshot::nn::Metric;
+//! use kshot::rng::stream;
+//! use kshot_triplet::{Mining, TripletLoss, mine, triplet_loss};
+//! use ndarray::array;
+//!
+//! let z = array![[0.0], [1.0], [5.0], [6.0]];
+//! let distances = Metric::Euclidean.between(z.view(), z.view());
+//! let triplets = mine(Mining::BatchHard, distances.view(), &[0, 0, 1, 1], &mut stream(0, "mining", 0));
+//! // Every positive is 1 away, every negative at least 4: no triplet costs anything at a margin of 0.2.
+//! let (loss, ..) = triplet_loss(TripletLoss::Hinge, 0.2, false, distances.view(), &triplets);
+//! assert_eq!((triplets.len(), loss), (4, 0.0));
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
 #![forbid(unsafe_code)]
 
@@ -12,14 +27,14 @@ mod mining;
 mod tests;
 
 use kshot::Result;
-use kshot::episode::Episode;
+use kshot::episode::{Episode, TaskSpec};
 use kshot::learner::Family;
 use kshot::metric::{BatchTraining, Comparison, Embeddings, MetricLearner, Support, TrainingLoss};
 use kshot::nn::head::{class_means, directions, directions_of, on_host};
 use kshot::nn::{HeadWeights, Metric, TapedMatrix};
 use kshot::options::Options;
 use kshot::params::Params;
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::rng::stream;
 use kshot::train::TrainConfig;
 use ndarray::Array2;
@@ -30,16 +45,16 @@ pub use loss::{Mined, TripletLoss, triplet_loss};
 pub use mining::{Mining, Triplet, mine};
 
 kshot::register_learner! {
+    /// an embedding in which a positive is nearer than a negative, by a margin
+    ///
+    /// Hoffer & Ailon, Deep Metric Learning Using Triplet Network, SIMBAD 2015; Schroff et al., FaceNet, CVPR 2015
     name: "triplet",
     family: Family::Metric,
-    summary: "an embedding in which a positive is nearer than a negative, by a margin",
-    paper: "Hoffer & Ailon, Deep Metric Learning Using Triplet Network, SIMBAD 2015; Schroff et al., FaceNet, CVPR 2015",
-    solves: &[Problem::Classification],
     training: |_| TrainConfig { steps: 400, validation_episodes: 100, ..TrainConfig::default() },
     compares: true,
     options: TripletOptions,
     build: |setup: &Setup, options: TripletOptions| {
-        MetricLearner::new(setup, Triplets { options, seed: setup.seed }, options.training.task(setup))
+        MetricLearner::new(setup, Triplets { options, seed: setup.seed })
     },
 }
 
@@ -93,6 +108,10 @@ impl Triplets {
 }
 
 impl Comparison for Triplets {
+    fn training_task(&self, setup: &Setup) -> TaskSpec {
+        self.options.training.task(setup)
+    }
+
     fn loss(&self, z: TapedMatrix, _: &HeadWeights<'_>, episode: &Episode) -> Result<TrainingLoss> {
         let labels = episode.support.classes()?;
         let TripletOptions { distance, normalise, loss, margin, mining, .. } = self.options;

@@ -12,9 +12,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 kshot::register_backbone! {
+    /// convolution blocks that grow wider, and a projection
+    ///
+    /// yours: authors, title, venue, year
     name: "@NAME@",
-    summary: "convolution blocks that grow wider, and a projection",
-    paper: "yours: authors, title, venue, year",
     options: @TYPE@,
 }
 

@@ -8,18 +8,18 @@ use kshot::episode::{Labelled, Unlabelled};
 use kshot::learner::{Adapted, Family, Learner, Prediction};
 use kshot::nn::{Similarity, head};
 use kshot::options::Options;
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::{Error, Result};
 use ndarray::{Array2, ArrayView4};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 kshot::register_learner! {
+    /// the nearest class mean of raw inputs
+    ///
+    /// yours: authors, title, venue, year
     name: "@NAME@",
     family: Family::Baseline,
-    summary: "the nearest class mean of raw inputs",
-    paper: "yours: authors, title, venue, year",
-    solves: &[Problem::Classification],
     options: @TYPE@,
     build: |_: &Setup, options: @TYPE@| Ok(options),
 }

@@ -16,9 +16,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 kshot::register_dataset! {
+    /// gratings of an orientation and a wavelength, 28×28; needs no file
+    ///
+    /// yours: paper, licence
     name: "@NAME@",
-    summary: "gratings of an orientation and a wavelength, 28×28; needs no file",
-    source: "yours: paper, licence",
     options: @TYPE@Options,
     open: |_: &DatasetContext, options: @TYPE@Options| @TYPE@::draw(&options),
 }

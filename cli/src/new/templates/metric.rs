@@ -5,28 +5,24 @@
 #![forbid(unsafe_code)]
 
 use kshot::Result;
-use kshot::episode::Episode;
-use kshot::learner::Family;
-use kshot::metric::{Comparison, Embeddings, EpisodicTraining, MetricLearner, Support, TrainingLoss};
+use kshot::episode::{Episode, TaskSpec};
+use kshot::metric::{Comparison, Embeddings, EpisodicTraining, Support, TrainingLoss};
 use kshot::nn::{HeadWeights, Similarity, TapedMatrix, head};
 use kshot::options::Options;
 use kshot::params::Params;
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::train::TrainConfig;
 use ndarray::Array2;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 kshot::register_learner! {
+    /// the class mean of the most similar direction
+    ///
+    /// yours: authors, title, venue, year
     name: "@NAME@",
-    family: Family::Metric,
-    summary: "the class mean of the most similar direction",
-    paper: "yours: authors, title, venue, year",
-    solves: &[Problem::Classification],
     training: |_| TrainConfig { steps: 300, validation_episodes: 100, ..TrainConfig::default() },
-    compares: true,
-    options: @TYPE@,
-    build: |setup: &Setup, own: @TYPE@| MetricLearner::new(setup, own, own.training.task(setup)),
+    comparison: @TYPE@,
 }
 
 /// Options of `@NAME@`: their doc comments are what `kshot learners @NAME@` prints.
@@ -50,6 +46,10 @@ impl Default for @TYPE@ {
 impl Options for @TYPE@ {}
 
 impl Comparison for @TYPE@ {
+    fn training_task(&self, setup: &Setup) -> TaskSpec {
+        self.training.task(setup)
+    }
+
     fn loss(&self, z: TapedMatrix, _: &HeadWeights<'_>, episode: &Episode) -> Result<TrainingLoss> {
         let [support, query] = head::split(z, episode.support.len())?;
         let means = head::class_means_on_tape(support, episode.support.classes()?)?;

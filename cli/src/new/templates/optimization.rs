@@ -10,11 +10,11 @@ use std::sync::Arc;
 use kshot::Result;
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::inner_loop::{InnerLoop, Objective, rates};
-use kshot::learner::{Adapted, Family, Learner, Outer, Prediction, Trainable, accuracy};
+use kshot::learner::{Adapted, Family, Learned, Learner, Outer, Prediction, Trainable, accuracy};
 use kshot::nn::{Network, Norm, network};
 use kshot::options::Options;
 use kshot::params::Params;
-use kshot::registry::{Problem, Setup};
+use kshot::registry::Setup;
 use kshot::rng::stream;
 use kshot::train::TrainConfig;
 use ndarray::Axis;
@@ -22,11 +22,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 kshot::register_learner! {
+    /// weights that a few steps of gradient descent adapt
+    ///
+    /// yours: authors, title, venue, year
     name: "@NAME@",
     family: Family::Optimization,
-    summary: "weights that a few steps of gradient descent adapt",
-    paper: "yours: authors, title, venue, year",
-    solves: &[Problem::Classification],
     norm: Norm::Batch,
     training: |_| TrainConfig {
         steps: 300,
@@ -62,10 +62,9 @@ impl Options for @TYPE@Options {}
 /// The learner.
 pub struct @TYPE@ {
     network: Arc<dyn Network>,
-    theta: Params,
+    learned: Learned,
     rate: Params,
     options: @TYPE@Options,
-    task: TaskSpec,
 }
 
 impl @TYPE@ {
@@ -79,7 +78,7 @@ impl @TYPE@ {
         let rate = rates(network.layout(), options.inner_rate, |_| true);
         let (ways, shots) = (Count::fixed(setup.ways), Count::fixed(setup.shots));
         let task = TaskSpec::FewShot { ways, shots, queries: setup.queries };
-        Ok(Self { network, theta, rate, options, task })
+        Ok(Self { network, learned: Learned { theta, task }, rate, options })
     }
 
     fn inner_loop(&self) -> InnerLoop<'_> {
@@ -102,7 +101,7 @@ impl Learner for @TYPE@ {
         support.classes()?;
         let loss = support.targets.loss();
         let weights =
-            self.inner_loop().adapt(&self.theta, Objective { x: support.inputs(), loss: &loss })?;
+            self.inner_loop().adapt(&self.learned.theta, Objective { x: support.inputs(), loss: &loss })?;
         Ok(Box::new(Descended { network: self.network.as_ref(), weights, ways: support.ways()? }))
     }
 
@@ -126,22 +125,14 @@ impl Adapted for Descended<'_> {
 }
 
 impl Trainable for @TYPE@ {
-    fn params(&self) -> &Params {
-        &self.theta
-    }
-
-    fn params_mut(&mut self) -> &mut Params {
-        &mut self.theta
-    }
-
-    fn training_task(&self) -> TaskSpec {
-        self.task.clone()
+    fn learned(&mut self) -> &mut Learned {
+        &mut self.learned
     }
 
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
         let (support, query) = (episode.support.targets.loss(), episode.query.targets.loss());
         let outer = self.inner_loop().fomaml(
-            &self.theta,
+            &self.learned.theta,
             Objective { x: episode.support.inputs(), loss: &support },
             Objective { x: episode.query.inputs(), loss: &query },
         )?;
