@@ -1,7 +1,7 @@
 //! A dataset of one's own: blobs, each class a place in the image. Its classes are made in memory; any source of pixels
 //! will do.
 //!
-//! cargo run --release --example own_dataset -- bench blobs --learners prototypical,pixels
+//! cargo run --release --example own_dataset -- bench --data blobs --learner prototypical,pixels
 
 use std::process::ExitCode;
 use std::sync::Arc;

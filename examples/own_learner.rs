@@ -1,6 +1,6 @@
 //! A learner of one's own, beside those that come with kshot: the nearest class mean of pixels, by cosine.
 //!
-//! cargo run --release --example own_learner -- bench glyphs --learners cosine-means,pixels
+//! cargo run --release --example own_learner -- bench --data glyphs --learner cosine-means,pixels
 
 use std::process::ExitCode;
 
