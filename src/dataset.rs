@@ -59,6 +59,11 @@ pub trait Dataset: Send + Sync {
     /// How its inputs were made of files.
     fn preparation(&self) -> Preparation;
 
+    /// What whoever reads its figures should know: what was left out, what the preparation looked at.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+
     /// Figures that papers give for whole source to whole target, to be shown beside one's own.
     fn published(&self) -> &'static [Published] {
         &[]

@@ -13,6 +13,7 @@ use kshot::{Error, Result};
 
 use crate::args::data_dir;
 use crate::experiment::{Experiment, List};
+use crate::output::complain;
 use crate::setting::{Pair, Setting};
 
 /// An experiment with its dataset open.
@@ -57,6 +58,9 @@ impl Job {
         let entry = registry::dataset(experiment.data())?;
         let context = DatasetContext { data_dir: data_dir(experiment.data_dir.as_ref()) };
         let dataset: Arc<dyn Dataset> = (entry.open)(&context, &experiment.options(entry.name))?.into();
+        for note in dataset.notes() {
+            complain(&format!("note: {note}"));
+        }
         let test = dataset.split(Split::Test)?;
         Ok(Self { experiment, dataset, test })
     }

@@ -8,6 +8,7 @@ use kshot::rng::stream;
 use kshot::{Error, Result};
 use rand::seq::SliceRandom as _;
 use serde::Deserialize;
+use unicode_normalization::UnicodeNormalization as _;
 
 /// Names of the classes of train, validation and test.
 pub(crate) type Division = [Vec<String>; 3];
@@ -32,7 +33,10 @@ pub(crate) fn by_file(file: &Path, classes: &[String]) -> Result<Division> {
             error.message()
         ))
     })?;
-    let division = [split.train, split.validation, split.test];
+    // The names of directories are composed (NFC); an editor may have written them otherwise.
+    let composed =
+        |names: Vec<String>| names.iter().map(|name| name.nfc().collect()).collect::<Vec<String>>();
+    let division = [split.train, split.validation, split.test].map(composed);
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for (split, names) in division.iter().enumerate() {
         for name in names {

@@ -14,6 +14,7 @@ pub(crate) struct ClassSplits {
     preparation: Preparation,
     /// Train, validation, test.
     sets: [Arc<ClassSet>; 3],
+    notes: Vec<String>,
 }
 
 impl ClassSplits {
@@ -34,7 +35,13 @@ impl ClassSplits {
             shape,
             preparation,
             sets: [Arc::new(train?), Arc::new(validation?), Arc::new(test?)],
+            notes: Vec::new(),
         })
+    }
+
+    /// The same, with something to say of it.
+    pub(crate) fn with_notes(self, notes: Vec<String>) -> Self {
+        Self { notes, ..self }
     }
 }
 
@@ -61,5 +68,9 @@ impl Dataset for ClassSplits {
 
     fn preparation(&self) -> Preparation {
         self.preparation
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 }

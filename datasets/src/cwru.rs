@@ -5,15 +5,15 @@
 //! is cut into windows of 2048 samples; those of its first part are for training, those of the rest for test, and no
 //! window of one shares a sample with one of the other. `Normal` is left out: it is recorded otherwise than the faults.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use kshot::Result;
 use kshot::dataset::{Dataset, DatasetContext};
 use kshot::options::Options;
+use kshot::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::arrays::files;
+use crate::arrays::npy::npy;
 use crate::domain_splits::{DomainBuilder, NUMBERS, Part};
 use crate::place::find;
 use crate::signals::{View, WINDOW};
@@ -64,8 +64,7 @@ fn open(context: &DatasetContext, options: CwruOptions) -> Result<Box<dyn Datase
         let domain = format!("load{load}");
         for fault in FAULTS {
             let path = folder.join(format!("{fault}_{domain}_DE.npy"));
-            let record: Vec<f32> =
-                files::npy(&path)?.numbers("the record")?.into_iter().map(|sample| sample as f32).collect();
+            let record = record(&path)?;
             let (train, test) = parts(record.len(), options.train_share);
             for (range, part) in [(train, Part::Train), (test, Part::Test)] {
                 for start in
@@ -78,6 +77,27 @@ fn open(context: &DatasetContext, options: CwruOptions) -> Result<Box<dyn Datase
         }
     }
     Ok(Box::new(builder.finish(NUMBERS, &[])?))
+}
+
+/// The samples of a record, at least two windows of one channel.
+fn record(path: &Path) -> Result<Vec<f32>> {
+    let array = npy(path)?;
+    let refused = |why: String| Err(Error::invalid(format!("the record {} {why}", path.display())));
+    if array.shape.iter().filter(|&&size| size != 1).count() > 1 {
+        return refused(format!(
+            "has the shape {:?}: it holds several channels, of which the drive end's alone is read",
+            array.shape
+        ));
+    }
+    let samples = array.numbers(&path.display().to_string())?;
+    if samples.len() < 2 * WINDOW {
+        return refused(format!(
+            "has {} samples; at least {} are needed, a window of {WINDOW} for training and one for test",
+            samples.len(),
+            2 * WINDOW
+        ));
+    }
+    Ok(samples.into_iter().map(|sample| sample as f32).collect())
 }
 
 /// The samples for training and those for test: the border is a whole number of windows from the start.

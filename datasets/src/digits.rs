@@ -10,7 +10,7 @@ use kshot::options::Options;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::arrays::files;
+use crate::arrays::npy::npy;
 use crate::domain_splits::{DomainBuilder, NUMBERS, Part};
 use crate::place::find;
 
@@ -52,9 +52,14 @@ fn open(context: &DatasetContext, options: DigitsOptions) -> Result<Box<dyn Data
     let folder = locate(context)?;
     let mut builder = DomainBuilder::new([1, 16, 16]);
     for domain in ["mnist", "usps"] {
-        let images = files::npy(&folder.join(format!("{domain}_X.npy")))?.numbers("images")?;
+        let path = folder.join(format!("{domain}_X.npy"));
+        let images = npy(&path)?;
+        let images = match images.shape.as_slice() {
+            [_, 256] => images.numbers_of(&[256], &path.display().to_string()),
+            _ => images.numbers_of(&[16, 16], &path.display().to_string()),
+        }?;
         let n = images.len() / SIZE;
-        let labels = files::npy(&folder.join(format!("{domain}_y.npy")))?.names(n, "labels")?;
+        let labels = npy(&folder.join(format!("{domain}_y.npy")))?.names(n, "labels")?;
         for digit in 1..=10 {
             let label = digit.to_string();
             for i in (0..n).filter(|&i| labels[i] == label) {

@@ -8,12 +8,25 @@ use kshot::{Error, Result};
 /// How numbers that are taken as they are were prepared.
 pub(crate) const NUMBERS: Preparation = Preparation::Numbers { standardise: false };
 
+/// What standardising makes of the flag *transductive*.
+const STANDARDISED: &str = "features are standardised within each domain, by all of its examples: those that are asked \
+                            have a part in how they are prepared, whatever the learner";
+
 /// A dataset of domains in memory.
 pub(crate) struct DomainSplits {
     shape: [usize; 3],
     domains: Arc<Domains>,
     preparation: Preparation,
     published: &'static [Published],
+    notes: Vec<String>,
+}
+
+impl DomainSplits {
+    /// The same, with something more to say of it.
+    pub(crate) fn with_notes(mut self, notes: Vec<String>) -> Self {
+        self.notes.extend(notes);
+        self
+    }
 }
 
 impl Dataset for DomainSplits {
@@ -27,6 +40,10 @@ impl Dataset for DomainSplits {
 
     fn preparation(&self) -> Preparation {
         self.preparation
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn published(&self) -> &'static [Published] {
@@ -87,12 +104,16 @@ impl DomainBuilder {
         let size = self.shape.iter().product::<usize>().max(1);
         if let Some(at) = self.values.iter().position(|value| !value.is_finite()) {
             return Err(Error::NotFinite(format!(
-                "feature {} of example `{}` is {}, not a finite number: correct the file, or leave the example out",
+                "value {} of example `{}` is {}, not a finite number: correct the file, or leave the example out",
                 at % size,
                 self.names[at / size],
                 self.values[at]
             )));
         }
+        let notes = match preparation {
+            Preparation::Numbers { standardise: true } => vec![STANDARDISED.to_owned()],
+            _ => Vec::new(),
+        };
         let whole = ClassSet::new(self.shape, Arc::new(self.values), Arc::new(self.names), Vec::new())?;
         let domain = |(name, train, test): (String, Vec<Class>, Vec<Class>)| {
             let train = Arc::new(whole.with_classes(train)?);
@@ -105,6 +126,7 @@ impl DomainBuilder {
             domains: Arc::new(Domains::new(domains)?),
             preparation,
             published,
+            notes,
         })
     }
 }

@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+mod archive;
 mod area_average;
 pub mod arrays;
 pub mod bearing;

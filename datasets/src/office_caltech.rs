@@ -8,7 +8,9 @@ use kshot::dataset::{Dataset, DatasetContext, Preparation, Published};
 use kshot::options::NoOptions;
 use std::path::PathBuf;
 
-use crate::arrays::{files, standardise};
+use crate::arrays::array::take;
+use crate::arrays::mat::mat;
+use crate::arrays::standardise;
 use crate::domain_splits::{DomainBuilder, Part};
 use crate::place::find;
 
@@ -42,10 +44,11 @@ fn open(context: &DatasetContext, _: NoOptions) -> Result<Box<dyn Dataset>> {
     let mut builder = DomainBuilder::new([FEATURES, 1, 1]);
     for (domain, file) in DOMAINS {
         let path = folder.join(file);
-        let mut arrays = files::mat(&path)?;
-        let counts = files::take(&mut arrays, "fts", &path)?.numbers("`fts`")?;
+        let named = |array: &str| format!("`{array}` of {}", path.display());
+        let mut arrays = mat(&path)?;
+        let counts = take(&mut arrays, "fts", &path)?.numbers_of(&[FEATURES], &named("fts"))?;
         let n = counts.len() / FEATURES;
-        let labels = files::take(&mut arrays, "labels", &path)?.names(n, "`labels`")?;
+        let labels = take(&mut arrays, "labels", &path)?.names(n, &named("labels"))?;
         let mut values: Vec<f32> = Vec::with_capacity(counts.len());
         for row in counts.chunks_exact(FEATURES) {
             let sum: f64 = row.iter().sum();

@@ -7,7 +7,7 @@
 //! divided among training, validation and test: faults never seen are diagnosed from a few windows.
 
 use std::fs;
-use std::io::{Cursor, Read as _};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use kshot::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::archive;
 use crate::class_division::by_fractions;
 use crate::class_splits::ClassSplits;
 use crate::place::find;
@@ -54,6 +55,8 @@ impl Options for TepOptions {}
 
 const VARIABLES: usize = 52;
 const CLASSES: usize = 22;
+/// More than this is no run: refused before it is unpacked.
+const MOST_BYTES: u64 = 64 << 20;
 /// Sample of a test run at which its fault starts.
 const FAULT: usize = 160;
 
@@ -148,13 +151,9 @@ impl Files {
                     Error::invalid(format!("{}: `{name}` cannot be read: {error}", path.display()))
                 };
                 let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| broken(&error))?;
-                let mut text = String::new();
-                archive
-                    .by_name(name)
-                    .map_err(|error| broken(&error))?
-                    .read_to_string(&mut text)
-                    .map_err(|error| broken(&error))?;
-                (text, path.join(name))
+                let entry = archive.index_for_name(name).ok_or_else(|| broken(&"it is not there"))?;
+                let bytes = archive::unpack(&mut archive, entry, MOST_BYTES).map_err(|why| broken(&why))?;
+                (String::from_utf8(bytes).map_err(|error| broken(&error))?, path.join(name))
             }
         };
         samples(&text).map_err(|why| Error::invalid(format!("{}: {why}", path.display())))

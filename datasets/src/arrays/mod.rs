@@ -3,14 +3,19 @@
 //! | `path` | what is read |
 //! | --- | --- |
 //! | a directory | `X.npy`, `y.npy` and, where there is one, `domain.npy` |
-//! | `FILE.npz`, `FILE.mat` (saved with `-v7` or older) | its arrays `X`, `y`, `domain` |
+//! | `FILE.npz`, `FILE.mat` (saved with `-v7` or `-v6`) | its arrays `X`, `y`, `domain` |
 //! | `FILE.csv` | with a header: the columns `y` and `domain`, all others are features |
 //!
-//! The names are options. X is `[n, features]`, `[n, channels, length]` or `[n, channels, height, width]`; labels and
+//! The names are options. A column or feature that numbers the examples, as an index does, tells the class of examples
+//! sorted by it: it is left out where it has no name, else refused. X is `[n, features]`, `[n, channels, length]` or `[n, channels, height, width]`; labels and
 //! domains are whole numbers or words. With domains, tasks go from one to another; without, classes are divided among
 //! training, validation and test as those of `folder`.
 
-pub(crate) mod files;
+pub(crate) mod array;
+pub(crate) mod mat;
+pub(crate) mod npy;
+mod standardise;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +30,9 @@ use crate::class_division::by_fractions;
 use crate::class_splits::ClassSplits;
 use crate::domain_splits::{DomainBuilder, Part};
 use crate::place::resolve;
-use files::{Array, Arrays};
+use array::{Array, take};
+
+pub(crate) use standardise::standardise;
 
 kshot::register_dataset! {
     /// your own features or signals: npy, npz, mat or CSV, with labels and perhaps domains
@@ -48,6 +55,8 @@ pub struct ArraysOptions {
     pub y: String,
     /// Name of the domains' array or column; it need not be there.
     pub domain: String,
+    /// Columns of a CSV file that are not read.
+    pub leave_out: Vec<String>,
     /// Whether each feature is standardised (mean 0, deviation 1) within each domain, or over all where there are none.
     pub standardise: bool,
     /// Without domains: the shares of the classes for training, validation and test.
@@ -63,6 +72,7 @@ impl Default for ArraysOptions {
             x: "X".to_owned(),
             y: "y".to_owned(),
             domain: "domain".to_owned(),
+            leave_out: Vec::new(),
             standardise: false,
             fractions: [0.6, 0.2, 0.2],
             seed: 0,
@@ -78,6 +88,8 @@ struct Table {
     values: Vec<f32>,
     labels: Vec<String>,
     domains: Option<Vec<String>>,
+    /// What was left out, in words.
+    notes: Vec<String>,
 }
 
 fn open(context: &DatasetContext, options: ArraysOptions) -> Result<Box<dyn Dataset>> {
@@ -93,8 +105,7 @@ fn open(context: &DatasetContext, options: ArraysOptions) -> Result<Box<dyn Data
         let whole = vec![String::new(); table.labels.len()];
         standardise(&mut table.values, table.domains.as_ref().unwrap_or(&whole));
     }
-    let preparation = Preparation::Numbers { standardise: options.standardise };
-    match &table.domains {
+    match table.domains.take() {
         Some(domains) => {
             let size = table.shape.iter().product::<usize>();
             let mut builder = DomainBuilder::new(table.shape);
@@ -105,7 +116,8 @@ fn open(context: &DatasetContext, options: ArraysOptions) -> Result<Box<dyn Data
                 let values = &table.values[i * size..][..size];
                 builder.push(&domains[i], &table.labels[i], Part::Both, i.to_string(), values);
             }
-            Ok(Box::new(builder.finish(preparation, &[])?))
+            let preparation = Preparation::Numbers { standardise: options.standardise };
+            Ok(Box::new(builder.finish(preparation, &[])?.with_notes(table.notes)))
         }
         None => classes(table, &options),
     }
@@ -118,15 +130,6 @@ fn natural(name: &str) -> (Option<i64>, String) {
 
 /// A dataset of classes, divided among the splits.
 fn classes(table: Table, options: &ArraysOptions) -> Result<Box<dyn Dataset>> {
-    if let Some(at) = table.values.iter().position(|value| !value.is_finite()) {
-        let size = table.shape.iter().product::<usize>();
-        return Err(Error::NotFinite(format!(
-            "feature {} of example {} is {}, not a finite number: correct the file, or leave the example out",
-            at % size,
-            at / size,
-            table.values[at]
-        )));
-    }
     let mut names = table.labels.clone();
     names.sort_by_key(|name| natural(name));
     names.dedup();
@@ -137,35 +140,27 @@ fn classes(table: Table, options: &ArraysOptions) -> Result<Box<dyn Dataset>> {
     };
     let splits = division.map(|names| names.into_iter().map(class).collect());
     let names = (0..table.labels.len()).map(|i| i.to_string()).collect();
-    Ok(Box::new(ClassSplits::new(
-        "arrays",
-        table.shape,
-        Preparation::Numbers { standardise: options.standardise },
-        Arc::new(table.values),
-        names,
-        splits,
-    )?))
+    let preparation = Preparation::Numbers { standardise: options.standardise };
+    let splits = ClassSplits::new("arrays", table.shape, preparation, Arc::new(table.values), names, splits)?;
+    Ok(Box::new(splits.with_notes(table.notes)))
 }
 
 fn read(path: &Path, options: &ArraysOptions) -> Result<Table> {
+    let ArraysOptions { x, y, domain, leave_out, .. } = options;
     let ending = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let mut notes = Vec::new();
     let (x, y, domain): (Array, Array, Option<Array>) = if path.is_dir() {
         let file = |name: &str| path.join(format!("{name}.npy"));
-        let domain = Some(file(&options.domain)).filter(|path| path.exists());
-        (
-            files::npy(&file(&options.x))?,
-            files::npy(&file(&options.y))?,
-            domain.map(|p| files::npy(&p)).transpose()?,
-        )
+        let domain = Some(file(domain)).filter(|path| path.exists());
+        (npy::npy(&file(x))?, npy::npy(&file(y))?, domain.map(|path| npy::npy(&path)).transpose()?)
+    } else if ending == "csv" {
+        let columns = table::csv(path, y, domain, leave_out)?;
+        notes.extend(columns.note);
+        (columns.x, columns.y, columns.domain)
     } else {
-        let (mut arrays, x, y, domain): (Arrays, &str, &str, &str) = match ending.as_str() {
-            "npz" => (files::npz(path)?, &options.x, &options.y, &options.domain),
-            "mat" => (files::mat(path)?, &options.x, &options.y, &options.domain),
-            "csv" => {
-                let header = files::csv_header(path)?;
-                let domain = Some(options.domain.as_str()).filter(|name| header.iter().any(|h| h == name));
-                (files::csv(path, &options.y, domain)?, "x", "y", "domain")
-            }
+        let mut arrays = match ending.as_str() {
+            "npz" => npy::npz(path, &[x, y, domain])?,
+            "mat" => mat::mat(path)?,
             _ => {
                 return Err(Error::invalid(format!(
                     "{} is neither a directory nor a .npz, .mat or .csv file",
@@ -173,47 +168,39 @@ fn read(path: &Path, options: &ArraysOptions) -> Result<Table> {
                 )));
             }
         };
-        (files::take(&mut arrays, x, path)?, files::take(&mut arrays, y, path)?, arrays.remove(domain))
+        let domain = arrays.contains_key(domain).then(|| take(&mut arrays, domain, path)).transpose()?;
+        (take(&mut arrays, x, path)?, take(&mut arrays, y, path)?, domain)
     };
+    let named = |name: &str| format!("`{name}` of {}", path.display());
+    let what = named(&options.x);
     let shape = match *x.shape.as_slice() {
         [_, features] => [features, 1, 1],
         [_, channels, length] => [channels, 1, length],
         [_, channels, height, width] => [channels, height, width],
         _ => {
             return Err(Error::invalid(format!(
-                "`{}` of {} has the shape {:?}; examples are [n, features], [n, channels, length] or [n, channels, \
-                 height, width]",
-                options.x,
-                path.display(),
+                "{what} has the shape {:?}; examples are [n, features], [n, channels, length] or [n, channels, height, \
+                 width]",
                 x.shape
             )));
         }
     };
     let n = x.shape[0];
-    let named = |name: &str| format!("`{name}` of {}", path.display());
     let labels = y.names(n, &named(&options.y))?;
     let domains = domain.map(|domain| domain.names(n, &named(&options.domain))).transpose()?;
-    let values = x.numbers(&named(&options.x))?.into_iter().map(|value| value as f32).collect();
-    Ok(Table { shape, values, labels, domains })
-}
-
-/// Gives each feature mean 0 and (population) deviation 1 within each group of rows; constant ones become 0.
-pub(crate) fn standardise(values: &mut [f32], groups: &[String]) {
-    let size = values.len() / groups.len().max(1);
-    let mut names: Vec<&String> = groups.iter().collect();
-    names.sort();
-    names.dedup();
-    for name in names {
-        let rows: Vec<usize> = (0..groups.len()).filter(|&row| groups[row] == *name).collect();
-        for feature in 0..size {
-            let of = |row: &usize| f64::from(values[row * size + feature]);
-            let mean = rows.iter().map(of).sum::<f64>() / rows.len() as f64;
-            let variance = rows.iter().map(|row| (of(row) - mean).powi(2)).sum::<f64>() / rows.len() as f64;
-            let scale = if variance > 0.0 { variance.sqrt().recip() } else { 0.0 };
-            for row in &rows {
-                let value = &mut values[row * size + feature];
-                *value = ((f64::from(*value) - mean) * scale) as f32;
-            }
-        }
+    let values: Vec<f32> = x.numbers(&what)?.into_iter().map(|value| value as f32).collect();
+    let size = values.len() / n.max(1);
+    if size == 0 {
+        return Err(Error::invalid(format!("{what} has no example with a value: its shape is {:?}", shape)));
     }
+    let index = (0..size).find(|&at| {
+        table::counts_rows(values[at..].iter().step_by(size).map(|&value| Some(f64::from(value))))
+    });
+    if let Some(feature) = index {
+        return Err(Error::invalid(format!(
+            "{what}: feature {feature} (counted from 0) numbers the examples, as an index does, and would tell the class \
+             of examples sorted by it: take it out"
+        )));
+    }
+    Ok(Table { shape, values, labels, domains, notes })
 }

@@ -1,10 +1,12 @@
 //! A directory of images, one sub-directory for each class: anyone's own dataset.
 //!
-//! Images are PNG, JPEG or portable any-map (`.pgm`, `.ppm`, `.pbm`, `.pnm`) of any size; other files and hidden ones
-//! are left out. They become `[channels, image-size, image-size]`, resampled with a triangle filter, without keeping
-//! their aspect ratio, after the camera's orientation has been applied.
+//! A class's images lie in its directory and below, PNG, JPEG or portable any-map (`.pgm`, `.ppm`, `.pbm`, `.pnm`) of any
+//! size; other files, hidden ones and directories without an image are left out. They become `[channels, image-size,
+//! image-size]`, resampled with a triangle filter, without keeping their aspect ratio, after the camera's orientation has
+//! been applied and what is transparent has been laid on `background`.
 //!
-//! Classes go to splits by a TOML file, `split-file`, that names them,
+//! Classes go to splits as the directories `train`, `val` and `test` divide them, where `path` holds these; else by a TOML
+//! file, `split-file`, that names them,
 //!
 //! ```toml
 //! train = ["oak", "birch", "lime"]
@@ -15,7 +17,9 @@
 //! or at random by `fractions`.
 
 mod images;
+mod layout;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -28,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::class_division;
 use crate::class_splits::ClassSplits;
 use crate::place::resolve;
+use layout::{ClassFiles, Layout};
 
 kshot::register_dataset! {
     /// your own images: the directory `path`, one sub-directory for each class
@@ -49,6 +54,8 @@ pub struct FolderOptions {
     pub image_size: usize,
     /// One channel or three.
     pub colour: Colour,
+    /// What shows through where images are transparent.
+    pub background: Background,
     /// TOML file that names the classes of each split; found as `path` is.
     pub split_file: Option<PathBuf>,
     /// Without `split-file`: the shares of the classes for training, validation and test.
@@ -63,6 +70,7 @@ impl Default for FolderOptions {
             path: None,
             image_size: 28,
             colour: Colour::Grey,
+            background: Background::White,
             split_file: None,
             fractions: [0.6, 0.2, 0.2],
             seed: 0,
@@ -91,6 +99,39 @@ impl Colour {
     }
 }
 
+/// What shows through where an image is transparent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Background {
+    /// Paper: for dark drawings.
+    White,
+    /// For light drawings.
+    Black,
+}
+
+impl Background {
+    fn level(self) -> u8 {
+        match self {
+            Self::White => u8::MAX,
+            Self::Black => 0,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::White => "white",
+            Self::Black => "black",
+        }
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::White => Self::Black,
+            Self::Black => Self::White,
+        }
+    }
+}
+
 fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Dataset>> {
     let path = options.path.as_ref().ok_or_else(|| {
         Error::invalid(
@@ -99,26 +140,43 @@ fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Data
         )
     })?;
     let root = resolve("folder", path, &context.data_dir)?;
-    let names = images::classes(&root)?;
-    let division = match &options.split_file {
-        Some(file) => class_division::by_file(&resolve("folder", file, &context.data_dir)?, &names)?,
-        None => class_division::by_fractions(options.fractions, options.seed, &names)?,
+    let mut notes = Vec::new();
+    let divided = match layout::read(&root, &mut notes)? {
+        Layout::Divided(_) if options.split_file.is_some() => {
+            return Err(Error::invalid(format!(
+                "{} is already divided by its directories train, val and test: leave out `split-file`",
+                root.display()
+            )));
+        }
+        Layout::Divided(splits) => splits,
+        Layout::Classes(classes) => {
+            let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
+            let division = match &options.split_file {
+                Some(file) => class_division::by_file(&resolve("folder", file, &context.data_dir)?, &names)?,
+                None => class_division::by_fractions(options.fractions, options.seed, &names)?,
+            };
+            let mut classes: HashMap<String, ClassFiles> =
+                classes.into_iter().map(|class| (class.name.clone(), class)).collect();
+            division.map(|names| names.iter().filter_map(|name| classes.remove(name)).collect::<Vec<_>>())
+        }
     };
 
     let mut files = Vec::new();
     let mut image_names = Vec::new();
-    let mut splits: [Vec<Class>; 3] = Default::default();
-    for (names, classes) in division.into_iter().zip(&mut splits) {
-        for name in names {
-            let found = images::files(&root.join(&name))?;
+    let splits = divided.map(|split| {
+        let class = |ClassFiles { name, images }: ClassFiles| {
             let first = files.len() as u32;
-            image_names.extend(found.iter().map(|file| images::file_name(file)));
-            files.extend(found);
-            classes.push(Class { name, images: (first..files.len() as u32).collect(), quarter_turns: 0 });
-        }
-    }
+            for (name, file) in images {
+                image_names.push(name);
+                files.push(file);
+            }
+            Class { name, images: (first..files.len() as u32).collect(), quarter_turns: 0 }
+        };
+        split.into_iter().map(class).collect::<Vec<_>>()
+    });
     let preparation = Preparation::Images { resample: Resample::Triangle, invert: false };
     let shape = [options.colour.channels(), options.image_size, options.image_size];
-    let pixels = images::read(&files, options.image_size, options.colour)?;
-    Ok(Box::new(ClassSplits::new("folder", shape, preparation, Arc::new(pixels), image_names, splits)?))
+    let pixels = images::read(&files, options.image_size, options.colour, options.background)?;
+    let splits = ClassSplits::new("folder", shape, preparation, Arc::new(pixels), image_names, splits)?;
+    Ok(Box::new(splits.with_notes(notes)))
 }

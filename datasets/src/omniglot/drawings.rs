@@ -1,7 +1,7 @@
 //! Reading the drawings: out of a zip as published, or out of the folder it extracts to.
 
 use std::fs;
-use std::io::{Cursor, Read as _};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use kshot::{Error, Result};
 use rayon::prelude::*;
 use zip::ZipArchive;
 
+use crate::archive;
 use crate::area_average::AreaAverage;
 
 /// Height and width of a drawing in the files, in pixels.
@@ -147,22 +148,22 @@ enum Reader<'a> {
 impl Reader<'_> {
     /// The bytes of a drawing's file.
     fn read(&mut self, drawing: &Drawing) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
         match self {
-            Self::Zip(path, archive) => {
-                let broken =
-                    |wrong: &dyn std::fmt::Display| broken_zip(path, &format!("{}: {wrong}", drawing.path()));
-                let entry = archive.by_index(drawing.entry).map_err(|error| broken(&error))?;
-                entry.take(MOST_BYTES).read_to_end(&mut bytes).map_err(|error| broken(&error))?;
-            }
+            Self::Zip(path, archive) => archive::unpack(archive, drawing.entry, MOST_BYTES)
+                .map_err(|wrong| broken_zip(path, &format!("{} {wrong}", drawing.path()))),
             Self::Folder(folder) => {
                 let file = folder.join(drawing.path());
-                fs::File::open(&file)
-                    .and_then(|open| open.take(MOST_BYTES).read_to_end(&mut bytes))
-                    .map_err(|error| Error::io("reading the drawing", file, error))?;
+                let failed = |error| Error::io("reading the drawing", &file, error);
+                let length = fs::metadata(&file).map_err(failed)?.len();
+                if length > MOST_BYTES {
+                    return Err(Error::invalid(format!(
+                        "{} is {length} bytes long: more than the {MOST_BYTES} a drawing of Omniglot may have",
+                        file.display()
+                    )));
+                }
+                fs::read(&file).map_err(failed)
             }
         }
-        Ok(bytes)
     }
 }
 
