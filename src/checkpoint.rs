@@ -172,7 +172,7 @@ impl Checkpoint {
     fn mismatch(&self, what: &str) -> Error {
         Error::invalid(format!(
             "the checkpoint {} does not fit this learner: {what}; it was written by `{}`, which must be built with the \
-             same options, backbone and input size",
+             same options, ways, backbone and input size",
             self.path.display(),
             self.description.get("learner").and_then(Value::as_str).unwrap_or("another program")
         ))

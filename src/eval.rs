@@ -180,8 +180,22 @@ fn measure(prediction: &Prediction, episode: &Episode) -> Result<(Measure, f32)>
     }
     match (prediction, &episode.query.targets) {
         (Prediction::Scores(scores), Targets::Classes(classes)) => {
-            // −∞ is a score: a class that is ruled out.
-            check(scores, (classes.len(), episode.support.ways()?), |s| s.is_nan() || s == f32::INFINITY)?;
+            let ways = episode.support.ways()?;
+            if ways < 2 {
+                return Err(Error::invalid(
+                    "there is one class only, so that any answer is right; ask for 2 ways or more",
+                ));
+            }
+            // −∞ is a score: a class that is ruled out. All of them are no answer.
+            check(scores, (classes.len(), ways), |s| s.is_nan() || s == f32::INFINITY)?;
+            if let Some(query) =
+                scores.outer_iter().position(|row| row.iter().all(|&s| s == f32::NEG_INFINITY))
+            {
+                return Err(Error::NotFinite(format!(
+                    "all scores of query {query} are −∞: distances leave what f32 holds; bring the inputs to a scale near \
+                     1 (`standardise`)"
+                )));
+            }
             let predicted = prediction.classes();
             let correct = predicted.iter().zip(classes).filter(|(predicted, class)| predicted == class);
             Ok((Measure::Accuracy, correct.count() as f32 / classes.len() as f32))

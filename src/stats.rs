@@ -12,7 +12,8 @@ const Z95: f64 = 1.96;
 pub struct Interval {
     /// The mean over episodes.
     pub mean: f64,
-    /// 1.96·s/√n, s the sample standard deviation (divisor n − 1) over n episodes; NaN where there is one episode only.
+    /// 1.96·s/√n, s the sample standard deviation (divisor n − 1) over n episodes, or as Student's t has it over a few
+    /// seeds; NaN where there is one value only.
     pub ci95: f64,
 }
 
@@ -41,6 +42,51 @@ impl Interval {
 /// ```
 pub fn interval95(values: &[f32]) -> Result<Interval> {
     over(values.iter().map(|&value| f64::from(value)).collect())
+}
+
+/// The mean of a few independent values, as over seeds, and its 95 % interval by Student's t.
+///
+/// # Errors
+/// As [`interval95`].
+///
+/// ```
+/// let interval = kshot::stats::interval95_of_few(&[0.8, 0.6, 1.0])?;
+/// assert!((interval.ci95 - 0.4968).abs() < 1e-4);
+/// # Ok::<(), kshot::Error>(())
+/// ```
+pub fn interval95_of_few(values: &[f32]) -> Result<Interval> {
+    let normal = interval95(values)?;
+    Ok(Interval { ci95: normal.ci95 / Z95 * student95(values.len() - 1), ..normal })
+}
+
+/// The 97.5 % quantile of Student's t distribution with this many degrees of freedom, by bisection of its distribution
+/// function for whole degrees (Abramowitz & Stegun, Handbook of Mathematical Functions, 26.7.3 and 26.7.4).
+fn student95(freedom: usize) -> f64 {
+    // P(|T| ≤ t).
+    let within = |t: f64| {
+        let angle = (t / (freedom as f64).sqrt()).atan();
+        let (sine, cosine) = angle.sin_cos();
+        // cosⁿ with the product of 1/2 · 3/4 …, or of 2/3 · 4/5 …, before it.
+        let series = |first: f64| {
+            let (mut term, mut sum, mut n) = (first, 0.0, if freedom.is_multiple_of(2) { 0.0 } else { 1.0 });
+            while n <= freedom as f64 - 2.0 {
+                sum += term;
+                term *= cosine * cosine * (n + 1.0) / (n + 2.0);
+                n += 2.0;
+            }
+            sum
+        };
+        match freedom.is_multiple_of(2) {
+            true => sine * series(1.0),
+            false => (angle + sine * series(cosine)) / std::f64::consts::FRAC_PI_2,
+        }
+    };
+    let (mut low, mut high) = (0.0, 1e3);
+    while high - low > 1e-9 {
+        let middle = (low + high) / 2.0;
+        if within(middle) < 0.95 { low = middle } else { high = middle }
+    }
+    high
 }
 
 /// The mean difference `a − b` of two learners on identical episodes, with its 95 % interval.
@@ -77,6 +123,16 @@ fn over(values: Vec<f64>) -> Result<Interval> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_of_student_as_tables_have_them() {
+        for (freedom, quantile) in
+            [(1, 12.7062), (2, 4.3027), (3, 3.1824), (4, 2.7764), (9, 2.2622), (30, 2.0423), (599, 1.9639)]
+        {
+            let found = student95(freedom);
+            assert!((found - quantile).abs() < 1e-4, "{freedom}: {found}, not {quantile}");
+        }
+    }
 
     #[test]
     fn the_interval_of_a_hand_computed_example() {

@@ -42,7 +42,8 @@ pub struct Verification {
 /// Similarities of the pairs of a batch, each pair once, most similar first, and whether they are of one class.
 type Pairs = Vec<(f32, bool)>;
 
-/// Verification and retrieval on the batches `0..batches` of `test`, with the threshold from those of `validation`.
+/// Verification and retrieval on the batches `0..batches` of `test` (as many as there are, where these are fewer), with the
+/// threshold from those of `validation`.
 /// The outcome is the same on any number of threads.
 ///
 /// # Errors
@@ -56,7 +57,7 @@ pub fn verify(
     on_batch: &(dyn Fn() + Sync),
 ) -> Result<Verification> {
     let seen = |tasks: &dyn Tasks, what: &str| {
-        map_in_order(0..batches, |number| {
+        map_in_order(0..tasks.limit().map_or(batches, |limit| limit.min(batches)), |number| {
             let (all, labels) =
                 compared(comparer, tasks, number).map_err(|e| e.context(format!("{what} batch {number}")))?;
             on_batch();
@@ -67,9 +68,14 @@ pub fn verify(
         seen(validation, "validation")?.into_iter().flat_map(|(pairs, _)| pairs).collect();
     pooled.sort_by(|a, b| b.0.total_cmp(&a.0));
     let threshold = best_threshold(&pooled);
+    let whole = test.limit() == Some(1);
     let test = seen(test, "test")?;
     let mean = |figure: &dyn Fn(&Pairs, &[f32; 3]) -> f32| {
-        interval95(&test.iter().map(|(pairs, retrieved)| figure(pairs, retrieved)).collect::<Vec<_>>())
+        match &test.iter().map(|(pairs, retrieved)| figure(pairs, retrieved)).collect::<Vec<_>>()[..] {
+            // All there is, once: it has no spread.
+            [one] if whole => Ok(Interval { mean: f64::from(*one), ci95: f64::NAN }),
+            figures => interval95(figures),
+        }
     };
     Ok(Verification {
         auc: mean(&|pairs, _| roc(pairs).0)?,

@@ -4,18 +4,19 @@ use std::path::PathBuf;
 
 use kshot::learner::Learner;
 use kshot::registry::{LearnerEntry, Problem};
-use kshot::stats::interval95;
+use kshot::stats::interval95_of_few;
 use kshot::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::args::BenchArgs;
-use crate::job::{Job, with_test_steps};
+use crate::job::{Job, after_steps, with_test_steps};
+use crate::leak;
 use crate::measure::{evaluated, trained};
 use crate::output::{complain, paragraph, print, writable, write_json};
 use crate::row::Row;
 use crate::setting::Setting;
 use crate::stop::stop_on_ctrl_c;
-use crate::words::{figure, seeds};
+use crate::words::{figure, seeds, with_steps};
 use crate::{domain_table, plot, table};
 
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
@@ -28,46 +29,89 @@ pub(crate) fn run(args: BenchArgs) -> Result<()> {
         writable(path)?;
     }
     let files = Files { json, plot };
-    let (learners, settings) = (job.learners()?, job.settings()?);
-    check(&job, &learners, &settings)?;
+    let (mut learners, settings) = (job.learners()?, job.settings()?);
+    let mut failed = check(&job, &mut learners, &settings)?;
     stop_on_ctrl_c();
-    let (mut rows, mut failed) = (Vec::new(), Vec::new());
+    let mut rows = Vec::new();
     for settings in settings.chunk_by(Setting::trains_as) {
         for entry in &learners {
-            match measure_seeds(&job, entry, settings, seeds) {
-                Ok(measured) => rows.extend(measured),
-                Err(error @ Error::Interrupted(_)) => {
-                    return finish(&job, &files, &rows, Err(error));
-                }
-                Err(error) => {
+            for cell in unless_it_panics(entry, || measure_seeds(&job, entry, settings, seeds)) {
+                match cell {
+                    Ok(row) => rows.push(row),
+                    Err(error @ Error::Interrupted(_)) => {
+                        return finish(&job, &files, &rows, Err(error));
+                    }
                     // The others' figures are worth having all the same.
-                    complain(&paragraph(&error));
-                    failed.push(format!("`{}`", entry.name));
+                    Err(error) => failed.push(complained(entry, &error)),
                 }
             }
         }
     }
+    failed.dedup();
     let outcome = if failed.is_empty() {
         Ok(())
     } else {
-        Err(Error::invalid(format!("no figure for {}, for the reasons above", failed.join(", "))))
+        Err(Error::invalid(format!("not all figures of {}, for the reasons above", failed.join(", "))))
     };
     finish(&job, &files, &rows, outcome)
 }
 
-/// Refuses what cannot work before anything is trained.
-fn check(job: &Job, learners: &[&'static LearnerEntry], settings: &[Setting]) -> Result<()> {
+/// Refuses what cannot work before anything is trained. A learner that cannot be trained on this data is taken out of
+/// `learners` and named, so that the others' figures stand; unless it is the only one.
+fn check(job: &Job, learners: &mut Vec<&'static LearnerEntry>, settings: &[Setting]) -> Result<Vec<String>> {
     for setting in settings {
         job.test(setting)?;
-        for entry in learners {
-            let mut learner = job.build(entry, &job.setup(entry, setting)?)?;
-            if let Some(trainable) = learner.trainable() {
-                job.training(trainable, setting).map_err(|error| named(entry, error))?;
-                job.validation(entry, setting)?;
+        learners.iter().try_for_each(|entry| leak::refuse_features(entry.name, job, setting))?;
+    }
+    let mut failed = Vec::new();
+    let alone = learners.len() == 1;
+    let mut fitting = Vec::new();
+    for entry in learners.drain(..) {
+        let trains = || -> Result<()> {
+            for setting in settings {
+                if let Some(trainable) = job.build(entry, &job.setup(entry, setting)?)?.trainable() {
+                    job.training(trainable, setting).map_err(|error| named(entry, error))?;
+                    job.validation(entry, setting)?;
+                }
             }
+            Ok(())
+        };
+        match trains() {
+            Ok(()) => fitting.push(entry),
+            Err(error) if alone => return Err(error),
+            Err(error) => failed.push(complained(entry, &error)),
         }
     }
-    Ok(())
+    *learners = fitting;
+    match learners.is_empty() {
+        true => Err(Error::invalid("no learner can be trained on this data, for the reasons above")),
+        false => Ok(failed),
+    }
+}
+
+/// Says why there is no figure, and of whom.
+fn complained(entry: &LearnerEntry, error: &Error) -> String {
+    complain(&paragraph(error));
+    format!("`{}`", entry.name)
+}
+
+/// The cells of a learner; a panic in it or beneath it is one failed cell, and the others' figures stand.
+fn unless_it_panics(
+    entry: &LearnerEntry,
+    measure: impl FnOnce() -> Result<Vec<Result<Row>>>,
+) -> Vec<Result<Row>> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(measure)) {
+        Ok(Ok(cells)) => cells,
+        Ok(Err(error)) => vec![Err(error)],
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+            vec![Err(Error::invalid(format!(
+                "`{}` panicked ({text}); this is a fault of the learner",
+                entry.name
+            )))]
+        }
+    }
 }
 
 fn named(entry: &LearnerEntry, error: Error) -> Error {
@@ -101,33 +145,35 @@ fn measure_seeds(
     entry: &'static LearnerEntry,
     settings: &[Setting],
     seeds: u64,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<Result<Row>>> {
     if seeds == 1 {
         return measure(job, entry, settings);
     }
     let first = job.experiment.seed();
     let mut runs = (first..first + seeds)
-        .map(|seed| measure(&job.with_seed(seed), entry, settings))
+        .map(|seed| Ok(measure(&job.with_seed(seed), entry, settings)?.into_iter()))
         .collect::<Result<Vec<_>>>()?;
-    let means = |row: usize| -> Vec<f32> {
-        runs.iter().map(|rows| rows[row].evaluation.score.interval.mean as f32).collect()
-    };
-    let combined = (0..runs[0].len())
-        .map(|row| {
-            Ok((interval95(&means(row))?, runs.iter().map(|rows| rows[row].evaluation.seconds).sum::<f64>()))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let mut rows = runs.swap_remove(0);
-    for (row, (interval, seconds)) in rows.iter_mut().zip(combined) {
-        row.evaluation.score.interval = interval;
-        row.evaluation.seconds = seconds / seeds as f64;
-        row.seeds = seeds;
+    let mut rows = Vec::new();
+    // Cell by cell, of all seeds together.
+    while let Some(cells) = runs.iter_mut().map(Iterator::next).collect::<Option<Result<Vec<Row>>>>() {
+        rows.push(cells.and_then(mean_over_seeds));
     }
     Ok(rows)
 }
 
-/// Trains a learner once and evaluates it in each setting; a row for each number of inner steps.
-fn measure(job: &Job, entry: &'static LearnerEntry, settings: &[Setting]) -> Result<Vec<Row>> {
+/// The first row, with the mean of all.
+fn mean_over_seeds(mut cells: Vec<Row>) -> Result<Row> {
+    let means: Vec<f32> = cells.iter().map(|row| row.evaluation.score.interval.mean as f32).collect();
+    let seconds = cells.iter().map(|row| row.evaluation.seconds).sum::<f64>() / cells.len() as f64;
+    let mut row = cells.swap_remove(0);
+    row.evaluation.score.interval = interval95_of_few(&means)?;
+    row.evaluation.seconds = seconds;
+    row.seeds = means.len() as u64;
+    Ok(row)
+}
+
+/// Trains a learner once and evaluates it in each setting; a row for each number of inner steps, or why there is none.
+fn measure(job: &Job, entry: &'static LearnerEntry, settings: &[Setting]) -> Result<Vec<Result<Row>>> {
     let Some(first) = settings.first() else { return Ok(Vec::new()) };
     let mut learner = job.build(entry, &job.setup(entry, first)?)?;
     let trained = match learner.trainable() {
@@ -140,7 +186,16 @@ fn measure(job: &Job, entry: &'static LearnerEntry, settings: &[Setting]) -> Res
     for setting in settings {
         for test_steps in job.test_steps(entry) {
             let row = evaluate(job, entry, setting, test_steps, learner.as_mut());
-            rows.push(Row { trained: trained.clone(), ..row.map_err(|error| named(entry, error))? });
+            rows.push(match row {
+                Ok(row) => Ok(Row { trained: trained.clone(), ..row }),
+                Err(error) => {
+                    let error = after_steps(error, test_steps);
+                    Err(error.context(format!("`{}`", with_steps(entry.name, test_steps))))
+                }
+            });
+            if matches!(rows.last(), Some(Err(Error::Interrupted(_)))) {
+                return Ok(rows);
+            }
         }
     }
     Ok(rows)

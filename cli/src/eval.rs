@@ -8,7 +8,8 @@ use serde_json::json;
 
 use crate::args::EvalArgs;
 use crate::experiment::Experiment;
-use crate::job::{Job, with_test_steps};
+use crate::job::{Job, after_steps, with_test_steps};
+use crate::leak;
 use crate::measure::{completed, evaluated};
 use crate::output::{print, writable, write_json};
 use crate::row::Row;
@@ -22,7 +23,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     let base: Experiment = serde_json::from_value(origin.experiment).map_err(|error| {
         Error::invalid(format!("{place} was not written by this version of `kshot train`: {error}"))
     })?;
-    let trained_on = base.backbone();
+    let trained = base.clone();
     let experiment = args.flags.experiment(Some(base))?;
     let entry = experiment.only_learner()?;
     if entry.name != origin.learner {
@@ -31,7 +32,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
             origin.learner, entry.name
         )));
     }
-    if experiment.backbone() != trained_on {
+    if experiment.backbone() != trained.backbone() {
         return Err(Error::invalid(format!(
             "{place} brings its backbone with it: leave out options of `backbone`"
         )));
@@ -48,6 +49,8 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     let job = Job::open(experiment)?;
     job.learners()?;
     let setting = job.only_setting()?;
+    leak::refuse(&trained, &job, &setting, &place)?;
+    leak::refuse_features(entry.name, &job, &setting)?;
     let mut options = origin.options;
     options.extend(job.experiment.options(entry.name));
     // The network it was trained with, on inputs of this dataset.
@@ -60,7 +63,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     }
     stop_on_ctrl_c();
     if let (true, Some(comparer)) = (args.verification, learner.comparer()) {
-        let json = verification::run(&job, entry.name, comparer)?;
+        let json = verification::run(&job, entry.name, comparer, learner.is_transductive())?;
         return args.json.map_or(Ok(()), |path| write_json(&path, &json));
     }
     let (tasks, episodes) = job.test(&setting)?;
@@ -81,7 +84,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         let evaluation = match evaluated("test", learner, tasks.as_ref(), episodes) {
             Ok(evaluation) => evaluation,
             Err(error) => {
-                outcome = Err(error);
+                outcome = Err(after_steps(error, steps));
                 break;
             }
         };

@@ -13,6 +13,7 @@ use kshot::{Error, Result};
 
 use crate::args::data_dir;
 use crate::experiment::{Experiment, List};
+use crate::fit::fitted;
 use crate::output::complain;
 use crate::setting::{Pair, Setting};
 
@@ -46,6 +47,16 @@ pub(crate) fn with_test_steps(
     Ok(learner)
 }
 
+/// Adds what to do to an error of a learner that took so many inner steps.
+pub(crate) fn after_steps(error: Error, steps: Option<usize>) -> Error {
+    match (error, steps) {
+        (Error::NotFinite(what), Some(1..)) => {
+            Error::NotFinite(format!("{what}; take fewer `test-steps`, or lower `inner-rate`"))
+        }
+        (error, _) => error,
+    }
+}
+
 impl Job {
     /// Opens the dataset and sets the number of threads.
     pub(crate) fn open(experiment: Experiment) -> Result<Self> {
@@ -62,6 +73,7 @@ impl Job {
             complain(&format!("note: {note}"));
         }
         let test = dataset.split(Split::Test)?;
+        let experiment = fitted(experiment, dataset.as_ref(), &test)?;
         Ok(Self { experiment, dataset, test })
     }
 
@@ -91,6 +103,11 @@ impl Job {
             TaskSource::Functions(_) => (Some(Count::fixed(5)), Some(Count::fixed(10))),
         };
         let (ways, shots) = (list(&self.experiment.ways, ways), list(&self.experiment.shots, shots));
+        if self.problem() == Problem::Classification && ways.iter().flatten().any(|ways| ways.min() < 2) {
+            return Err(Error::invalid(
+                "a task of one class is answered right whatever the learner; ask for 2 `ways` or more",
+            ));
+        }
         let pairs = self.pairs()?;
         let mut settings = Vec::new();
         for &ways in &ways {
@@ -132,10 +149,28 @@ impl Job {
                 }
             }
         }
-        if pairs.is_empty() {
-            return Err(Error::invalid("there is only one domain; name it as `source` and as `target`"));
+        if let ([], [one]) = (&pairs[..], domains.domains()) {
+            return Err(Error::invalid(match one.is_undivided() {
+                true => format!(
+                    "there is only one domain, `{}`: tasks go from one to another. Without domains its classes are divided \
+                     into training and test instead",
+                    one.name
+                ),
+                false => {
+                    format!("there is only one domain; name it as source and target: `--target {}`", one.name)
+                }
+            }));
         }
-        Ok(pairs)
+        let trained = self.experiment.train_domains.as_ref().map_or(&[][..], List::as_slice);
+        match pairs.iter().flatten().find(|pair| pair.target != pair.source && trained.contains(&pair.target))
+        {
+            Some(pair) => Err(Error::invalid(format!(
+                "`train-domains` names `{0}`, which is a target: its labelled examples would be trained on. Leave it out \
+                 there, or name other targets with `target`",
+                pair.target
+            ))),
+            None => Ok(pairs),
+        }
     }
 
     /// Whether each task is a whole domain from a whole domain, which leaves nothing to draw.
@@ -263,7 +298,26 @@ impl Job {
 
     /// The tasks a learner wants to be trained on.
     pub(crate) fn training(&self, learner: &mut dyn Trainable, setting: &Setting) -> Result<Box<dyn Tasks>> {
-        learner.learned().task.open(&self.train_source(setting)?, Split::Train, self.experiment.seed())
+        let source = self.train_source(setting)?;
+        learner.learned().task.fitted(&source).0.open(&source, Split::Train, self.experiment.seed())
+    }
+
+    /// Says where a learner's training had to be fitted to small classes.
+    pub(crate) fn say_what_was_fitted(
+        &self,
+        name: &str,
+        learner: &mut dyn Trainable,
+        setting: &Setting,
+    ) -> Result<()> {
+        if let (_, Some(lowered)) = learner.learned().task.fitted(&self.train_source(setting)?) {
+            complain(&format!("note: `{name}` trains with {lowered}, as the training split has no more"));
+        }
+        Ok(())
+    }
+
+    /// What a test is drawn from.
+    pub(crate) fn test_source(&self) -> &TaskSource {
+        &self.test
     }
 
     /// The tasks that choose the best weights; none if they are not wanted.
@@ -278,7 +332,8 @@ impl Job {
         let tasks = match (&self.test, &setting.pair) {
             // Nothing of the target may choose: the source's own test examples do.
             (TaskSource::Domains(domains), Some(pair)) => {
-                if domains.named(&pair.source)?.is_undivided() {
+                // Nor may the examples that are asked.
+                if domains.named(&pair.source)?.is_undivided() || pair.target == pair.source {
                     return Ok(None);
                 }
                 let within = Pair { target: pair.source.clone(), target_shots: 0, ..pair.clone() };
@@ -286,7 +341,12 @@ impl Job {
                 let setting = Setting { ways: setting.ways, shots: Some(shots), pair: Some(within) };
                 self.sampled(&setting, Split::Validation)
             }
-            _ => self.sampled(setting, Split::Validation),
+            _ => {
+                // Fewer classes choose as well.
+                let there = self.dataset.split(Split::Validation)?.class_count();
+                let ways = setting.ways.map(|ways| if there < 2 { ways } else { ways.at_most(there) });
+                self.sampled(&Setting { ways, ..setting.clone() }, Split::Validation)
+            }
         };
         tasks
             .map(Some)

@@ -16,7 +16,9 @@ mod doctor;
 mod domain_table;
 mod eval;
 mod experiment;
+mod fit;
 mod job;
+mod leak;
 mod list;
 mod measure;
 mod new;
@@ -57,6 +59,7 @@ use output::{complain, paragraph, print};
 
 /// Runs the program on the process's arguments. Exit codes: 0 done, 2 refused or failed, 130 interrupted.
 pub fn main() -> ExitCode {
+    limit_as_an_error();
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -64,6 +67,12 @@ pub fn main() -> ExitCode {
             ExitCode::from(if matches!(error, Error::Interrupted(_)) { 130 } else { 2 })
         }
     }
+}
+
+/// Makes a file that grows beyond the system's limit an error of the write, which says so, and not the end of the program.
+fn limit_as_an_error() {
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, std::sync::Arc::default());
 }
 
 fn run(cli: Cli) -> Result<()> {

@@ -22,6 +22,7 @@ pub(crate) fn trained(
 ) -> Result<Trained> {
     let config = job.train_config(entry)?;
     let (tasks, validation) = (job.training(learner, setting)?, job.validation(entry, setting)?);
+    job.say_what_was_fitted(entry.name, learner, setting)?;
     let mut progress = Progress::new(entry.name, config.steps);
     let run = Run { directory, stop: &STOP, observer: &mut progress };
     train(learner, tasks.as_ref(), validation.as_deref(), &config, run)

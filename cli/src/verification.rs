@@ -1,6 +1,7 @@
 //! `kshot eval --verification`: pairs and neighbours of classes never seen in training.
 
 use kshot::dataset::Split;
+use kshot::episode::Tasks;
 use kshot::learner::Comparer;
 use kshot::stats::Interval;
 use kshot::verification::verify;
@@ -15,26 +16,40 @@ use crate::progress::episode_bar;
 const BATCHES: u64 = 20;
 
 /// Prints the figures, and gives them as JSON.
-pub(crate) fn run(job: &Job, name: &str, comparer: &dyn Comparer) -> Result<Value> {
+pub(crate) fn run(job: &Job, name: &str, comparer: &dyn Comparer, transductive: bool) -> Result<Value> {
     if job.experiment.manifest.is_some() || job.experiment.test_steps.is_some() {
         return Err(Error::invalid(
             "`--verification` samples batches of its own and adapts to no task: leave out `manifest` and `test-steps`",
         ));
     }
-    let batches = job.experiment.episodes.unwrap_or(BATCHES);
-    let bar = episode_bar("verification", 2 * batches);
     let (validation, test) = (job.batches(Split::Validation)?, job.batches(Split::Test)?);
-    let figures = verify(comparer, validation.as_ref(), test.as_ref(), batches, &|| bar.inc(1))
-        .map_err(|error| error.context(format!("verification by `{name}`")))?;
+    let batches = |tasks: &dyn Tasks| match tasks.limit() {
+        Some(limit) => limit,
+        None => job.experiment.episodes.unwrap_or(BATCHES),
+    };
+    let bar = episode_bar("verification", batches(validation.as_ref()) + batches(test.as_ref()));
+    let batches = batches(test.as_ref());
+    let figures = verify(
+        comparer,
+        validation.as_ref(),
+        test.as_ref(),
+        job.experiment.episodes.unwrap_or(BATCHES),
+        &|| bar.inc(1),
+    )
+    .map_err(|error| error.context(format!("verification by `{name}`")))?;
     bar.finish_and_clear();
     let support = test.episode(0)?.support;
     let (classes, examples) = (support.ways()?, support.len());
-    let percent =
-        |interval: Interval| format!("{:.2} ± {:.2} %", 100.0 * interval.mean, 100.0 * interval.ci95);
+    let percent = |Interval { mean, ci95 }: Interval| match ci95.is_nan() {
+        true => format!("{:.2} %", 100.0 * mean),
+        false => format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * ci95),
+    };
     let mut text = format!(
-        "{name} on {}, test classes: {batches} batches of {classes} classes × {} examples\n",
+        "{name} on {}, test classes: {} of {classes} classes × {} examples, {}transductive\n",
         job.experiment.data(),
-        examples / classes
+        if batches == 1 { "one batch".to_owned() } else { format!("{batches} batches") },
+        examples / classes,
+        if transductive { "" } else { "not " }
     );
     for (what, interval) in [
         ("ROC AUC", figures.auc),
@@ -51,6 +66,7 @@ pub(crate) fn run(job: &Job, name: &str, comparer: &dyn Comparer) -> Result<Valu
         "learner": name,
         "dataset": job.experiment.data(),
         "seed": job.experiment.seed(),
+        "transductive": transductive,
         "batches": batches,
         "classes": classes,
         "examples": examples,

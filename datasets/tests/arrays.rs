@@ -97,13 +97,28 @@ fn what_cannot_be_used_is_refused_in_words() {
         error(folder.path(), "path = \"t.csv\"")
     };
     let nan = csv("x,y,domain\n1,a,s\nnan,a,t\n");
-    assert!(nan.contains("feature 0 of example `1` is NaN"), "{nan}");
+    assert!(nan.contains("line 3, column `x`: `nan` is not a finite number"), "{nan}");
     let word = csv("x,y,site\n1,a,here\n");
-    assert!(word.contains("row 1, column `site` is `here`, not a number"), "{word}");
+    assert!(word.contains("line 2, column `site`: `here` is not a number"), "{word}");
     let missing = csv("x,label\n1,a\n");
     assert!(missing.contains("there is no column called `y`"), "{missing}");
     let ragged = csv("x,y\n1,a\n1,a,3\n");
     assert!(ragged.contains("t.csv cannot be read"), "{ragged}");
+
+    let header = csv("x,y\n");
+    assert!(header.contains("a header and no row"), "{header}");
+    let label = csv("x,y\n1,a\n2,\n");
+    assert!(label.contains("line 3, column `y`: `` is no name"), "{label}");
+    let domain = csv("x,y,domain\n1,a,s\n2,a,NaN\n");
+    assert!(domain.contains("line 3, column `domain`: `NaN` is no name"), "{domain}");
+    let large = csv("x,y\n1,a\n1e300,a\n");
+    assert!(large.contains("`1e300` is beyond 3.4e38"), "{large}");
+    let scale = csv("x,y\n1e20,a\n2e20,b\n3e20,c\n");
+    assert!(scale.contains("bring them to a scale near 1"), "{scale}");
+    let only = csv("y\na\n");
+    assert!(only.contains("no feature"), "{only}");
+    let tabs = csv("x\ty\n1\ta\n");
+    assert!(tabs.contains("separated by `\\t`"), "{tabs}");
 
     let npz = folder.path().join("t.npz");
     fs::write(&npz, "no zip").unwrap();
@@ -120,4 +135,73 @@ fn what_cannot_be_used_is_refused_in_words() {
     assert!(error(folder.path(), "path = \"d\"").contains("0.5, which is no whole number"));
     assert!(error(folder.path(), "path = \"nowhere\"").contains("no such file or directory"));
     assert!(error(folder.path(), "").contains("needs its option `path`"));
+}
+
+/// A table of 12 rows, sorted by class, with a column before the others.
+fn indexed(name: &str, index: impl Fn(usize) -> String) -> String {
+    let row = |i: usize| format!("{},{},{}\n", index(i), i % 5, ["a", "b", "c"][i / 4]);
+    format!("{name},x,y\n") + &(0..12).map(row).collect::<String>()
+}
+
+#[test]
+fn a_column_that_numbers_the_rows_is_no_feature() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |text: &str| fs::write(folder.path().join("t.csv"), text).unwrap();
+    for name in ["", "Unnamed: 0"] {
+        write(&indexed(name, |i| i.to_string()));
+        let dataset = open(folder.path(), "path = \"t.csv\"").unwrap();
+        assert_eq!(dataset.input(), [1, 1, 1]);
+        assert!(dataset.notes()[0].contains("numbers the rows"), "{:?}", dataset.notes());
+    }
+    write(&indexed("", |i| (i * i).to_string()));
+    assert!(error(folder.path(), "path = \"t.csv\"").contains("column 1 has no name"));
+    write(&indexed("id", |i| (i + 1).to_string()));
+    let named = error(folder.path(), "path = \"t.csv\"");
+    assert!(named.contains("column `id` numbers the rows") && named.contains("`leave-out`"), "{named}");
+    let left_out = open(folder.path(), "path = \"t.csv\"\nleave-out = [\"id\"]").unwrap();
+    assert_eq!(left_out.input(), [1, 1, 1]);
+    write(&indexed("word", |i| format!("w{i}")));
+    assert!(open(folder.path(), "path = \"t.csv\"\nleave-out = [\"word\"]").is_ok());
+    assert!(error(folder.path(), "path = \"t.csv\"\nleave-out = [\"wrd\"]").contains("did you mean `word`"));
+
+    // The same in an array of numbers.
+    let x: Vec<f64> = (0..12).flat_map(|i| [0.5, i as f64]).collect();
+    fs::write(folder.path().join("X.npy"), npy(&[12, 2], &x)).unwrap();
+    fs::write(folder.path().join("y.npy"), npy(&[12], &(0..12).map(|i| i / 4).collect::<Vec<i32>>()))
+        .unwrap();
+    let numbers = error(folder.path(), "path = \".\"");
+    assert!(numbers.contains("feature 1 (counted from 0) numbers the examples"), "{numbers}");
+}
+
+#[test]
+fn a_header_that_promises_more_than_the_file_holds_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut header =
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (4611686018427387904, 3), }".to_owned();
+    header += &" ".repeat(118 - header.len() - 1);
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    fs::write(folder.path().join("X.npy"), bytes).unwrap();
+    let cut = error(folder.path(), "path = \".\"");
+    assert!(cut.contains("is cut off"), "{cut}");
+}
+
+#[test]
+fn an_array_that_is_not_asked_for_need_not_be_one_that_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut zip = zip::ZipWriter::new(fs::File::create(folder.path().join("t.npz")).unwrap());
+    let x: Vec<f32> = (0..24).map(|i| (i % 7) as f32).collect();
+    let y: Vec<i32> = (0..12).map(|i| i / 4).collect();
+    let files =
+        [("X.npy", npy(&[12, 2], &x)), ("y.npy", npy(&[12], &y)), ("meta.npy", b"an object".to_vec())];
+    for (name, bytes) in files {
+        zip.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut zip, &bytes).unwrap();
+    }
+    zip.finish().unwrap();
+    assert_eq!(open(folder.path(), "path = \"t.npz\"").unwrap().input(), [2, 1, 1]);
+    let asked = error(folder.path(), "path = \"t.npz\"\nx = \"meta\"");
+    assert!(asked.contains("t.npz cannot be read: `meta`"), "{asked}");
 }

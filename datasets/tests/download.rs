@@ -293,9 +293,10 @@ fn a_full_disk_is_reported_with_the_file_that_was_being_written() {
 
 #[test]
 fn only_datasets_with_files_upstream_can_be_fetched() {
-    let names: Vec<String> = files("omniglot").unwrap().into_iter().map(|file| file.name).collect();
+    let names: Vec<String> =
+        files("omniglot", std::path::Path::new(".")).unwrap().into_iter().map(|file| file.name).collect();
     assert_eq!(names, ["images_background.zip", "images_evaluation.zip"]);
-    let error = |name| files(name).unwrap_err().to_string();
+    let error = |name| files(name, std::path::Path::new(".")).unwrap_err().to_string();
     assert!(error("glyphs").contains("has no files to get"));
     assert!(error("omniglott").contains("did you mean `omniglot`"));
 

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use image::{GrayImage, Luma, Rgb, RgbImage};
+use image::{GrayAlphaImage, GrayImage, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 use kshot::dataset::{ClassSet, Dataset, DatasetContext, Split, TaskSource};
 use kshot::registry;
 use kshot_datasets as _; // registers the datasets
@@ -121,7 +121,99 @@ fn what_is_wrong_with_a_folder_is_named() {
     fs::write(folder.path().join("trees/oak/d.png"), "not an image").unwrap();
     let unreadable = error(folder.path(), "path = 'trees'");
     assert!(unreadable.contains("d.png cannot be read as an image"), "{unreadable}");
-    fs::create_dir(folder.path().join("trees/fir")).unwrap();
-    let empty = error(folder.path(), "path = 'trees'");
-    assert!(empty.contains("fir is empty"), "{empty}");
+}
+
+#[test]
+fn directories_without_an_image_are_left_out_and_named() {
+    let folder = five_classes();
+    for name in ["fir", "__MACOSX"] {
+        fs::create_dir(folder.path().join("trees").join(name)).unwrap();
+    }
+    let dataset = open(folder.path(), "path = 'trees'\nfractions = [1.0, 0.0, 0.0]").unwrap();
+    assert_eq!(set(dataset.as_ref(), Split::Train).classes().len(), 5);
+    let [note] = dataset.notes() else { panic!("one note") };
+    assert!(note.ends_with("as no image is in them: `fir`"), "{note}");
+}
+
+#[test]
+fn images_below_a_class_are_of_it_and_names_are_composed() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = |path: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        GrayImage::from_pixel(4, 4, Luma([9])).save(path).unwrap();
+    };
+    // e and a combining accent, as one system writes the letter that others write as one.
+    image("cafe\u{301}/images/0.png");
+    image("cafe\u{301}/1.png");
+    image("th\u{e9}/images/a/b/0.png");
+    fs::write(folder.path().join("split.toml"), "train = ['caf\u{e9}']\ntest = ['the\u{301}']").unwrap();
+    let dataset = open(folder.path(), "path = '.'\nsplit-file = 'split.toml'").unwrap();
+    let train = set(dataset.as_ref(), Split::Train);
+    assert_eq!((train.classes()[0].name.as_str(), train.classes()[0].images.len()), ("caf\u{e9}", 2));
+    let names = set(dataset.as_ref(), Split::Test).example_names();
+    assert!(names.contains_key("th\u{e9}/images/a/b/0.png"), "{names:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_directory_whose_name_is_not_utf8_is_a_class() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    for name in [&b"a\xff"[..], b"b"] {
+        let class = folder.path().join(std::ffi::OsStr::from_bytes(name));
+        fs::create_dir(&class).unwrap();
+        GrayImage::from_pixel(4, 4, Luma([9])).save(class.join("0.png")).unwrap();
+    }
+    let dataset = open(folder.path(), "path = '.'\nfractions = [0.0, 0.0, 1.0]").unwrap();
+    assert_eq!(set(dataset.as_ref(), Split::Test).classes().len(), 2);
+}
+
+#[test]
+fn a_division_by_directories_is_followed_and_a_class_in_two_of_them_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let class = |path: &str| {
+        let path = folder.path().join(path);
+        fs::create_dir_all(&path).unwrap();
+        GrayImage::from_pixel(4, 4, Luma([9])).save(path.join("0.png")).unwrap();
+    };
+    ["train/a", "train/b", "valid/c", "test/d"].into_iter().for_each(class);
+    let dataset = open(folder.path(), "path = '.'").unwrap();
+    let count = |split| set(dataset.as_ref(), split).classes().len();
+    assert_eq!([Split::Train, Split::Validation, Split::Test].map(count), [2, 1, 1]);
+    assert!(dataset.notes()[0].contains("2 + 1 + 1 classes"));
+    class("test/a");
+    let twice = error(folder.path(), "path = '.'");
+    assert!(twice.contains("the class `a` is both in train and in test"), "{twice}");
+}
+
+#[test]
+fn what_is_transparent_shows_the_background_and_drawings_that_vanish_on_it_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (class, at) in [("left", 0), ("right", 4)] {
+        fs::create_dir(folder.path().join(class)).unwrap();
+        // White everywhere, opaque in one half.
+        let alpha = |x: u32| if (at..at + 4).contains(&x) { 255 } else { 0 };
+        let drawing = RgbaImage::from_fn(8, 8, |x, _| Rgba([255, 255, 255, alpha(x)]));
+        drawing.save(folder.path().join(class).join("rgba.png")).unwrap();
+        let grey = GrayAlphaImage::from_fn(8, 8, |x, _| LumaA([255, alpha(x)]));
+        grey.save(folder.path().join(class).join("grey.png")).unwrap();
+    }
+    let options = "path = '.'\nimage-size = 8\nfractions = [0.0, 0.0, 1.0]\n";
+    let vanished = error(folder.path(), options);
+    assert!(vanished.contains("4 of the 4 images") && vanished.contains("`background`"), "{vanished}");
+    for colour in ["grey", "rgb"] {
+        let dataset =
+            open(folder.path(), &format!("{options}background = 'black'\ncolour = '{colour}'")).unwrap();
+        let set = set(dataset.as_ref(), Split::Test);
+        for (class, lit) in [(0, 0..4), (1, 4..8)] {
+            for place in 0..2 {
+                let mut image = Vec::new();
+                set.push_examples([(class, place)], &mut image);
+                let right =
+                    |(at, value): (usize, &f32)| *value == f32::from(u8::from(lit.contains(&(at % 8))));
+                assert!(image.iter().enumerate().all(right), "{class} {place} {colour}: {image:?}");
+            }
+        }
+    }
 }

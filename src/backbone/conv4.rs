@@ -12,9 +12,9 @@ use crate::options::Options;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct Conv4 {
-    /// Blocks.
+    /// Blocks; where unset, four, or as many as `maxpool` can halve a smaller image.
     #[schemars(range(min = 1))]
-    pub blocks: usize,
+    pub blocks: Option<usize>,
     /// Channels of each block.
     #[schemars(range(min = 1))]
     pub width: usize,
@@ -25,7 +25,7 @@ pub struct Conv4 {
 
 impl Default for Conv4 {
     fn default() -> Self {
-        Self { blocks: 4, width: 64, pooling: None }
+        Self { blocks: None, width: 64, pooling: None }
     }
 }
 
@@ -36,16 +36,25 @@ impl Conv4 {
         let default = if height == 1 || width == 1 { Pooling::Strided } else { Pooling::Maxpool };
         self.pooling.unwrap_or(default)
     }
+
+    fn blocks(&self, input: [usize; 3]) -> usize {
+        let [_, height, width] = input;
+        let halvings = match self.pooling(input) {
+            Pooling::Maxpool => height.min(width).max(1).ilog2() as usize,
+            Pooling::Strided => 4,
+        };
+        self.blocks.unwrap_or(halvings.clamp(1, 4))
+    }
 }
 
 impl Layers for Conv4 {
     fn resolved(self, input: [usize; 3]) -> Self {
-        let pooling = Some(self.pooling(input));
-        Self { pooling, ..self }
+        let (pooling, blocks) = (Some(self.pooling(input)), Some(self.blocks(input)));
+        Self { pooling, blocks, ..self }
     }
 
     fn architecture(&self, input: [usize; 3], norm: Norm) -> Result<Architecture> {
-        Architecture::conv(input, self.blocks, self.width, self.pooling(input), norm)
+        Architecture::conv(input, self.blocks(input), self.width, self.pooling(input), norm)
     }
 }
 

@@ -47,6 +47,21 @@ impl From<Arc<Vec<f32>>> for Values {
     }
 }
 
+/// Refuses numbers that cannot be compared: squared distances of 10²⁰ or 10⁻²⁵ leave `f32`, all examples are then equally
+/// far.
+fn check_scale(numbers: &[f32]) -> Result<()> {
+    const SMALLEST: f32 = 1e-15;
+    const LARGEST: f32 = 1e15;
+    let largest = numbers.iter().fold(0.0f32, |most, number| most.max(number.abs()));
+    if largest == 0.0 || (SMALLEST..=LARGEST).contains(&largest) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "the largest of the inputs is {largest:e}, and their squares leave what f32 holds: bring them to a scale near 1 \
+         (`standardise`, or other units)"
+    )))
+}
+
 /// Examples by class.
 #[derive(Clone, Debug)]
 pub struct ClassSet {
@@ -62,7 +77,8 @@ impl ClassSet {
     /// `image_names` has one file name for each example.
     ///
     /// # Errors
-    /// When the lengths disagree, a class is empty, or what is no square image of bytes is to be turned.
+    /// When the lengths disagree, a class is empty, what is no square image of bytes is to be turned, or numbers are of a
+    /// scale whose squares `f32` cannot hold.
     pub fn new(
         shape: [usize; 3],
         values: impl Into<Values>,
@@ -80,6 +96,19 @@ impl ClassSet {
                 shape[2]
             )));
         }
+        if let Values::Floats(numbers) = &values {
+            check_scale(numbers)?;
+        }
+        Self::of(shape, values, image_names, classes)
+    }
+
+    /// [`ClassSet::new`] for inputs that have been checked.
+    fn of(
+        shape: [usize; 3],
+        values: Values,
+        image_names: Arc<Vec<String>>,
+        classes: Vec<Class>,
+    ) -> Result<Self> {
         for class in &classes {
             if class.images.is_empty() {
                 return Err(Error::invalid(format!("class `{}` has no examples", class.name)));
@@ -116,7 +145,7 @@ impl ClassSet {
     /// # Errors
     /// As [`ClassSet::new`].
     pub fn with_classes(&self, classes: Vec<Class>) -> Result<Self> {
-        Self::new(self.shape, self.values.clone(), self.image_names.clone(), classes)
+        Self::of(self.shape, self.values.clone(), self.image_names.clone(), classes)
     }
 
     /// Whether both are views of the same inputs: one was made of the other by [`ClassSet::with_classes`].

@@ -49,6 +49,13 @@ impl Tasks for PkBatches {
         }
         Ok(Episode { index, support: gather(&self.set, &picks), query: gather(&self.set, &[]), classes })
     }
+
+    /// One, where it takes all there is: others would be the same in another order.
+    fn limit(&self) -> Option<u64> {
+        let whole = self.classes == self.set.classes().len()
+            && self.set.classes().iter().all(|class| class.images.len() == self.per_class);
+        whole.then_some(1)
+    }
 }
 
 /// Examples drawn uniformly from all classes, support only; labels are the class numbers of the split.

@@ -176,6 +176,8 @@ impl Tasks for DomainShift {
                 query.extend(queried.into_iter().take(queries).map(|place| (class, place, label)));
             }
         }
+        // In order of their classes, a query's place would tell its label.
+        query.shuffle(&mut rng);
         let mut support = gather(&self.source, &source);
         support.append(gather(&self.labelled, &labelled))?;
         support.in_target = labelled.len();

@@ -53,6 +53,17 @@ impl Count {
         self.max
     }
 
+    /// From the smallest to the largest of `counts`.
+    pub(super) fn spanning(counts: &[usize]) -> Self {
+        let (min, max) = (counts.iter().min(), counts.iter().max());
+        Self { min: min.copied().unwrap_or(0), max: max.copied().unwrap_or(0) }
+    }
+
+    /// The same numbers as far as they are no more than `most`.
+    pub fn at_most(self, most: usize) -> Self {
+        Self { min: self.min.min(most), max: self.max.min(most) }
+    }
+
     /// One of the numbers it can be.
     pub(super) fn draw(self, rng: &mut Rng) -> usize {
         rng.random_range(self.min..=self.max)
@@ -190,6 +201,8 @@ impl Tasks for FewShot {
             support.extend(places[..shots].iter().map(|&place| (class, place, label)));
             query.extend(places[shots..].iter().map(|&place| (class, place, label)));
         }
+        // In order of their classes, a query's place would tell its label.
+        query.shuffle(&mut rng);
         Ok(Episode { index, support: gather(&self.set, &support), query: gather(&self.set, &query), classes })
     }
 }

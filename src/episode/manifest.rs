@@ -4,11 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
 
 use super::few_shot::gather;
-use super::{Episode, Tasks};
+use super::{Count, Episode, Tasks};
 use crate::dataset::ClassSet;
+use crate::rng::stream;
 use crate::{Error, Result};
 
 /// The file: `{"episodes": [{"support": [{"file": "CLASS/FILE", "label": 0}, …], "query": […]}, …]}`.
@@ -34,6 +36,12 @@ struct ManifestExample {
 
 /// An example of an episode: (class of the set, place in it, label).
 type Pick = (usize, usize, usize);
+
+/// How many examples each label has.
+fn of_each_class(picks: &[Pick]) -> Vec<usize> {
+    let ways = picks.iter().map(|pick| pick.2 + 1).max().unwrap_or(0);
+    (0..ways).map(|label| picks.iter().filter(|pick| pick.2 == label).count()).collect()
+}
 
 /// Tasks read from a manifest, resolved against a class set.
 pub struct Manifest {
@@ -96,6 +104,26 @@ impl Manifest {
         }
         Ok(Self { path: path.to_path_buf(), set, episodes })
     }
+
+    /// Classes of its tasks.
+    pub fn ways(&self) -> Count {
+        self.range(|(support, _)| vec![support.iter().map(|pick| pick.2 + 1).max().unwrap_or(0)])
+    }
+
+    /// Labelled examples of each class.
+    pub fn shots(&self) -> Count {
+        self.range(|(support, _)| of_each_class(support))
+    }
+
+    /// Queries of each class.
+    pub fn queries(&self) -> Count {
+        self.range(|(_, query)| of_each_class(query))
+    }
+
+    fn range(&self, counts: impl Fn(&(Vec<Pick>, Vec<Pick>)) -> Vec<usize>) -> Count {
+        let all: Vec<usize> = self.episodes.iter().flat_map(counts).collect();
+        Count::spanning(&all)
+    }
 }
 
 impl Tasks for Manifest {
@@ -112,7 +140,10 @@ impl Tasks for Manifest {
             .filter_map(|label| support.iter().find(|pick| pick.2 == label))
             .map(|pick| pick.0)
             .collect();
-        Ok(Episode { index, support: gather(&self.set, support), query: gather(&self.set, query), classes })
+        // Listed in order of their classes, a query's place would tell its label.
+        let mut query = query.clone();
+        query.shuffle(&mut stream(0, "manifest", index));
+        Ok(Episode { index, support: gather(&self.set, support), query: gather(&self.set, &query), classes })
     }
 
     fn limit(&self) -> Option<u64> {

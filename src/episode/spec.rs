@@ -70,6 +70,37 @@ pub enum TaskSpec {
 }
 
 impl TaskSpec {
+    /// The nearest to it that `source` can meet, with what had to be lowered in words (`5 queries, not 10`): no more
+    /// classes than there are, no more examples than the smallest has. Queries give way first, then shots.
+    pub fn fitted(&self, source: &TaskSource) -> (Self, Option<String>) {
+        let TaskSource::Classes(set) = source else { return (self.clone(), None) };
+        let classes = set.classes().len();
+        let fewest = set.classes().iter().map(|class| class.images.len()).min().unwrap_or(0);
+        let mut lowered = Vec::new();
+        let mut lower = |wanted: usize, there: usize, what: &str| {
+            // What cannot be met at all is left to be refused.
+            if there == 0 || wanted <= there {
+                return wanted;
+            }
+            lowered.push(format!("{there} {what}, not {wanted}"));
+            there
+        };
+        let fitted = match self {
+            Self::FewShot { ways, shots, queries } => {
+                let most = lower(shots.max(), fewest.saturating_sub(usize::from(*queries > 0)), "shots");
+                let queries = lower(*queries, fewest.saturating_sub(most), "queries a class");
+                Self::FewShot { ways: *ways, shots: shots.at_most(most), queries }
+            }
+            Self::PkBatch { classes: wanted, per_class } => Self::PkBatch {
+                classes: lower(*wanted, classes, "classes in a batch"),
+                per_class: lower(*per_class, fewest, "examples of a class"),
+            },
+            other => other.clone(),
+        };
+        let note = (!lowered.is_empty()).then(|| lowered.join(", "));
+        (fitted, note)
+    }
+
     /// The tasks of this kind that `source` offers.
     ///
     /// # Errors

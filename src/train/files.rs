@@ -9,6 +9,7 @@ use super::{Best, Description, State};
 use crate::checkpoint::{self, Checkpoint};
 use crate::log::{Observer as _, RunLog};
 use crate::params::Params;
+use crate::schedule::Schedule;
 use crate::{Error, Result, atomic};
 
 /// Name of the checkpoint with the best weights.
@@ -123,6 +124,19 @@ fn restore(
             last.display()
         )));
     }
+    let (before, now) = (&known.train, &description.train);
+    if now.schedule == Schedule::Cosine && before.steps != now.steps {
+        return Err(Error::invalid(format!(
+            "the learning rate of {} falls along a cosine over {} steps and stands at step {}; over {} it would jump from \
+             {:.1e} to {:.1e}. Resume it with the same `steps`, or start a new run",
+            last.display(),
+            before.steps,
+            known.step,
+            now.steps,
+            before.learning_rate().at(known.step),
+            now.learning_rate().at(known.step)
+        )));
+    }
     *theta = saved.params(&layout)?;
     for (name, moment) in state.optimizer.moments_mut() {
         *moment = saved.moment(name, &layout)?;
@@ -136,7 +150,8 @@ fn restore(
     Ok(())
 }
 
-/// What must be the same in a resumed run: all but the number of steps, which may grow.
+/// What must be the same in a resumed run: all but the number of steps, which may grow unless the schedule is spread
+/// over them.
 fn comparable(description: &Description) -> Value {
     let mut train = serde_json::to_value(&description.train).unwrap_or_default();
     if let Some(train) = train.as_object_mut() {

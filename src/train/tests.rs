@@ -17,6 +17,7 @@ use crate::optimizer::OptimizerKind;
 use crate::params::{Layout, Role};
 use crate::registry::{Problem, Setup};
 use crate::rng::stream;
+use crate::schedule::Schedule;
 use rand::Rng as _;
 
 /// Points of lines y = a·x with a slope near 3 and noise: a pure function of (split, index).
@@ -130,7 +131,7 @@ fn config() -> TrainConfig {
         steps: 30,
         meta_batch: 4,
         learning_rate: 0.1,
-        schedule: crate::schedule::Schedule::Cosine,
+        schedule: Schedule::Cosine,
         validate_every: 10,
         validation_episodes: 20,
         ..TrainConfig::default()
@@ -313,7 +314,17 @@ fn a_resumed_run_must_be_the_same_run() {
     assert!(error.contains("already holds a run"), "{error}");
     let error = resume(&TrainConfig { meta_batch: 5, ..config() }).unwrap_err().to_string();
     assert!(error.contains("`train.meta-batch`"), "{error}");
-    assert_eq!(resume(&TrainConfig { steps: 40, ..config() }).unwrap().steps, 40, "more steps are welcome");
+    // Its rate has come down to nothing, and would jump up again.
+    let error = resume(&TrainConfig { steps: 40, ..config() }).unwrap_err().to_string();
+    assert!(error.contains("a cosine over 30 steps") && error.contains("jump from 0.0e0 to"), "{error}");
+}
+
+#[test]
+fn a_run_at_a_constant_rate_goes_on_for_more_steps() {
+    let directory = tempfile::tempdir().unwrap();
+    let of = |steps| TrainConfig { steps, schedule: Schedule::Constant, ..config() };
+    run_in(&mut Slope::new(), &of(30), Some(directory.path()), false).unwrap();
+    assert_eq!(run_in(&mut Slope::new(), &of(40), Some(directory.path()), true).unwrap().steps, 40);
 }
 
 #[test]

@@ -20,10 +20,11 @@ fn unknown_names_are_answered_with_the_nearest() {
 fn tasks_that_cannot_be_drawn_say_which_class_or_how_many() {
     refuse(&[&["bench", "--ways", "11"], TINY].concat(), &["11", "10", "ways"]);
     refuse(
-        &[&["bench", "--shots", "6"], TINY].concat(),
+        &[&["bench", "--shots", "6", "--queries", "15"], TINY].concat(),
         &["class `", "20 examples", "6-shot tasks with 15 queries take 21"],
     );
     refuse(&["bench", "--ways", "0"], &["1 or more"]);
+    refuse(&["bench", "--ways", "1"], &["2 `ways` or more"]);
     refuse(&["bench", "--queries", "0"], &["queries"]);
     refuse(&["bench", "--data", "sinusoid", "--learner", "pixels"], &["`pixels` does not fit", "regression"]);
 }
@@ -78,7 +79,8 @@ fn a_folder_with_a_file_that_is_no_image_or_too_small_a_class_is_named() {
         }
     }
     let set = format!("folder.path={}", directory.path().display());
-    let folder = ["bench", "--data", "folder", "--set", &set, "--ways", "1", "--learner", "pixels"];
+    let all = "--set=folder.fractions=[0.0, 0.0, 1.0]";
+    let folder = ["bench", "--data", "folder", "--set", &set, all, "--learner", "pixels", "--queries", "15"];
     refuse(&folder, &["class `", "3 examples", "1-shot tasks with 15 queries take 16"]);
     fs::write(directory.path().join("c/1.pgm"), b"not an image").unwrap();
     refuse(&folder, &["1.pgm"]);

@@ -5,8 +5,10 @@
 
 mod bad_input;
 mod bench;
+mod cases;
 mod data_get;
 mod domains;
+mod honest;
 mod kshot;
 mod omniglot;
 mod perf;

@@ -9,6 +9,7 @@ mod transfer;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
+use kshot::dataset::DatasetContext;
 use kshot::registry::datasets;
 use kshot::{Error, Result};
 
@@ -48,17 +49,22 @@ pub struct Fetched {
 /// The files of `dataset` that can be fetched.
 ///
 /// # Errors
-/// When there is no such dataset, or it has nothing to fetch.
-pub fn files(dataset: &str) -> Result<Vec<RemoteFile>> {
+/// When there is no such dataset, or it has nothing to fetch: says where its files are, or come from.
+pub fn files(dataset: &str, data_dir: &Path) -> Result<Vec<RemoteFile>> {
     if dataset == "omniglot" {
         return Ok(crate::omniglot::remote_files());
     }
-    Err(if datasets().iter().any(|entry| entry.name == dataset) {
-        Error::invalid(format!(
+    let Some(entry) = datasets().into_iter().find(|entry| entry.name == dataset) else {
+        return Err(Error::unknown("dataset to get", dataset, ["omniglot"].into_iter()));
+    };
+    Err(match entry.locate.map(|locate| locate(&DatasetContext { data_dir: data_dir.to_path_buf() })) {
+        None => Error::invalid(format!(
             "the dataset `{dataset}` has no files to get: it needs none, or they are your own"
-        ))
-    } else {
-        Error::unknown("dataset to get", dataset, ["omniglot"].into_iter())
+        )),
+        Some(Ok(path)) => {
+            Error::invalid(format!("the files of `{dataset}` are there already, in {}", path.display()))
+        }
+        Some(Err(error)) => error.context(format!("the files of `{dataset}` cannot be got by `kshot`")),
     })
 }
 
@@ -76,7 +82,7 @@ pub fn fetch(
     base_url: Option<&str>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Vec<Fetched>> {
-    let mut files = files(dataset)?;
+    let mut files = files(dataset, data_dir)?;
     if let Some(base) = base_url {
         for file in &mut files {
             file.url = format!("{}/{}", base.trim_end_matches('/'), file.name);

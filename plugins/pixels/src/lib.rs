@@ -55,7 +55,7 @@ struct Neighbours<'a> {
 }
 
 impl Adapted for Neighbours<'_> {
-    /// Scores of a class: minus the squared distance to its nearest example.
+    /// Scores of a class: minus the distance to its nearest example.
     fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
         let labels = self.support.classes()?;
         let shape = |x: ArrayView4<'_, f32>| [x.dim().1, x.dim().2, x.dim().3];
@@ -68,8 +68,9 @@ impl Adapted for Neighbours<'_> {
         let mut scores = Array2::from_elem((query.len(), self.ways), f32::NEG_INFINITY);
         for (input, mut scores) in query.inputs.outer_iter().zip(scores.outer_iter_mut()) {
             for (example, &label) in self.support.inputs().outer_iter().zip(labels) {
-                let distance: f32 = input.iter().zip(example.iter()).map(|(a, b)| (a - b) * (a - b)).sum();
-                scores[label] = scores[label].max(-distance);
+                let square = |(a, b): (&f32, &f32)| (f64::from(*a) - f64::from(*b)).powi(2);
+                let distance = input.iter().zip(example.iter()).map(square).sum::<f64>().sqrt();
+                scores[label] = scores[label].max(-distance as f32);
             }
         }
         Ok(Prediction::Scores(scores))

@@ -1,0 +1,82 @@
+//! What a test must not see: classes and domains that the learner was trained on.
+
+use kshot::dataset::{DatasetContext, Split, TaskSource};
+use kshot::registry;
+use kshot::train::read_run;
+use kshot::{Error, Result};
+use std::path::Path;
+
+use crate::args::data_dir;
+use crate::experiment::{Experiment, List};
+use crate::job::Job;
+use crate::setting::Setting;
+
+/// Refuses a test of what was trained as `trained` says, if it asks what that training saw.
+///
+/// # Errors
+/// When options of the dataset move classes of that training into the test split, or the target is a domain of it.
+pub(crate) fn refuse(trained: &Experiment, job: &Job, setting: &Setting, what: &str) -> Result<()> {
+    let tested = &job.experiment;
+    if trained.data() != tested.data() {
+        return Ok(());
+    }
+    if let Some(pair) = &setting.pair {
+        let sources =
+            trained.train_domains.as_ref().or(trained.source.as_ref()).map_or(&[][..], List::as_slice);
+        return match pair.target != pair.source && sources.contains(&pair.target) {
+            true => Err(Error::invalid(format!(
+                "{what} was trained on the domain `{}`, which is the target here: name another target",
+                pair.target
+            ))),
+            false => Ok(()),
+        };
+    }
+    let entry = registry::dataset(tested.data())?;
+    let (before, now) = (trained.options(entry.name), tested.options(entry.name));
+    // Another directory or file holds other examples.
+    if before == now || before.get("path") != now.get("path") {
+        return Ok(());
+    }
+    let context = DatasetContext { data_dir: data_dir(tested.data_dir.as_ref()) };
+    let dataset = (entry.open)(&context, &before)?;
+    let (TaskSource::Classes(learned), TaskSource::Classes(asked)) =
+        (dataset.split(Split::Train)?, job.test_source())
+    else {
+        return Ok(());
+    };
+    // A class may be part of another: `character01/rot090` of `character01`.
+    let part =
+        |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let asked: Vec<&str> = asked.classes().iter().map(|class| class.name.as_str()).collect();
+    let known: Vec<&str> = learned.classes().iter().map(|class| class.name.as_str()).collect();
+    let mut both =
+        asked.iter().filter(|name| known.iter().any(|other| part(name, other) || part(other, name)));
+    let Some(first) = both.next() else { return Ok(()) };
+    Err(Error::invalid(format!(
+        "{what} was trained on {} of these {} test classes, as `{first}`: it was trained with {}. Leave out what divides \
+         the classes of `{}` otherwise",
+        1 + both.count(),
+        asked.len(),
+        if before.is_empty() {
+            "the default division".to_owned()
+        } else {
+            format!("`{}`", before.to_string().trim().replace('\n', ", "))
+        },
+        entry.name
+    )))
+}
+
+/// The same for a learner that takes the embedding of a trained one as its features.
+///
+/// # Errors
+/// As [`refuse`], and when there is no such run.
+pub(crate) fn refuse_features(learner: &str, job: &Job, setting: &Setting) -> Result<()> {
+    let options = job.experiment.options(learner);
+    let Some(run) = options.get("features").and_then(toml::Value::as_str) else { return Ok(()) };
+    let (_, description) = read_run(Path::new(run))?;
+    match serde_json::from_value(description.origin.experiment) {
+        Ok(trained) => refuse(&trained, job, setting, run),
+        // Trained by another program than this one: it cannot be known on what.
+        Err(_) => Ok(()),
+    }
+}
