@@ -132,7 +132,10 @@ fn what_cannot_be_used_is_refused_in_words() {
     let lengths = error(folder.path(), "path = \"d\"");
     assert!(lengths.contains("has 2 values, but there are 3 examples"), "{lengths}");
     fs::write(directory.join("y.npy"), npy(&[3], &[0.0, 0.5, 1.0])).unwrap();
-    assert!(error(folder.path(), "path = \"d\"").contains("0.5, which is no whole number"));
+    assert!(
+        error(folder.path(), "path = \"d\"")
+            .contains("is 0.5 at example 1 (counted from 0), which is no whole number")
+    );
     assert!(error(folder.path(), "path = \"nowhere\"").contains("no such file or directory"));
     assert!(error(folder.path(), "").contains("needs its option `path`"));
 }

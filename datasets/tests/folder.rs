@@ -184,7 +184,7 @@ fn a_division_by_directories_is_followed_and_a_class_in_two_of_them_refused() {
     assert!(dataset.notes()[0].contains("2 + 1 + 1 classes"));
     class("test/a");
     let twice = error(folder.path(), "path = '.'");
-    assert!(twice.contains("the class `a` is both in train and in test"), "{twice}");
+    assert!(twice.contains("the class `a` is both in test and in train"), "{twice}");
 }
 
 #[test]
