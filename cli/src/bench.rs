@@ -67,16 +67,27 @@ fn check(job: &Job, learners: &mut Vec<&'static LearnerEntry>, settings: &[Setti
     let alone = learners.len() == 1;
     let mut fitting = Vec::new();
     for entry in learners.drain(..) {
-        let trains = || -> Result<()> {
-            for setting in settings {
-                if let Some(trainable) = job.build(entry, &job.setup(entry, setting)?)?.trainable() {
-                    job.training(trainable, setting).map_err(|error| named(entry, error))?;
-                    job.validation(entry, setting)?;
+        job.train_config(entry)?;
+        let mut fits = Ok(());
+        for setting in settings {
+            // Options that are wrong stop all; data that is too small for one learner stops that one.
+            let mut learner = match job.setup(entry, setting) {
+                Ok(setup) => job.build(entry, &setup)?,
+                Err(error) => {
+                    fits = Err(named(entry, error));
+                    break;
+                }
+            };
+            if let Some(trainable) = learner.trainable() {
+                let tasks = job.training(trainable, setting).map(drop);
+                fits = tasks.and_then(|()| job.validation(entry, setting).map(drop));
+                if fits.is_err() {
+                    fits = fits.map_err(|error| named(entry, error));
+                    break;
                 }
             }
-            Ok(())
-        };
-        match trains() {
+        }
+        match fits {
             Ok(()) => fitting.push(entry),
             Err(error) if alone => return Err(error),
             Err(error) => failed.push(complained(entry, &error)),
