@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use kshot::backbone::Backbone;
-//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::episode::{Count, Labelled, Targets, Unlabelled};
 //! use kshot::learner::{Learner, Prediction};
 //! use kshot::nn::Norm;
 //! use kshot::registry::{Problem, Setup};
@@ -14,7 +14,7 @@
 //! use ndarray::Array4;
 //!
 //! let backbone = Backbone::of(&"width = 8".parse().expect("TOML"), [1, 28, 28], Norm::Running)?;
-//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 2, shots: 1, queries: 1, seed: 0 };
+//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 2, shots: Count::fixed(1), queries: 1, seed: 0 };
 //! let learner = Finetune::new(&setup, FinetuneOptions { test_steps: 5, ..FinetuneOptions::default() })?;
 //! let drawing = |ink: f32| Array4::from_shape_fn((2, 1, 28, 28), |(n, _, y, x)| if [x, y][n] < 14 { ink } else { 0.0 });
 //! let support = Labelled::new(drawing(1.0), Targets::Classes(vec![0, 1]));

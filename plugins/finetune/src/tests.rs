@@ -1,5 +1,5 @@
 use kshot::backbone::Backbone;
-use kshot::episode::Targets;
+use kshot::episode::{Count, Targets};
 
 use super::*;
 
@@ -7,7 +7,7 @@ fn setup() -> Setup {
     let options = "blocks = 2\nwidth = 4".parse().unwrap();
     let backbone = Backbone::of(&options, [1, 8, 8], Norm::Running).unwrap();
     let problem = Problem::Classification;
-    Setup { problem, backbone, base_classes: 3, ways: 2, shots: 2, queries: 1, seed: 7 }
+    Setup { problem, backbone, base_classes: 3, ways: 2, shots: Count::fixed(2), queries: 1, seed: 7 }
 }
 
 fn task(labels: Vec<usize>) -> Labelled {

@@ -18,7 +18,7 @@
 //!
 //! ```
 //! use kshot::backbone::Backbone;
-//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::episode::{Count, Labelled, Targets, Unlabelled};
 //! use kshot::learner::{Learner, Prediction};
 //! use kshot::nn::Norm;
 //! use kshot::registry::{Problem, Setup};
@@ -26,7 +26,7 @@
 //! use ndarray::Array4;
 //!
 //! let backbone = Backbone::of(&"width = 8".parse().expect("TOML"), [1, 28, 28], Norm::Batch)?;
-//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 0, ways: 2, shots: 1, queries: 1, seed: 0 };
+//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 0, ways: 2, shots: Count::fixed(1), queries: 1, seed: 0 };
 //! let learner = Maml::new(&setup, Method::Maml, MamlOptions::default())?;
 //! let drawing = |ink: f32| Array4::from_shape_fn((2, 1, 28, 28), |(n, _, y, x)| if [x, y][n] < 14 { ink } else { 0.0 });
 //! let support = Labelled::new(drawing(1.0), Targets::Classes(vec![0, 1]));
@@ -114,14 +114,12 @@ impl Maml {
             _ => initial,
         };
         let (shots, queries) = match method {
-            Method::Reptile { shots } => (shots, 0),
+            Method::Reptile { shots } => (Count::fixed(shots), 0),
             _ => (setup.shots, setup.queries),
         };
         let task = match problem {
-            Problem::Regression => TaskSpec::Regression { shots, queries },
-            Problem::Classification => {
-                TaskSpec::FewShot { ways: Count::fixed(setup.ways), shots: Count::fixed(shots), queries }
-            }
+            Problem::Regression => TaskSpec::Regression { shots: shots.max(), queries },
+            Problem::Classification => TaskSpec::FewShot { ways: Count::fixed(setup.ways), shots, queries },
         };
         let learned = Learned { theta, task };
         Ok(Self { method, inner, step_weights, network, learned, fixed_rate, problem })

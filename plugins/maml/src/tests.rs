@@ -29,7 +29,7 @@ impl FunctionTasks for Lines {
 fn setup() -> Setup {
     let backbone = Backbone::of(&"hidden = [16]".parse().unwrap(), [1, 1, 1], Norm::Batch).unwrap();
     let problem = Problem::Regression;
-    Setup { problem, backbone, base_classes: 0, ways: 1, shots: 10, queries: 10, seed: 1 }
+    Setup { problem, backbone, base_classes: 0, ways: 1, shots: Count::fixed(10), queries: 10, seed: 1 }
 }
 
 fn build(name: &str, options: &str) -> Box<dyn Learner> {

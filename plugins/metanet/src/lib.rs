@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use kshot::backbone::Backbone;
-//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::episode::{Count, Labelled, Targets, Unlabelled};
 //! use kshot::learner::{Learner, Prediction};
 //! use kshot::nn::Norm;
 //! use kshot::registry::{Problem, Setup};
@@ -27,7 +27,7 @@
 //! use ndarray::Array4;
 //!
 //! let backbone = Backbone::of(&"width = 8".parse().expect("TOML"), [1, 28, 28], Norm::Running)?;
-//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 2, shots: 1, queries: 1, seed: 0 };
+//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 2, shots: Count::fixed(1), queries: 1, seed: 0 };
 //! let learner = Metanet::new(&setup, &MetanetOptions::default())?;
 //! let drawing = |ink: f32| Array4::from_shape_fn((2, 1, 28, 28), |(n, _, y, x)| if [x, y][n] < 14 { ink } else { 0.0 });
 //! let support = Labelled::new(drawing(1.0), Targets::Classes(vec![0, 1]));
@@ -139,7 +139,7 @@ impl Metanet {
         let theta = backbone.followed_by(&Weights::init(sizes, &mut rng).into_params());
         let task = TaskSpec::FewShot {
             ways: Count::fixed(setup.ways),
-            shots: Count::fixed(setup.shots),
+            shots: setup.shots,
             queries: options.train_queries,
         };
         Ok(Self { network, learned: Learned { theta, task }, sizes, fast: options.fast_weights })
