@@ -29,6 +29,13 @@ fn every_learner_dataset_and_backbone_conforms() {
             panic!("{}: {faults}", entry.name);
         }
     }
+    // Other options that are other algorithms.
+    for (name, options) in [("finetune", "head = 'cosine'"), ("finetune", "freeze = 'all-but-last-1'")] {
+        let nature = Nature { options: options.parse().unwrap(), ..Nature::default() };
+        if let Err(faults) = conformance::learner_of(registry::learner(name).unwrap(), &nature) {
+            panic!("{name} with {options}: {faults}");
+        }
+    }
     // Those that need no file.
     for name in ["bearing", "glyphs", "sinusoid"] {
         let entry = registry::dataset(name).unwrap();

@@ -1,5 +1,6 @@
 //! Options of the family.
 
+use kshot::inner_loop::{ConjugateGradients, InnerOptimizer};
 use kshot::optimizer::OptimizerKind;
 use kshot::options::Options;
 use kshot::registry::Problem;
@@ -96,28 +97,28 @@ fn regression() -> TrainConfig {
     TrainConfig { steps: 20_000, meta_batch: 25, validate_every: 2000, ..TrainConfig::default() }
 }
 
-/// Options of `reptile`: more inner steps than MAML's, as their first-order difference is all there is to learn from.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+/// Options of `reptile`. Where they are unset, those of Nichol et al. 2018 (appendix A, 5-way Omniglot) for classification.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ReptileOptions {
-    /// α of the inner steps; where unset, 0.1 for classification and 0.02 for regression.
+    /// α of the inner steps; where unset, 0.001 for `adam`, and for `sgd` 0.1 for classification and 0.02 for regression.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub inner_rate: Option<f32>,
-    /// Inner steps in training; where unset, 3 for classification and 10 for regression.
+    /// What takes the inner steps; where unset, `adam` for classification and `sgd` for regression.
+    pub inner_optimizer: Option<InnerOptimizer>,
+    /// Support examples of an inner step in training, at most all; where unset, 10 for classification, and all for
+    /// regression. On a task that is evaluated, a step is on all.
+    #[schemars(range(min = 1))]
+    pub inner_batch: Option<usize>,
+    /// Inner steps in training; where unset, 5 for classification and 10 for regression.
     #[schemars(range(min = 1))]
     pub train_steps: Option<usize>,
-    /// Inner steps on a task that is evaluated.
-    pub test_steps: usize,
-    /// Support examples of each class (points of each function) in training; where unset, 5 for classification and 20 for
+    /// Inner steps on a task that is evaluated; where unset, 50 for classification and 5 for regression.
+    pub test_steps: Option<usize>,
+    /// Support examples of each class (points of each function) in training; where unset, 10 for classification and 20 for
     /// regression.
     #[schemars(range(min = 1))]
     pub train_shots: Option<usize>,
-}
-
-impl Default for ReptileOptions {
-    fn default() -> Self {
-        Self { inner_rate: None, train_steps: None, test_steps: 5, train_shots: None }
-    }
 }
 
 impl Options for ReptileOptions {}
@@ -125,17 +126,23 @@ impl Options for ReptileOptions {}
 impl ReptileOptions {
     /// What it is, with the options that all have.
     pub(crate) fn method(self, problem: Problem) -> (Method, MamlOptions) {
-        let (rate, steps, shots) = match problem {
-            Problem::Classification => (0.1, 3, 5),
-            Problem::Regression => (0.02, 10, 20),
+        let (optimizer, [batch, steps, test_steps, shots]) = match problem {
+            Problem::Classification => (InnerOptimizer::Adam, [10, 5, 50, 10]),
+            Problem::Regression => (InnerOptimizer::Sgd, [usize::MAX, 10, 5, 20]),
+        };
+        let optimizer = self.inner_optimizer.unwrap_or(optimizer);
+        let rate = match (optimizer, problem) {
+            (InnerOptimizer::Adam, _) => 0.001,
+            (InnerOptimizer::Sgd, Problem::Classification) => 0.1,
+            (InnerOptimizer::Sgd, Problem::Regression) => 0.02,
         };
         let inner = InnerOptions {
             inner_rate: Some(self.inner_rate.unwrap_or(rate)),
             train_steps: self.train_steps.unwrap_or(steps),
-            test_steps: self.test_steps,
+            test_steps: self.test_steps.unwrap_or(test_steps),
         };
-        let method = Method::Reptile { shots: self.train_shots.unwrap_or(shots) };
-        (method, MamlOptions { inner, step_weights: None })
+        let (shots, batch) = (self.train_shots.unwrap_or(shots), self.inner_batch.unwrap_or(batch));
+        (Method::Reptile { shots, batch, optimizer }, MamlOptions { inner, step_weights: None })
     }
 
     /// Moves by the whole mean of θ_K − θ at first and less and less (Nichol et al. 2018, appendix A).
@@ -158,16 +165,24 @@ pub struct ImamlOptions {
     /// λ: how strongly the adapted weights are held near the initial ones.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub lambda: f32,
-    /// Iterations of conjugate gradients.
+    /// Iterations of conjugate gradients, at most; `cg_iterations` in a run's log is how many were taken before the system
+    /// showed itself not to be positive.
     pub cg_steps: usize,
+    /// How much the factor of the identity in their system is raised above 1; 0 for the exact system.
+    #[schemars(range(min = 0.0))]
+    pub cg_damping: f32,
+    /// How much λ is raised in their system; 0 for the exact system.
+    #[schemars(range(min = 0.0))]
+    pub lambda_damping: f32,
 }
 
 impl Default for ImamlOptions {
     /// Fewer steps and a looser λ than published for Omniglot (16 steps, λ = 2: Rajeswaran et al. 2019, appendix), which
     /// learn little in a short run.
     fn default() -> Self {
-        let inner = InnerOptions { inner_rate: Some(0.3), train_steps: 8, test_steps: 5 };
-        Self { inner, lambda: 0.2, cg_steps: 5 }
+        let inner = InnerOptions { inner_rate: None, train_steps: 8, test_steps: 5 };
+        let ConjugateGradients { iterations, damping, lambda_damping } = ConjugateGradients::default();
+        Self { inner, lambda: 0.2, cg_steps: iterations, cg_damping: damping, lambda_damping }
     }
 }
 
@@ -184,9 +199,15 @@ impl Options for ImamlOptions {
 
 impl ImamlOptions {
     /// What it is, with the options that all have.
-    pub(crate) fn method(self) -> (Method, MamlOptions) {
-        let method = Method::Imaml { lambda: self.lambda, cg_steps: self.cg_steps };
-        (method, MamlOptions { inner: self.inner, step_weights: None })
+    pub(crate) fn method(self, problem: Problem) -> (Method, MamlOptions) {
+        let Self { inner, lambda, cg_steps: iterations, cg_damping: damping, lambda_damping } = self;
+        let solver = ConjugateGradients { iterations, damping, lambda_damping };
+        let rate = inner.inner_rate.unwrap_or(match problem {
+            Problem::Classification => 0.3,
+            Problem::Regression => 0.01,
+        });
+        let inner = InnerOptions { inner_rate: Some(rate), ..inner };
+        (Method::Imaml { lambda, solver }, MamlOptions { inner, step_weights: None })
     }
 
     pub(crate) fn training(problem: Problem) -> TrainConfig {

@@ -137,7 +137,7 @@ fn options_that_are_not_set_are_the_learners_own() {
     let given = "train-shots = 3".parse().unwrap();
     let config: ReptileOptions = kshot::options::read("`reptile`", &given).unwrap();
     let (method, config) = config.method(Problem::Regression);
-    assert!(matches!(method, Method::Reptile { shots: 3 }));
+    assert!(matches!(method, Method::Reptile { shots: 3, optimizer: InnerOptimizer::Sgd, .. }));
     assert_eq!((config.inner.train_steps, config.inner.test_steps), (10, 5));
     assert_ne!(config.inner.train_steps, InnerOptions::default().train_steps);
 }
