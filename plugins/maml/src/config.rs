@@ -156,65 +156,84 @@ impl ReptileOptions {
     }
 }
 
-/// Options of `imaml`.
+/// Options of `imaml`. Published for 5-way Omniglot: λ = 2, α = 0.1 and 16 steps (Rajeswaran et al. 2019, appendix), which
+/// learn little in a short run.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ImamlOptions {
-    /// The inner loop: enough steps to come near the optimum of the proximal problem.
-    #[serde(flatten)]
-    pub inner: InnerOptions,
-    /// λ: how strongly the adapted weights are held near the initial ones.
+    /// α of the inner steps; where unset, 0.4 for classification and 0.005 for regression.
     #[schemars(extend("exclusiveMinimum" = 0))]
-    pub lambda: f32,
+    pub inner_rate: Option<f32>,
+    /// Inner steps in training, to come near the optimum of the proximal problem; where unset, 5 for classification and 16
+    /// for regression.
+    #[schemars(range(min = 1))]
+    pub train_steps: Option<usize>,
+    /// Inner steps on a task that is evaluated.
+    pub test_steps: usize,
+    /// λ: how strongly the adapted weights are held near the initial ones; where unset, 0.2 for classification and 1 for
+    /// regression.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub lambda: Option<f32>,
     /// Iterations of conjugate gradients, at most; `cg_iterations` in a run's log is how many were taken before the system
     /// showed itself not to be positive.
     pub cg_steps: usize,
-    /// How much the factor of the identity in their system is raised above 1; 0 for the exact system.
+    /// How much the factor of the identity in their system is raised above 1; where unset, 1 for classification, as in the
+    /// authors' code, and 0, the exact system, for regression.
     #[schemars(range(min = 0.0))]
-    pub cg_damping: f32,
-    /// How much λ is raised in their system; 0 for the exact system.
+    pub cg_damping: Option<f32>,
+    /// How much λ is raised in their system; where unset, 10 for classification, as in the authors' code, and 0 for
+    /// regression.
     #[schemars(range(min = 0.0))]
-    pub lambda_damping: f32,
+    pub lambda_damping: Option<f32>,
 }
 
 impl Default for ImamlOptions {
-    /// Fewer steps and a looser λ than published for Omniglot (16 steps, λ = 2: Rajeswaran et al. 2019, appendix), which
-    /// learn little in a short run.
     fn default() -> Self {
-        let inner = InnerOptions { inner_rate: None, train_steps: 8, test_steps: 5 };
-        let ConjugateGradients { iterations, damping, lambda_damping } = ConjugateGradients::default();
-        Self { inner, lambda: 0.2, cg_steps: iterations, cg_damping: damping, lambda_damping }
-    }
-}
-
-impl Options for ImamlOptions {
-    fn check(&self) -> Result<()> {
-        match self.inner.train_steps {
-            0 => Err(Error::invalid(
-                "`train-steps` is 0, but must be 1 or more: without an inner step there is nothing to learn from",
-            )),
-            _ => Ok(()),
+        Self {
+            inner_rate: None,
+            train_steps: None,
+            test_steps: 5,
+            lambda: None,
+            cg_steps: ConjugateGradients::default().iterations,
+            cg_damping: None,
+            lambda_damping: None,
         }
     }
 }
 
+impl Options for ImamlOptions {}
+
 impl ImamlOptions {
     /// What it is, with the options that all have.
     pub(crate) fn method(self, problem: Problem) -> (Method, MamlOptions) {
-        let Self { inner, lambda, cg_steps: iterations, cg_damping: damping, lambda_damping } = self;
-        let solver = ConjugateGradients { iterations, damping, lambda_damping };
-        let rate = inner.inner_rate.unwrap_or(match problem {
-            Problem::Classification => 0.3,
-            Problem::Regression => 0.01,
-        });
-        let inner = InnerOptions { inner_rate: Some(rate), ..inner };
-        (Method::Imaml { lambda, solver }, MamlOptions { inner, step_weights: None })
+        let iterations = self.cg_steps;
+        let (rate, steps, lambda, own) = match problem {
+            Problem::Classification => (0.4, 5, 0.2, ConjugateGradients::default()),
+            // The curvature of a squared error is mostly positive, and has to count in full: damped, it grows until the
+            // inner steps diverge.
+            Problem::Regression => (0.005, 16, 1.0, ConjugateGradients::from(iterations)),
+        };
+        let solver = ConjugateGradients {
+            iterations,
+            damping: self.cg_damping.unwrap_or(own.damping),
+            lambda_damping: self.lambda_damping.unwrap_or(own.lambda_damping),
+        };
+        let inner = InnerOptions {
+            inner_rate: Some(self.inner_rate.unwrap_or(rate)),
+            train_steps: self.train_steps.unwrap_or(steps),
+            test_steps: self.test_steps,
+        };
+        let method = Method::Imaml { lambda: self.lambda.unwrap_or(lambda), solver };
+        (method, MamlOptions { inner, step_weights: None })
     }
 
+    /// On the sinusoid a short run: the curvature at the optima grows with training, until inner steps diverge.
     pub(crate) fn training(problem: Problem) -> TrainConfig {
         match problem {
             Problem::Classification => TrainConfig { steps: 40, meta_batch: 4, ..classification(0) },
-            Problem::Regression => MamlOptions::training(problem),
+            Problem::Regression => {
+                TrainConfig { steps: 6000, schedule: Schedule::Cosine, ..MamlOptions::training(problem) }
+            }
         }
     }
 }

@@ -8,9 +8,9 @@
 //! | `maml` | ∇_θ L_Q(θ_K), exact | Finn, Abbeel & Levine 2017, algorithm 2 |
 //! | `fomaml` | ∇L_Q at θ_K, the Hessians left out | the same, section 5.2 |
 //! | `anil` | that of `maml`, with only the head adapting | Raghu, Raghu, Bengio & Vinyals 2020 |
-//! | `reptile` | θ − θ_K, from the support alone | Nichol, Achiam & Schulman 2018, algorithm 1 |
+//! | `reptile` | θ − θ_K, from minibatches of the support | Nichol, Achiam & Schulman 2018, algorithm 1 |
 //! | `meta-sgd` | that of `maml`, and the one in a learning rate for each weight | Li, Zhou, Chen & Li 2017, algorithm 1 |
-//! | `imaml` | (I + H_S/λ)⁻¹ ∇L_Q at the proximal optimum | Rajeswaran, Finn, Kakade & Levine 2019, algorithm 2 |
+//! | `imaml` | (I + H_S/λ)⁻¹ ∇L_Q at the proximal optimum, damped as in the authors' code | Rajeswaran, Finn, Kakade & Levine 2019, algorithm 2 |
 //!
 //! Batch norm uses the statistics of the batch given, as MAML was published, so all six are transductive by default
 //! (`--set backbone.norm=running` classifies each query alone). The head has a fresh weight vector for each label, so

@@ -85,9 +85,11 @@ kshot::register_learner! {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct MetanetOptions {
-    /// Which fast weights there are: those of the task and of each example, those of each example, or none.
+    /// Which fast weights there are: those of the task and of each example, those of each example, or none; all act on the
+    /// backbone's features, none on its convolutions.
     pub fast_weights: FastWeights,
-    /// Width of the representation and of the base learner's hidden layer.
+    /// Width of the representation and of the base learner's hidden layer, and of `u.classifier`, which makes the
+    /// representation loss and stays as drawn.
     #[schemars(range(min = 1))]
     pub hidden: usize,
     /// Width of the hidden layers of the meta-learners m and d (20 in the paper).
