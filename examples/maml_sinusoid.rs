@@ -4,7 +4,7 @@
 
 use kshot::backbone::Backbone;
 use kshot::dataset::{DatasetContext, Split};
-use kshot::episode::TaskSpec;
+use kshot::episode::{Count, TaskSpec};
 use kshot::eval::{Watch, evaluate};
 use kshot::nn::Norm;
 use kshot::registry::{self, Problem, Setup};
@@ -15,7 +15,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sinusoid = (registry::dataset("sinusoid")?.open)(&DatasetContext::default(), &toml::Table::new())?;
     let backbone = Backbone::of(&toml::Table::new(), sinusoid.input(), Norm::Batch)?;
     let problem = Problem::Regression;
-    let setup = Setup { problem, backbone, base_classes: 0, ways: 1, shots: 10, queries: 10, seed: 0 };
+    let setup =
+        Setup { problem, backbone, base_classes: 0, ways: 1, shots: Count::fixed(10), queries: 10, seed: 0 };
     let mut maml = (registry::learner("maml")?.build)(&setup, &toml::Table::new())?;
 
     let test = TaskSpec::Regression { shots: 10, queries: 50 };

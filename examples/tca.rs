@@ -4,7 +4,7 @@
 
 use kshot::backbone::Backbone;
 use kshot::dataset::{DatasetContext, Split};
-use kshot::episode::{Shift, TaskSpec};
+use kshot::episode::{Count, Shift, TaskSpec};
 use kshot::eval::{Watch, evaluate};
 use kshot::nn::Norm;
 use kshot::registry::{self, Problem, Setup};
@@ -19,7 +19,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let backbone = Backbone::of(&toml::Table::new(), bearing.input(), Norm::Running)?;
     let problem = Problem::Classification;
-    let setup = Setup { problem, backbone, base_classes: 0, ways: 7, shots: 1, queries: 1, seed: 0 };
+    let setup =
+        Setup { problem, backbone, base_classes: 0, ways: 7, shots: Count::fixed(1), queries: 1, seed: 0 };
     for name in ["no-adaptation", "tca"] {
         let learner = (registry::learner(name)?.build)(&setup, &toml::Table::new())?;
         let accuracy = evaluate(learner.as_ref(), task.as_ref(), 1, &Watch::default())?.score.interval.mean;

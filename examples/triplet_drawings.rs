@@ -4,7 +4,7 @@
 
 use kshot::backbone::Backbone;
 use kshot::dataset::{DatasetContext, Split};
-use kshot::episode::TaskSpec;
+use kshot::episode::{Count, TaskSpec};
 use kshot::nn::Norm;
 use kshot::registry::{self, Problem, Setup};
 use kshot::train::{Run, TrainConfig, train};
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         backbone: Backbone::of(&toml::toml! { width = 32 }, drawings.input(), Norm::Running)?,
         base_classes: classes.class_count(),
         ways: 5,
-        shots: 1,
+        shots: Count::fixed(1),
         queries: 15,
         seed: 0,
     };

@@ -16,7 +16,7 @@
 //! - Meta-SGD (Li et al. 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning"): [`InnerLoop::meta_sgd`]
 //!   also differentiates in α, ∇_α = −Σ_k ∇L_S(θ_k) ∘ v_{k+1}.
 //! - Reptile (Nichol, Achiam & Schulman 2018, "On First-Order Meta-Learning Algorithms"): [`InnerLoop::reptile`] goes
-//!   towards θ_K.
+//!   towards θ_K, and [`InnerLoop::reptile_on`] takes its steps on [`minibatches`].
 //! - iMAML (Rajeswaran et al. 2019): [`InnerLoop::imaml`], an implicit gradient instead of the recursion.
 //! - MAML++ (Antoniou, Edwards & Storkey 2019, "How to train your MAML", section 4) judges every step, by
 //!   [`InnerLoop::step_weights`].
@@ -104,6 +104,8 @@ pub struct MetaGradient {
     /// The network's outputs for the queries after the last step, `[n, features]`; for Reptile those for the support
     /// before it.
     pub outputs: Array2<f32>,
+    /// Iterations of conjugate gradients that iMAML took, of those it was given.
+    pub cg_iterations: Option<usize>,
 }
 
 /// Learning rates for the weights of a layout: `rate` for the tensors whose name `adapts`, 0 for the others.
@@ -209,26 +211,6 @@ impl InnerLoop<'_> {
         Ok((outer, d_rate))
     }
 
-    /// The "gradient" of Reptile, θ − θ_K: descending along it goes towards the adapted weights.
-    ///
-    /// # Errors
-    /// As for `step`, and when there is no step.
-    pub fn reptile(&self, theta: &Params, support: Objective<'_>) -> Result<MetaGradient> {
-        let mut adapted = theta.clone();
-        let mut losses = Vec::with_capacity(self.steps);
-        let mut last = None;
-        for _ in 0..self.steps {
-            let before = self.step(&mut adapted, support)?;
-            losses.push(before.loss);
-            last = Some(before);
-        }
-        let Some(LossGradient { outputs, mut gradient, .. }) = last else {
-            return Err(Error::invalid("Reptile needs at least one inner step: without, it learns nothing"));
-        };
-        gradient.update_weights([theta, &adapted], |slot, [theta, adapted]| *slot = theta - adapted);
-        Ok(MetaGradient { loss: losses.iter().sum::<f32>() / self.steps as f32, gradient, outputs })
-    }
-
     /// `v ← v − H_S(θ_k) (α ∘ v)`: the gradient in θ_{k+1} to the one in θ_k.
     fn pull_back(&self, theta_k: &dyn LossAt, v: &mut Params) -> Result<()> {
         let mut direction = Params::zeros(v.layout());
@@ -255,7 +237,7 @@ impl InnerLoop<'_> {
         let LossGradient { loss, outputs, mut gradient } =
             self.network.gradient(theta, query.x, query.loss)?;
         gradient.update_weights([], |g, []| *g *= weight);
-        Ok(MetaGradient { loss: weight * loss, gradient, outputs })
+        Ok(MetaGradient { loss: weight * loss, gradient, outputs, cg_iterations: None })
     }
 
     /// Refuses learning rates of another layout, and step weights for another number of steps.
@@ -288,10 +270,12 @@ impl MetaGradient {
     }
 }
 
+mod first_order;
 mod implicit;
 mod path;
 
-pub use implicit::Proximal;
+pub use first_order::{InnerOptimizer, minibatches};
+pub use implicit::{ConjugateGradients, Proximal};
 use path::Path;
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use crate::Result;
 use crate::backbone::Backbone;
 pub use crate::backbone::entry::{BackboneEntry, backbone, backbones};
 use crate::dataset::{Dataset, DatasetContext};
+use crate::episode::Count;
 use crate::learner::{Family, Learner};
 use crate::named::find;
 use crate::nn::Norm;
@@ -37,8 +38,8 @@ pub struct Setup {
     pub base_classes: usize,
     /// Ways of the evaluation tasks (the most, where they vary).
     pub ways: usize,
-    /// Labelled examples of each class in the evaluation tasks (the most, where they vary).
-    pub shots: usize,
+    /// Labelled examples of each class in the evaluation tasks: a number, or the range they vary in.
+    pub shots: Count,
     /// Queries of each class in the evaluation tasks.
     pub queries: usize,
     /// Seed of the run, for initial weights.

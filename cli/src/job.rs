@@ -251,7 +251,7 @@ impl Job {
             backbone: Backbone::of(&self.experiment.backbone(), self.dataset.input(), entry.norm)?,
             base_classes,
             ways: setting.ways.map_or(self.test.class_count(), Count::max),
-            shots: setting.shots.map_or(SHOTS_OF_ALL, Count::max),
+            shots: setting.shots.unwrap_or(Count::fixed(SHOTS_OF_ALL)),
             queries: self.experiment.queries(),
             seed: self.experiment.seed(),
         })

@@ -7,7 +7,7 @@ use super::{Checks, Faults, memory, toy, unless};
 use crate::backbone::Backbone;
 use crate::checkpoint::{self, Checkpoint};
 use crate::dataset::Split;
-use crate::episode::{Labelled, Targets, Tasks, Unlabelled};
+use crate::episode::{Count, Labelled, Targets, Tasks, Unlabelled};
 use crate::learner::{Learner, Prediction, Trainable};
 use crate::options::described;
 use crate::params::Params;
@@ -90,7 +90,7 @@ impl Subject<'_> {
             backbone: Backbone::of(&settings, toy::INPUT, self.entry.norm)?,
             base_classes: toy::CLASSES,
             ways: 3,
-            shots: 2,
+            shots: Count::fixed(2),
             queries: 4,
             seed: 3,
         };

@@ -29,7 +29,7 @@ mod spec;
 #[cfg(test)]
 mod tests;
 
-use ndarray::{Array2, Array4, ArrayView4};
+use ndarray::{Array2, Array4, ArrayView4, Axis};
 
 use crate::nn::Loss;
 use crate::{Error, Result};
@@ -76,6 +76,14 @@ impl Targets {
             Self::Values(values) => Loss::Mse { targets: values.clone() },
         }
     }
+
+    /// Those of some examples, in this order.
+    fn select(&self, examples: &[usize]) -> Self {
+        match self {
+            Self::Classes(labels) => Self::Classes(examples.iter().map(|&example| labels[example]).collect()),
+            Self::Values(values) => Self::Values(values.select(Axis(0), examples)),
+        }
+    }
 }
 
 /// Examples with their targets.
@@ -109,6 +117,14 @@ impl Labelled {
     /// Whether there is no example.
     pub fn is_empty(&self) -> bool {
         self.examples.is_empty()
+    }
+
+    /// Some of the examples, in this order, as of one domain: a minibatch.
+    ///
+    /// # Panics
+    /// When there is no such example.
+    pub fn select(&self, examples: &[usize]) -> Self {
+        Self::new(self.inputs().select(Axis(0), examples), self.targets.select(examples))
     }
 
     /// The class index of each example.

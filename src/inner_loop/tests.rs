@@ -246,3 +246,53 @@ fn a_proximal_term_that_holds_everything_leaves_the_query_gradient() {
     let plain = task.network.gradient(&task.theta, query.x, query.loss).unwrap();
     assert!(distance(&outer.gradient, &plain.gradient) < 1e-3);
 }
+
+/// Away from a minimum the Hessian of a network is not positive: the exact system ends early and says so, the damped one is
+/// solved.
+#[test]
+fn damping_lets_conjugate_gradients_go_on() {
+    let task = Task::new(Norm::Batch);
+    let rate = task.rate(0.1);
+    let inner = InnerLoop { proximal: Some(Proximal { lambda: 1e-3 }), ..task.inner(&rate, 1) };
+    let exact = inner.imaml(&task.theta, task.support(), task.query(), 20).unwrap();
+    assert!(exact.cg_iterations.unwrap() < 20, "{:?}", exact.cg_iterations);
+
+    let solver = ConjugateGradients { iterations: 20, damping: 1.0, lambda_damping: 10.0 };
+    let damped = inner.imaml(&task.theta, task.support(), task.query(), solver).unwrap();
+    let (x, query) = (damped.gradient, task.query());
+    let adapted = inner.adapt(&task.theta, task.support()).unwrap();
+    let at = task.network.at(&adapted, task.support().x, task.support().loss).unwrap();
+    let mut image = at.hvp(&x).unwrap();
+    image.update_weights([&x], |hx, [x]| *hx = 2.0 * x + *hx / 10.001);
+    let wanted = task.network.gradient(&adapted, query.x, query.loss).unwrap().gradient;
+    assert!(distance(&image, &wanted) < 1e-3, "{}", distance(&image, &wanted));
+}
+
+/// Without first moment a fresh Adam's first step is α in the direction of each gradient's sign.
+#[test]
+fn a_first_step_of_adam_is_the_rate() {
+    let task = Task::new(Norm::Batch);
+    let rate = task.rate(0.01);
+    let adapted = task.inner(&rate, 1).adapt_by(InnerOptimizer::Adam, &task.theta, task.support()).unwrap();
+    let gradient =
+        task.network.gradient(&task.theta, task.support().x, task.support().loss).unwrap().gradient;
+    let mut moved = 0;
+    for at in task.theta.layout().ranges(Role::Weight).flatten() {
+        let (step, g) = (adapted.values()[at] - task.theta.values()[at], gradient.values()[at]);
+        if g.abs() > 1e-4 {
+            assert!((step + 0.01 * g.signum()).abs() < 1e-5, "{step} {g}");
+            moved += 1;
+        }
+    }
+    assert!(moved > 100, "{moved}");
+}
+
+#[test]
+fn reptile_on_the_whole_support_each_time_is_reptile() {
+    let task = Task::new(Norm::Batch);
+    let rate = task.rate(0.1);
+    let whole = task.inner(&rate, 3).reptile(&task.theta, task.support()).unwrap();
+    let batches = [task.support(); 3];
+    let on = task.inner(&rate, 0).reptile_on(&task.theta, batches, InnerOptimizer::Sgd).unwrap();
+    assert_eq!((on.loss, &on.gradient), (whole.loss, &whole.gradient));
+}

@@ -8,7 +8,7 @@
 //! use kshot::metric::{Comparison, Embeddings, EpisodicTraining, MetricLearner, Support, TrainingLoss};
 //! use kshot::nn::{HeadWeights, TapedMatrix, head};
 //! use kshot::params::Params;
-//! use kshot::episode::{Episode, TaskSpec};
+//! use kshot::episode::{Count, Episode, TaskSpec};
 //! use kshot::registry::Setup;
 //! use kshot::{Result, backbone::Backbone, nn::Norm, registry::Problem};
 //! use ndarray::Array2;
@@ -36,7 +36,7 @@
 //! }
 //!
 //! let backbone = Backbone::of(&toml::Table::new(), [1, 28, 28], Norm::Running)?;
-//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 5, shots: 1, queries: 15, seed: 0 };
+//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 5, shots: Count::fixed(1), queries: 15, seed: 0 };
 //! let learner = MetricLearner::new(&setup, Dot)?;
 //! # Ok::<(), kshot::Error>(())
 //! ```

@@ -30,7 +30,7 @@ impl EpisodicTraining {
     pub fn task(&self, setup: &Setup) -> TaskSpec {
         TaskSpec::FewShot {
             ways: Count::fixed(self.train_ways.min(setup.base_classes.max(2))),
-            shots: Count::fixed(setup.shots),
+            shots: setup.shots,
             queries: self.train_queries,
         }
     }

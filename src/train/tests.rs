@@ -10,7 +10,7 @@ use crate::backbone::Backbone;
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Preparation;
 use crate::dataset::Split;
-use crate::episode::{Episode, Labelled, Targets, TaskSpec, Unlabelled};
+use crate::episode::{Count, Episode, Labelled, Targets, TaskSpec, Unlabelled};
 use crate::learner::{Adapted, Learned, Learner, Outer, Prediction};
 use crate::nn::Norm;
 use crate::optimizer::OptimizerKind;
@@ -153,7 +153,7 @@ fn run_in(
             backbone: Backbone::of(&toml::Table::new(), [1, 1, 1], Norm::Running)?,
             base_classes: 0,
             ways: 1,
-            shots: 4,
+            shots: Count::fixed(4),
             queries: 4,
             seed: u64::MAX,
         },

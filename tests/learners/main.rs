@@ -29,6 +29,11 @@ fn every_learner_dataset_and_backbone_conforms() {
             panic!("{}: {faults}", entry.name);
         }
     }
+    // Another head is another algorithm.
+    let cosine = Nature { options: "head = 'cosine'".parse().unwrap(), ..Nature::default() };
+    if let Err(faults) = conformance::learner_of(registry::learner("finetune").unwrap(), &cosine) {
+        panic!("finetune with a cosine head: {faults}");
+    }
     // Those that need no file.
     for name in ["bearing", "glyphs", "sinusoid"] {
         let entry = registry::dataset(name).unwrap();

@@ -67,6 +67,22 @@ fn an_experiment_file_says_the_same_as_flags_and_its_checkpoint_can_be_evaluated
     assert_eq!(value["per_episode"].as_array().unwrap().len(), 40);
 }
 
+/// The head of the base classes is part of a checkpoint, but not of a task.
+#[test]
+fn a_fine_tuned_run_is_evaluated_where_there_are_other_numbers_of_training_classes() {
+    let directory = tempfile::tempdir().unwrap();
+    for head in ["linear", "cosine"] {
+        let out = directory.path().join(head);
+        let path = out.to_str().unwrap();
+        let head = format!("--set=finetune.head={head}");
+        succeed(&[&["train", "--learner", "finetune", "--out", path, &head], TINY].concat());
+        for classes in ["10", "60"] {
+            let classes = format!("--set=glyphs.train-classes={classes}");
+            succeed(&["eval", path, &classes, "--episodes", "5"]);
+        }
+    }
+}
+
 #[test]
 fn a_run_is_not_overwritten_and_a_broken_checkpoint_is_named() {
     let directory = tempfile::tempdir().unwrap();

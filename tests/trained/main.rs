@@ -21,17 +21,20 @@ fn glyphs(split: Split) -> TaskSource {
     open(&DatasetContext::default(), &toml::Table::new()).unwrap().split(split).unwrap()
 }
 
-fn build(name: &str, options: &str) -> Box<dyn Learner> {
-    let setup = Setup {
+fn setup() -> Setup {
+    Setup {
         problem: Problem::Classification,
         backbone: Backbone::of(&toml::toml! { width = 16 }, [1, 28, 28], Norm::Running).unwrap(),
         base_classes: glyphs(Split::Train).class_count(),
         ways: 5,
-        shots: 1,
+        shots: Count::fixed(1),
         queries: 5,
         seed: 1,
-    };
-    (registry::learner(name).unwrap().build)(&setup, &toml::from_str(options).unwrap()).unwrap()
+    }
+}
+
+fn build(name: &str, options: &str) -> Box<dyn Learner> {
+    (registry::learner(name).unwrap().build)(&setup(), &toml::from_str(options).unwrap()).unwrap()
 }
 
 fn train(learner: &mut dyn Learner, steps: u64) {
@@ -43,6 +46,25 @@ fn train(learner: &mut dyn Learner, steps: u64) {
         optimizer.update(&mut learner.learned().theta, &outer.gradient, 3e-3, step);
         learner.learned().theta.fold_statistics(&outer.gradient).unwrap();
     }
+}
+
+/// All but `reptile`, which has shots of its own, train on N-way K-shot tasks of the shots that are asked.
+#[test]
+fn learners_train_with_the_range_of_shots_that_they_are_tested_with() {
+    let shots: Count = "1-5".parse().unwrap();
+    let setup = Setup { shots, ..setup() };
+    let mut ranged = Vec::new();
+    for entry in registry::learners() {
+        let mut learner = (entry.build)(&setup, &toml::Table::new()).unwrap();
+        let Some(learner) = learner.trainable() else { continue };
+        if let TaskSpec::FewShot { shots: trained, .. } = learner.learned().task
+            && entry.name != "reptile"
+        {
+            assert_eq!(trained, shots, "{}", entry.name);
+            ranged.push(entry.name);
+        }
+    }
+    assert!(["maml", "metanet", "prototypical"].iter().all(|name| ranged.contains(name)), "{ranged:?}");
 }
 
 /// Mean of d(a, n) − d(a, p) over a batch of unseen classes.

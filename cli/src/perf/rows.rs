@@ -1,6 +1,7 @@
 //! The rows of `kshot perf`: what is timed, at which sizes.
 
 use kshot::backbone::Backbone;
+use kshot::episode::Count;
 use kshot::nn::{Architecture, Norm};
 use kshot::registry::{Problem, Setup};
 use kshot::train::TrainConfig;
@@ -132,7 +133,7 @@ fn sinusoid() -> Row {
         backbone,
         base_classes: 0,
         ways: 1,
-        shots: 10,
+        shots: Count::fixed(10),
         queries: 10,
         seed: 0,
     };
@@ -170,7 +171,7 @@ fn images_setup(ways: usize, shots: usize, norm: Norm, pooling: &str) -> Setup {
         backbone: backbone([1, 28, 28], norm, &format!("pooling = \"{pooling}\"")),
         base_classes: 100,
         ways,
-        shots,
+        shots: Count::fixed(shots),
         queries: QUERIES,
         seed: 0,
     }

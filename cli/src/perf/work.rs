@@ -69,7 +69,7 @@ fn run(work: &Work, reps: usize) -> Result<(Vec<f64>, Option<f64>)> {
                 backbone: backbone([*features, 1, 1], Norm::Running, ""),
                 base_classes: 0,
                 ways: 10,
-                shots: 1,
+                shots: Count::fixed(1),
                 queries: 1,
                 seed: 0,
             };
@@ -84,7 +84,7 @@ fn run(work: &Work, reps: usize) -> Result<(Vec<f64>, Option<f64>)> {
             Ok((repeat(reps, |_| adapt())?, None))
         }
         Work::Sample { episodes } => {
-            let tasks = few_shot(5, 1, 15).open(&synthetic()?, Split::Train, 0)?;
+            let tasks = few_shot(5, Count::fixed(1), 15).open(&synthetic()?, Split::Train, 0)?;
             let times = repeat(reps, |number| {
                 (number * episodes..(number + 1) * episodes)
                     .try_for_each(|number| tasks.episode(number).map(drop))
@@ -186,8 +186,8 @@ impl Observer for StopWatch {
     }
 }
 
-fn few_shot(ways: usize, shots: usize, queries: usize) -> TaskSpec {
-    TaskSpec::FewShot { ways: Count::fixed(ways), shots: Count::fixed(shots), queries }
+fn few_shot(ways: usize, shots: Count, queries: usize) -> TaskSpec {
+    TaskSpec::FewShot { ways: Count::fixed(ways), shots, queries }
 }
 
 /// 100 classes of 20 random 28×28 images.

@@ -19,18 +19,25 @@ pub struct FinetuneOptions {
     /// Examples of a pre-training step.
     #[schemars(range(min = 1))]
     pub batch: usize,
-    /// Steps of gradient descent on a task's support set, at most.
+    /// Passes of gradient descent over a task's support set, at most: a step each where `inner-batch` holds all of it.
     pub test_steps: u64,
-    /// Support loss at which these steps stop early; 0 never does.
+    /// Support examples of a step; where unset, 4 for a head alone, as published, and all for a regression or tuned blocks,
+    /// whose batch norm sees the batch.
+    #[schemars(range(min = 1))]
+    pub inner_batch: Option<usize>,
+    /// Support loss of a pass at which it ends early; 0 never does.
     #[schemars(range(min = 0.0))]
     pub stop_loss: f32,
-    /// Learning rate of these steps.
+    /// Learning rate of the steps.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub inner_rate: f32,
-    /// Momentum of these steps.
+    /// Momentum of the steps.
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
     pub inner_momentum: f32,
-    /// Weight decay of these steps.
+    /// Dampening of that momentum; where unset, 0.9 for a head alone, as published, and 0 for a regression or tuned blocks.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
+    pub inner_dampening: Option<f32>,
+    /// Weight decay of the steps.
     #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
     pub inner_weight_decay: f32,
 }
@@ -42,9 +49,11 @@ impl Default for FinetuneOptions {
             freeze: Freeze { tuned: 0 },
             batch: 64,
             test_steps: 100,
+            inner_batch: None,
             stop_loss: 0.0,
             inner_rate: 0.01,
             inner_momentum: 0.9,
+            inner_dampening: None,
             inner_weight_decay: 1e-3,
         }
     }
@@ -59,7 +68,7 @@ pub enum HeadKind {
     /// Affine (*Baseline*).
     #[default]
     Linear,
-    /// Scaled cosine similarity to a vector for each class (*Baseline++*).
+    /// Scaled cosine similarity to a vector for each class, times a learned norm (*Baseline++*).
     Cosine,
 }
 

@@ -3,23 +3,24 @@
 use std::sync::Arc;
 
 use dfdx::prelude::*;
-use kshot::nn::head::directions_of;
 use kshot::nn::{HeadWeights, Similarity, TapedMatrix};
 use kshot::params::{Layout, Params, Role};
 use kshot::rng::Rng;
 use kshot::{Error, Result};
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 use rand::Rng as _;
 
 use crate::HeadKind;
 
-/// Sharpness of the softmax over cosines; cosines alone lie in −1..1 (Chen et al. 2019 use a constant as well).
-const COSINE_SCALE: f32 = 10.0;
 const WEIGHT: &str = "head.weight";
 const BIAS: &str = "head.bias";
+/// v and g of a weight g·v/|v| for each class (Salimans & Kingma, "Weight Normalization", NeurIPS 2016), under PyTorch's
+/// names.
+const DIRECTION: &str = "head.weight_v";
+const NORM: &str = "head.weight_g";
 
-/// A classifier without its weights: those are tensors of θ, `head.weight` `[classes, features]` and, if linear,
-/// `head.bias` `[classes]`.
+/// A classifier without its weights: those are tensors of θ, `head.weight` `[classes, features]` and `head.bias`
+/// `[classes]` if linear, `head.weight_v` `[classes, features]` and `head.weight_g` `[classes]` if by cosine.
 pub(crate) struct Head {
     pub(crate) kind: HeadKind,
     pub(crate) features: usize,
@@ -27,26 +28,35 @@ pub(crate) struct Head {
 
 impl Head {
     fn layout(&self, classes: usize) -> Arc<Layout> {
+        let [matrix, vector] = match self.kind {
+            HeadKind::Linear => [WEIGHT, BIAS],
+            HeadKind::Cosine => [DIRECTION, NORM],
+        };
         let mut layout = Layout::new();
-        layout.push(WEIGHT, &[classes, self.features], Role::Weight);
-        if self.kind == HeadKind::Linear {
-            layout.push(BIAS, &[classes], Role::Weight);
-        }
+        layout.push(matrix, &[classes, self.features], Role::Weight);
+        layout.push(vector, &[classes], Role::Weight);
         Arc::new(layout)
     }
 
-    /// Fresh weights, uniform in ±1/√features.
+    /// Fresh weights, uniform in ±1/√features; each norm is that of its direction.
     pub(crate) fn init(&self, classes: usize, rng: &mut Rng) -> Params {
         let mut weights = Params::zeros(&self.layout(classes));
         let bound = 1.0 / (self.features as f32).sqrt();
         weights.values_mut().fill_with(|| rng.random_range(-bound..bound));
+        if self.kind == HeadKind::Cosine {
+            let (directions, norms) = weights.values_mut().split_at_mut(classes * self.features);
+            for (norm, direction) in norms.iter_mut().zip(directions.chunks_exact(self.features)) {
+                let direction = ArrayView1::from(direction);
+                *norm = direction.dot(&direction).sqrt();
+            }
+        }
         weights
     }
 
-    /// Where a task starts, so that permuting its classes permutes the outcome: zeros for a linear head; for cosines,
-    /// where zeros have no direction, the class means of the support's embeddings (imprinting: Qi, Brown, Lowe,
-    /// "Low-Shot Learning with Imprinted Weights", CVPR 2018).
-    pub(crate) fn start(&self, support: &Array2<f32>, labels: &[usize]) -> Result<Params> {
+    /// Where a task starts: zeros for a linear head; for cosines, where zeros have no direction, fresh weights. `order` lists
+    /// the support by what the examples are: the class that is first in it gets the first fresh weights, so that permuting
+    /// the classes permutes the outcome, and listing an example twice changes nothing.
+    pub(crate) fn start(&self, labels: &[usize], order: &[usize], rng: &mut Rng) -> Result<Params> {
         let classes = labels.iter().max().map_or(0, |&largest| largest + 1);
         let mut weights = Params::zeros(&self.layout(classes));
         if let Some(class) = (0..classes).find(|class| !labels.contains(class)) {
@@ -55,9 +65,18 @@ impl Head {
             )));
         }
         if self.kind == HeadKind::Cosine {
-            for (row, &label) in directions_of(support.to_owned()).outer_iter().zip(labels) {
-                let class = &mut weights.values_mut()[label * self.features..(label + 1) * self.features];
-                class.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+            let fresh = self.init(classes, rng);
+            let mut ranked: Vec<usize> = Vec::with_capacity(classes);
+            for label in order.iter().map(|&example| labels[example]) {
+                if !ranked.contains(&label) {
+                    ranked.push(label);
+                }
+            }
+            let (features, norms) = (self.features, classes * self.features);
+            for (rank, class) in ranked.into_iter().enumerate() {
+                let direction = &fresh.values()[rank * features..(rank + 1) * features];
+                weights.values_mut()[class * features..(class + 1) * features].copy_from_slice(direction);
+                weights.values_mut()[norms + class] = fresh.values()[norms + rank];
             }
         }
         Ok(weights)
@@ -66,9 +85,9 @@ impl Head {
     /// Logits `[n, classes]` of embeddings `[n, features]`.
     pub(crate) fn logits(&self, z: TapedMatrix, weights: &HeadWeights<'_>) -> Result<TapedMatrix> {
         let failed = |error| Error::device("computing the head", error);
-        let weight = weights.matrix(WEIGHT)?.put_tape(OwnedTape::default());
         match self.kind {
             HeadKind::Linear => {
+                let weight = weights.matrix(WEIGHT)?.put_tape(OwnedTape::default());
                 let products =
                     z.try_matmul(weight.try_permute::<_, Axes2<1, 0>>().map_err(failed)?).map_err(failed)?;
                 let shape = *products.shape();
@@ -76,21 +95,39 @@ impl Head {
                 let bias = bias.try_broadcast_like::<_, Axis<0>>(&shape).map_err(failed)?;
                 products.try_add(bias).map_err(failed)
             }
-            HeadKind::Cosine => Similarity::Cosine.logits_on_tape(z, weight, COSINE_SCALE),
+            HeadKind::Cosine => {
+                let direction = weights.matrix(DIRECTION)?.put_tape(OwnedTape::default());
+                let classes = direction.shape().0;
+                let cosines = Similarity::Cosine.logits_on_tape(z, direction, scale(classes))?;
+                let shape = *cosines.shape();
+                let norm = weights.vector(NORM)?.put_tape(OwnedTape::default());
+                let norm = norm.try_broadcast_like::<_, Axis<0>>(&shape).map_err(failed)?;
+                cosines.try_mul(norm).map_err(failed)
+            }
         }
     }
 
     /// The same, without a tape.
     pub(crate) fn scores(&self, z: &Array2<f32>, theta: &Params) -> Result<Array2<f32>> {
-        let weight = theta.tensor(WEIGHT).unwrap_or_default();
-        let weight = ArrayView2::from_shape((weight.len() / self.features, self.features), weight).map_err(
-            |error| Error::invalid(format!("the weights of the head have a wrong shape: {error}")),
-        )?;
+        let tensor = |name| theta.tensor(name).unwrap_or_default();
+        let matrix = |name| {
+            let values = tensor(name);
+            ArrayView2::from_shape((values.len() / self.features, self.features), values).map_err(|error| {
+                Error::invalid(format!("the weights of the head have a wrong shape: {error}"))
+            })
+        };
         Ok(match self.kind {
-            HeadKind::Linear => {
-                z.dot(&weight.t()) + Array1::from(theta.tensor(BIAS).unwrap_or_default().to_vec())
+            HeadKind::Linear => z.dot(&matrix(WEIGHT)?.t()) + Array1::from(tensor(BIAS).to_vec()),
+            HeadKind::Cosine => {
+                let direction = matrix(DIRECTION)?;
+                let cosines = Similarity::Cosine.logits(z.view(), direction, scale(direction.nrows()));
+                cosines * Array1::from(tensor(NORM).to_vec())
             }
-            HeadKind::Cosine => Similarity::Cosine.logits(z.view(), weight, COSINE_SCALE),
         })
     }
+}
+
+/// What cosines are multiplied by before their norms, since alone they lie in −1..1: as in the code of Chen et al. 2019.
+fn scale(classes: usize) -> f32 {
+    if classes <= 200 { 2.0 } else { 10.0 }
 }

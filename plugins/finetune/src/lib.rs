@@ -1,12 +1,13 @@
 //! Fine-tuning: pre-train an extractor with a classifier of all base classes, then train a new head for each task.
 //!
 //! Chen, Liu, Kira, Wang, Huang, "A Closer Look at Few-shot Classification", ICLR 2019, §3.2: *Baseline* (linear head)
-//! and *Baseline++* (cosine head). Freezing all but the last K blocks is the usual transfer of deeper layers
-//! (Yosinski et al., "How transferable are features in deep neural networks?", NeurIPS 2014).
+//! and *Baseline++* (cosine head). A task's head is trained as in the authors' code: steps on four examples of the support
+//! with dampened momentum. Freezing all but the last K blocks is the usual transfer of deeper layers (Yosinski et al.,
+//! "How transferable are features in deep neural networks?", NeurIPS 2014).
 //!
 //! ```
 //! use kshot::backbone::Backbone;
-//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::episode::{Count, Labelled, Targets, Unlabelled};
 //! use kshot::learner::{Learner, Prediction};
 //! use kshot::nn::Norm;
 //! use kshot::registry::{Problem, Setup};
@@ -14,7 +15,7 @@
 //! use ndarray::Array4;
 //!
 //! let backbone = Backbone::of(&"width = 8".parse().expect("TOML"), [1, 28, 28], Norm::Running)?;
-//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 2, shots: 1, queries: 1, seed: 0 };
+//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 2, shots: Count::fixed(1), queries: 1, seed: 0 };
 //! let learner = Finetune::new(&setup, FinetuneOptions { test_steps: 5, ..FinetuneOptions::default() })?;
 //! let drawing = |ink: f32| Array4::from_shape_fn((2, 1, 28, 28), |(n, _, y, x)| if [x, y][n] < 14 { ink } else { 0.0 });
 //! let support = Labelled::new(drawing(1.0), Targets::Classes(vec![0, 1]));
@@ -25,14 +26,16 @@
 
 #![forbid(unsafe_code)]
 
+mod batches;
 mod config;
 mod head;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use kshot::episode::{Episode, Labelled, TaskSpec, Unlabelled};
+use kshot::episode::{Episode, Labelled, Targets, TaskSpec, Unlabelled};
 use kshot::learner::{Adapted, Family, Learned, Learner, Outer, Prediction, Trainable, accuracy};
 use kshot::nn::{Loss, Network, Norm, network};
 use kshot::optimizer::{Optimizer, OptimizerKind};
@@ -43,6 +46,7 @@ use kshot::train::TrainConfig;
 use kshot::{Error, Result};
 use ndarray::{Array2, Array4};
 
+use batches::{Batches, by_content};
 pub use config::{FinetuneOptions, Freeze, HeadKind};
 use head::Head;
 
@@ -76,6 +80,10 @@ pub struct Finetune {
     /// The extractor's weights, then those of the base classes' head; of the one output's for a regression.
     learned: Learned,
     head: Head,
+    /// Examples of a step on a task (`None`: all) and the dampening of its momentum.
+    inner_batch: Option<usize>,
+    inner_dampening: f32,
+    seed: u64,
 }
 
 impl Finetune {
@@ -102,7 +110,22 @@ impl Finetune {
         let weights = extractor.init(&mut rng);
         let theta = weights.followed_by(&head.init(setup.base_classes.max(1), &mut rng));
         let (front, tail) = (network(front)?, network(tail)?);
-        Ok(Self { options, extractor, front, tail, between, learned: Learned { theta, task }, head })
+        let as_published = setup.problem == Problem::Classification && options.freeze.tuned == 0;
+        let inner_batch = options.inner_batch.or(as_published.then_some(4));
+        let inner_dampening = options.inner_dampening.unwrap_or(if as_published { 0.9 } else { 0.0 });
+        let (learned, seed) = (Learned { theta, task }, setup.seed);
+        Ok(Self {
+            options,
+            extractor,
+            front,
+            tail,
+            between,
+            learned,
+            head,
+            inner_batch,
+            inner_dampening,
+            seed,
+        })
     }
 
     /// The front's output for some inputs, as the tail's input.
@@ -113,26 +136,40 @@ impl Finetune {
             .map_err(|error| Error::invalid(format!("`finetune`: the front does not fit the tail: {error}")))
     }
 
-    /// Trains tail and head on the embedded support; the network's statistics follow, as in pre-training.
-    fn tune(&self, mut theta: Params, support: &Array4<f32>, criterion: &Loss) -> Result<Params> {
+    /// Trains tail and head on the embedded support, whose examples `order` lists by what they are; the network's
+    /// statistics follow, as in pre-training.
+    fn tune(&self, mut theta: Params, support: &Labelled, order: Vec<usize>) -> Result<Params> {
         let FinetuneOptions { test_steps, inner_rate, inner_momentum, inner_weight_decay, .. } = self.options;
         let mut optimizer =
-            Optimizer::new(OptimizerKind::Sgd, inner_momentum, inner_weight_decay, theta.layout());
-        for step in 1..=test_steps {
-            let (loss, gradient) = self.tail.value_and_grad(&theta, support.view(), &mut |z, weights| {
-                criterion.on_tape(self.head.logits(z, weights)?)
-            })?;
-            if !loss.is_finite() {
-                return Err(Error::NotFinite(format!(
-                    "fine-tuning diverged: the support loss is {loss} at inner step {step}; lower `inner-rate` \
-                     ({inner_rate})"
-                )));
+            Optimizer::new(OptimizerKind::Sgd, inner_momentum, inner_weight_decay, theta.layout())
+                .with_dampening(self.inner_dampening);
+        let mut batches = Batches::new(order, self.inner_batch, stream(self.seed, "finetune/batches", 0));
+        let whole = batches.are_whole();
+        let mut step = 0;
+        for _ in 0..test_steps {
+            let (mut pass_loss, mut left) = (0.0, support.len());
+            for examples in batches.pass() {
+                let batch = if whole { Cow::Borrowed(support) } else { Cow::Owned(support.select(examples)) };
+                let criterion = batch.targets.loss();
+                step += 1;
+                let (loss, gradient) =
+                    self.tail.value_and_grad(&theta, batch.inputs(), &mut |z, weights| {
+                        criterion.on_tape(self.head.logits(z, weights)?)
+                    })?;
+                if !loss.is_finite() {
+                    return Err(Error::NotFinite(format!(
+                        "fine-tuning diverged: the support loss is {loss} at inner step {step}; lower `inner-rate` \
+                         ({inner_rate})"
+                    )));
+                }
+                pass_loss += loss * (batch.len() as f32 / support.len() as f32);
+                left -= batch.len();
+                if left == 0 && pass_loss <= self.options.stop_loss {
+                    return Ok(theta);
+                }
+                optimizer.update(&mut theta, &gradient, inner_rate, step);
+                theta.fold_statistics(&gradient)?;
             }
-            if loss <= self.options.stop_loss {
-                break;
-            }
-            optimizer.update(&mut theta, &gradient, inner_rate, step);
-            theta.fold_statistics(&gradient)?;
         }
         Ok(theta)
     }
@@ -146,18 +183,18 @@ impl Learner for Finetune {
     /// A new head for classes; a regression goes on with the one it was pre-trained with.
     fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
         let (front, behind) = self.learned.theta.split_at(self.front.layout())?;
-        let embedded = self.embed(&front, &support.examples)?;
-        let criterion = support.targets.loss();
-        let start = match &criterion {
-            Loss::CrossEntropy { labels } => {
+        let order = by_content(support);
+        let embedded = Labelled::new(self.embed(&front, &support.examples)?, support.targets.clone());
+        let start = match &support.targets {
+            Targets::Classes(labels) => {
                 let (tail, _) = behind.split_at(self.tail.layout())?;
-                let features = self.tail.forward(&tail, embedded.view())?;
-                tail.followed_by(&self.head.start(&features, labels)?)
+                let mut rng = stream(self.seed, "finetune/head", 0);
+                tail.followed_by(&self.head.start(labels, &order, &mut rng)?)
             }
-            Loss::Mse { .. } => behind,
+            Targets::Values(_) => behind,
         };
-        let theta = self.tune(start, &embedded, &criterion)?;
-        Ok(Box::new(Tuned { learner: self, front, theta, criterion }))
+        let theta = self.tune(start, &embedded, order)?;
+        Ok(Box::new(Tuned { learner: self, front, theta, targets: &support.targets }))
     }
 
     fn trainable(&mut self) -> Option<&mut dyn Trainable> {
@@ -171,7 +208,7 @@ struct Tuned<'a> {
     front: Params,
     /// The tail's weights, then the head's.
     theta: Params,
-    criterion: Loss,
+    targets: &'a Targets,
 }
 
 impl Adapted for Tuned<'_> {
@@ -180,9 +217,9 @@ impl Adapted for Tuned<'_> {
         let embedded = self.learner.embed(&self.front, query)?;
         let z: Array2<f32> = tail.forward(&self.theta, embedded.view())?;
         let outputs = head.scores(&z, &self.theta)?;
-        Ok(match self.criterion {
-            Loss::CrossEntropy { .. } => Prediction::Scores(outputs),
-            Loss::Mse { .. } => Prediction::Values(outputs),
+        Ok(match self.targets {
+            Targets::Classes(_) => Prediction::Scores(outputs),
+            Targets::Values(_) => Prediction::Values(outputs),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Options of the family.
 
+use kshot::inner_loop::{ConjugateGradients, InnerOptimizer};
 use kshot::optimizer::OptimizerKind;
 use kshot::options::Options;
 use kshot::registry::Problem;
@@ -96,28 +97,29 @@ fn regression() -> TrainConfig {
     TrainConfig { steps: 20_000, meta_batch: 25, validate_every: 2000, ..TrainConfig::default() }
 }
 
-/// Options of `reptile`: more inner steps than MAML's, as their first-order difference is all there is to learn from.
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+/// Options of `reptile`. Where they are unset, those of Nichol et al. 2018 for classification (appendix A, 5-way Omniglot), but
+/// for a short run: α = 0.005 instead of 0.001, and 10 steps on a task that is evaluated instead of 50.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ReptileOptions {
-    /// α of the inner steps; where unset, 0.1 for classification and 0.02 for regression.
+    /// α of the inner steps; where unset, 0.005 for `adam`, and for `sgd` 0.1 for classification and 0.02 for regression.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub inner_rate: Option<f32>,
-    /// Inner steps in training; where unset, 3 for classification and 10 for regression.
+    /// What takes the inner steps; where unset, `adam` for classification and `sgd` for regression.
+    pub inner_optimizer: Option<InnerOptimizer>,
+    /// Support examples of an inner step in training, at most all; where unset, 10 for classification, and all for
+    /// regression. On a task that is evaluated, a step is on all.
+    #[schemars(range(min = 1))]
+    pub inner_batch: Option<usize>,
+    /// Inner steps in training; where unset, 5 for classification and 10 for regression.
     #[schemars(range(min = 1))]
     pub train_steps: Option<usize>,
-    /// Inner steps on a task that is evaluated.
-    pub test_steps: usize,
-    /// Support examples of each class (points of each function) in training; where unset, 5 for classification and 20 for
+    /// Inner steps on a task that is evaluated; where unset, 10 for classification and 5 for regression.
+    pub test_steps: Option<usize>,
+    /// Support examples of each class (points of each function) in training; where unset, 10 for classification and 20 for
     /// regression.
     #[schemars(range(min = 1))]
     pub train_shots: Option<usize>,
-}
-
-impl Default for ReptileOptions {
-    fn default() -> Self {
-        Self { inner_rate: None, train_steps: None, test_steps: 5, train_shots: None }
-    }
 }
 
 impl Options for ReptileOptions {}
@@ -125,74 +127,113 @@ impl Options for ReptileOptions {}
 impl ReptileOptions {
     /// What it is, with the options that all have.
     pub(crate) fn method(self, problem: Problem) -> (Method, MamlOptions) {
-        let (rate, steps, shots) = match problem {
-            Problem::Classification => (0.1, 3, 5),
-            Problem::Regression => (0.02, 10, 20),
+        let (optimizer, [batch, steps, test_steps, shots]) = match problem {
+            Problem::Classification => (InnerOptimizer::Adam, [10, 5, 10, 10]),
+            Problem::Regression => (InnerOptimizer::Sgd, [usize::MAX, 10, 5, 20]),
+        };
+        let optimizer = self.inner_optimizer.unwrap_or(optimizer);
+        let rate = match (optimizer, problem) {
+            (InnerOptimizer::Adam, _) => 0.005,
+            (InnerOptimizer::Sgd, Problem::Classification) => 0.1,
+            (InnerOptimizer::Sgd, Problem::Regression) => 0.02,
         };
         let inner = InnerOptions {
             inner_rate: Some(self.inner_rate.unwrap_or(rate)),
             train_steps: self.train_steps.unwrap_or(steps),
-            test_steps: self.test_steps,
+            test_steps: self.test_steps.unwrap_or(test_steps),
         };
-        let method = Method::Reptile { shots: self.train_shots.unwrap_or(shots) };
-        (method, MamlOptions { inner, step_weights: None })
+        let (shots, batch) = (self.train_shots.unwrap_or(shots), self.inner_batch.unwrap_or(batch));
+        (Method::Reptile { shots, batch, optimizer }, MamlOptions { inner, step_weights: None })
     }
 
     /// Moves by the whole mean of θ_K − θ at first and less and less (Nichol et al. 2018, appendix A).
     pub(crate) fn training(problem: Problem) -> TrainConfig {
         let base = match problem {
-            Problem::Classification => TrainConfig { steps: 80, meta_batch: 4, ..classification(0) },
+            Problem::Classification => TrainConfig { steps: 120, meta_batch: 4, ..classification(0) },
             Problem::Regression => TrainConfig { steps: 6000, ..regression() },
         };
         TrainConfig { optimizer: OptimizerKind::Sgd, learning_rate: 1.0, schedule: Schedule::Cosine, ..base }
     }
 }
 
-/// Options of `imaml`.
+/// Options of `imaml`. Published for 5-way Omniglot: λ = 2, α = 0.1 and 16 steps (Rajeswaran et al. 2019, appendix), which
+/// learn little in a short run.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ImamlOptions {
-    /// The inner loop: enough steps to come near the optimum of the proximal problem.
-    #[serde(flatten)]
-    pub inner: InnerOptions,
-    /// λ: how strongly the adapted weights are held near the initial ones.
+    /// α of the inner steps; where unset, 0.4 for classification and 0.005 for regression.
     #[schemars(extend("exclusiveMinimum" = 0))]
-    pub lambda: f32,
-    /// Iterations of conjugate gradients.
+    pub inner_rate: Option<f32>,
+    /// Inner steps in training, to come near the optimum of the proximal problem; where unset, 5 for classification and 16
+    /// for regression.
+    #[schemars(range(min = 1))]
+    pub train_steps: Option<usize>,
+    /// Inner steps on a task that is evaluated.
+    pub test_steps: usize,
+    /// λ: how strongly the adapted weights are held near the initial ones; where unset, 0.2 for classification and 1 for
+    /// regression.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub lambda: Option<f32>,
+    /// Iterations of conjugate gradients, at most; `cg_iterations` in a run's log is how many were taken before the system
+    /// showed itself not to be positive.
     pub cg_steps: usize,
+    /// How much the factor of the identity in their system is raised above 1; where unset, 1 for classification, as in the
+    /// authors' code, and 0, the exact system, for regression.
+    #[schemars(range(min = 0.0))]
+    pub cg_damping: Option<f32>,
+    /// How much λ is raised in their system; where unset, 10 for classification, as in the authors' code, and 0 for
+    /// regression.
+    #[schemars(range(min = 0.0))]
+    pub lambda_damping: Option<f32>,
 }
 
 impl Default for ImamlOptions {
-    /// Fewer steps and a looser λ than published for Omniglot (16 steps, λ = 2: Rajeswaran et al. 2019, appendix), which
-    /// learn little in a short run.
     fn default() -> Self {
-        let inner = InnerOptions { inner_rate: Some(0.3), train_steps: 8, test_steps: 5 };
-        Self { inner, lambda: 0.2, cg_steps: 5 }
-    }
-}
-
-impl Options for ImamlOptions {
-    fn check(&self) -> Result<()> {
-        match self.inner.train_steps {
-            0 => Err(Error::invalid(
-                "`train-steps` is 0, but must be 1 or more: without an inner step there is nothing to learn from",
-            )),
-            _ => Ok(()),
+        Self {
+            inner_rate: None,
+            train_steps: None,
+            test_steps: 5,
+            lambda: None,
+            cg_steps: ConjugateGradients::default().iterations,
+            cg_damping: None,
+            lambda_damping: None,
         }
     }
 }
 
+impl Options for ImamlOptions {}
+
 impl ImamlOptions {
     /// What it is, with the options that all have.
-    pub(crate) fn method(self) -> (Method, MamlOptions) {
-        let method = Method::Imaml { lambda: self.lambda, cg_steps: self.cg_steps };
-        (method, MamlOptions { inner: self.inner, step_weights: None })
+    pub(crate) fn method(self, problem: Problem) -> (Method, MamlOptions) {
+        let iterations = self.cg_steps;
+        let (rate, steps, lambda, own) = match problem {
+            Problem::Classification => (0.4, 5, 0.2, ConjugateGradients::default()),
+            // The curvature of a squared error is mostly positive, and has to count in full: damped, it grows until the
+            // inner steps diverge.
+            Problem::Regression => (0.005, 16, 1.0, ConjugateGradients::from(iterations)),
+        };
+        let solver = ConjugateGradients {
+            iterations,
+            damping: self.cg_damping.unwrap_or(own.damping),
+            lambda_damping: self.lambda_damping.unwrap_or(own.lambda_damping),
+        };
+        let inner = InnerOptions {
+            inner_rate: Some(self.inner_rate.unwrap_or(rate)),
+            train_steps: self.train_steps.unwrap_or(steps),
+            test_steps: self.test_steps,
+        };
+        let method = Method::Imaml { lambda: self.lambda.unwrap_or(lambda), solver };
+        (method, MamlOptions { inner, step_weights: None })
     }
 
+    /// On the sinusoid a short run: the curvature at the optima grows with training, until inner steps diverge.
     pub(crate) fn training(problem: Problem) -> TrainConfig {
         match problem {
             Problem::Classification => TrainConfig { steps: 40, meta_batch: 4, ..classification(0) },
-            Problem::Regression => MamlOptions::training(problem),
+            Problem::Regression => {
+                TrainConfig { steps: 6000, schedule: Schedule::Cosine, ..MamlOptions::training(problem) }
+            }
         }
     }
 }

@@ -8,9 +8,9 @@
 //! | `maml` | ∇_θ L_Q(θ_K), exact | Finn, Abbeel & Levine 2017, algorithm 2 |
 //! | `fomaml` | ∇L_Q at θ_K, the Hessians left out | the same, section 5.2 |
 //! | `anil` | that of `maml`, with only the head adapting | Raghu, Raghu, Bengio & Vinyals 2020 |
-//! | `reptile` | θ − θ_K, from the support alone | Nichol, Achiam & Schulman 2018, algorithm 1 |
+//! | `reptile` | θ − θ_K, from minibatches of the support | Nichol, Achiam & Schulman 2018, algorithm 1 |
 //! | `meta-sgd` | that of `maml`, and the one in a learning rate for each weight | Li, Zhou, Chen & Li 2017, algorithm 1 |
-//! | `imaml` | (I + H_S/λ)⁻¹ ∇L_Q at the proximal optimum | Rajeswaran, Finn, Kakade & Levine 2019, algorithm 2 |
+//! | `imaml` | (I + H_S/λ)⁻¹ ∇L_Q at the proximal optimum, damped as in the authors' code | Rajeswaran, Finn, Kakade & Levine 2019, algorithm 2 |
 //!
 //! Batch norm uses the statistics of the batch given, as MAML was published, so all six are transductive by default
 //! (`--set backbone.norm=running` classifies each query alone). The head has a fresh weight vector for each label, so
@@ -18,7 +18,7 @@
 //!
 //! ```
 //! use kshot::backbone::Backbone;
-//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::episode::{Count, Labelled, Targets, Unlabelled};
 //! use kshot::learner::{Learner, Prediction};
 //! use kshot::nn::Norm;
 //! use kshot::registry::{Problem, Setup};
@@ -26,7 +26,7 @@
 //! use ndarray::Array4;
 //!
 //! let backbone = Backbone::of(&"width = 8".parse().expect("TOML"), [1, 28, 28], Norm::Batch)?;
-//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 0, ways: 2, shots: 1, queries: 1, seed: 0 };
+//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 0, ways: 2, shots: Count::fixed(1), queries: 1, seed: 0 };
 //! let learner = Maml::new(&setup, Method::Maml, MamlOptions::default())?;
 //! let drawing = |ink: f32| Array4::from_shape_fn((2, 1, 28, 28), |(n, _, y, x)| if [x, y][n] < 14 { ink } else { 0.0 });
 //! let support = Labelled::new(drawing(1.0), Targets::Classes(vec![0, 1]));
@@ -46,7 +46,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::inner_loop::{InnerLoop, MetaGradient, Objective, Proximal, rates};
+use kshot::inner_loop::{
+    ConjugateGradients, InnerLoop, InnerOptimizer, MetaGradient, Objective, Proximal, minibatches, rates,
+};
 use kshot::learner::{Adapted, Learned, Learner, Outer, Prediction, Trainable, accuracy};
 use kshot::nn::{Loss, Network, Norm, network};
 use kshot::params::{Layout, Params, Role};
@@ -70,6 +72,10 @@ pub enum Method {
     Reptile {
         /// Support examples of each class in training.
         shots: usize,
+        /// Support examples of an inner step in training, at most all.
+        batch: usize,
+        /// What takes the inner steps.
+        optimizer: InnerOptimizer,
     },
     /// As MAML, learning a rate for each weight as well.
     MetaSgd,
@@ -77,8 +83,8 @@ pub enum Method {
     Imaml {
         /// λ of the proximal term.
         lambda: f32,
-        /// Iterations of conjugate gradients.
-        cg_steps: usize,
+        /// How the linear system is solved.
+        solver: ConjugateGradients,
     },
 }
 
@@ -94,6 +100,7 @@ pub struct Maml {
     /// α where it is not learned.
     fixed_rate: Params,
     problem: Problem,
+    seed: u64,
 }
 
 impl Maml {
@@ -114,17 +121,15 @@ impl Maml {
             _ => initial,
         };
         let (shots, queries) = match method {
-            Method::Reptile { shots } => (shots, 0),
+            Method::Reptile { shots, .. } => (Count::fixed(shots), 0),
             _ => (setup.shots, setup.queries),
         };
         let task = match problem {
-            Problem::Regression => TaskSpec::Regression { shots, queries },
-            Problem::Classification => {
-                TaskSpec::FewShot { ways: Count::fixed(setup.ways), shots: Count::fixed(shots), queries }
-            }
+            Problem::Regression => TaskSpec::Regression { shots: shots.max(), queries },
+            Problem::Classification => TaskSpec::FewShot { ways: Count::fixed(setup.ways), shots, queries },
         };
         let learned = Learned { theta, task };
-        Ok(Self { method, inner, step_weights, network, learned, fixed_rate, problem })
+        Ok(Self { method, inner, step_weights, network, learned, fixed_rate, problem, seed: setup.seed })
     }
 
     /// The network's weights, and α.
@@ -136,6 +141,18 @@ impl Maml {
                 Ok((Cow::Owned(weights), Cow::Owned(rate)))
             }
             _ => Ok((Cow::Borrowed(&self.learned.theta), Cow::Borrowed(&self.fixed_rate))),
+        }
+    }
+
+    /// What each of Reptile's training steps is taken on: minibatches, or the support as it is where those hold all of it.
+    fn batches<'a>(&self, support: &'a Labelled, episode: u64) -> Vec<Cow<'a, Labelled>> {
+        let (n, steps) = (support.len(), self.inner.train_steps);
+        match self.method {
+            Method::Reptile { batch, .. } if batch < n => {
+                let draws = minibatches(n, batch, stream(self.seed, "reptile/minibatches", episode));
+                draws.take(steps).map(|examples| Cow::Owned(support.select(&examples))).collect()
+            }
+            _ => vec![Cow::Borrowed(support); steps],
         }
     }
 
@@ -166,10 +183,13 @@ impl Learner for Maml {
             )));
         }
         let loss = support.targets.loss();
-        let weights = self
-            .inner_loop(&rate, self.inner.test_steps)
-            .adapt(&theta, Objective { x: support.inputs(), loss: &loss })
-            .map_err(|error| error.context("adapting to the support set"))?;
+        let inner = self.inner_loop(&rate, self.inner.test_steps);
+        let objective = Objective { x: support.inputs(), loss: &loss };
+        let weights = match self.method {
+            Method::Reptile { optimizer, .. } => inner.adapt_by(optimizer, &theta, objective),
+            _ => inner.adapt(&theta, objective),
+        };
+        let weights = weights.map_err(|error| error.context("adapting to the support set"))?;
         Ok(Box::new(Descended { learner: self, weights, ways }))
     }
 
@@ -212,11 +232,20 @@ impl Trainable for Maml {
             step_weights: self.step_weights.as_deref(),
             ..self.inner_loop(&rate, self.inner.train_steps)
         };
+        let mut judged_on = query_loss.clone();
         let judged = match self.method {
             Method::Maml | Method::Anil => inner.maml(&theta, support, query)?,
             Method::Fomaml => inner.fomaml(&theta, support, query)?,
-            Method::Reptile { .. } => inner.reptile(&theta, support)?,
-            Method::Imaml { cg_steps, .. } => inner.imaml(&theta, support, query, cg_steps)?,
+            Method::Reptile { optimizer, .. } => {
+                let batches = self.batches(&episode.support, episode.index);
+                let losses: Vec<Loss> = batches.iter().map(|batch| batch.targets.loss()).collect();
+                let objectives = batches.iter().zip(&losses);
+                let objectives = objectives.map(|(batch, loss)| Objective { x: batch.inputs(), loss });
+                let judged = inner.reptile_on(&theta, objectives, optimizer)?;
+                judged_on = losses.into_iter().last().unwrap_or(judged_on);
+                judged
+            }
+            Method::Imaml { solver, .. } => inner.imaml(&theta, support, query, solver)?,
             Method::MetaSgd => {
                 let (judged, mut d_rate) = inner.meta_sgd(&theta, support, query)?;
                 d_rate.scale(self.inner.rate(self.problem));
@@ -224,12 +253,11 @@ impl Trainable for Maml {
                 MetaGradient { gradient, ..judged }
             }
         };
-        let judged_on =
-            if matches!(self.method, Method::Reptile { .. }) { &support_loss } else { &query_loss };
-        let metrics = match judged_on {
-            Loss::CrossEntropy { labels } => vec![("accuracy", accuracy(judged.outputs, labels))],
+        let mut metrics = match judged_on {
+            Loss::CrossEntropy { labels } => vec![("accuracy", accuracy(judged.outputs, &labels))],
             Loss::Mse { .. } => Vec::new(),
         };
+        metrics.extend(judged.cg_iterations.map(|taken| ("cg_iterations", taken as f32)));
         Ok(Outer { loss: judged.loss, gradient: judged.gradient, metrics })
     }
 }

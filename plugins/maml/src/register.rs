@@ -89,7 +89,7 @@ kshot::register_learner! {
     training: ImamlOptions::training,
     options: ImamlOptions,
     build: |setup: &Setup, options: ImamlOptions| {
-        let (method, options) = options.method();
+        let (method, options) = options.method(setup.problem);
         Maml::new(setup, method, options)
     },
 }

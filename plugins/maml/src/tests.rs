@@ -29,7 +29,7 @@ impl FunctionTasks for Lines {
 fn setup() -> Setup {
     let backbone = Backbone::of(&"hidden = [16]".parse().unwrap(), [1, 1, 1], Norm::Batch).unwrap();
     let problem = Problem::Regression;
-    Setup { problem, backbone, base_classes: 0, ways: 1, shots: 10, queries: 10, seed: 1 }
+    Setup { problem, backbone, base_classes: 0, ways: 1, shots: Count::fixed(10), queries: 10, seed: 1 }
 }
 
 fn build(name: &str, options: &str) -> Box<dyn Learner> {
@@ -137,9 +137,69 @@ fn options_that_are_not_set_are_the_learners_own() {
     let given = "train-shots = 3".parse().unwrap();
     let config: ReptileOptions = kshot::options::read("`reptile`", &given).unwrap();
     let (method, config) = config.method(Problem::Regression);
-    assert!(matches!(method, Method::Reptile { shots: 3 }));
+    assert!(matches!(method, Method::Reptile { shots: 3, optimizer: InnerOptimizer::Sgd, .. }));
     assert_eq!((config.inner.train_steps, config.inner.test_steps), (10, 5));
+    let (method, config) = ReptileOptions::default().method(Problem::Classification);
+    assert!(matches!(method, Method::Reptile { shots: 10, batch: 10, optimizer: InnerOptimizer::Adam }));
+    assert_eq!((config.inner.train_steps, config.inner.test_steps), (5, 10));
     assert_ne!(config.inner.train_steps, InnerOptions::default().train_steps);
+}
+
+/// As descending along each drawn minibatch in turn, by hand.
+#[test]
+fn reptile_steps_on_minibatches_drawn_for_each_episode() {
+    let options: ReptileOptions = kshot::options::read(
+        "`reptile`",
+        &"inner-batch = 4\ntrain-steps = 6\ninner-rate = 0.05".parse().unwrap(),
+    )
+    .unwrap();
+    let (method, options) = options.method(Problem::Regression);
+    let learner = Maml::new(&setup(), method, options).unwrap();
+    let task = Lines.task(1, Split::Train, 3, 10, 0);
+    let batches = learner.batches(&task.support, 3);
+    let points = |batch: &Labelled| batch.inputs().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+    assert!(batches.iter().all(|batch| batch.len() == 4));
+    // 24 draws are two passes over ten points and a part of a third.
+    let drawn: Vec<u32> = batches.iter().flat_map(|batch| points(batch)).collect();
+    for point in points(&task.support) {
+        assert!((2..=3).contains(&drawn.iter().filter(|&&other| other == point).count()));
+    }
+    assert_ne!(drawn, learner.batches(&task.support, 4).iter().flat_map(|b| points(b)).collect::<Vec<_>>());
+
+    let mut theta = learner.learned.theta.clone();
+    for batch in &batches {
+        let loss = batch.targets.loss();
+        let gradient = learner.network.gradient(&theta, batch.inputs(), &loss).unwrap().gradient;
+        theta.add_scaled(-0.05, &gradient).unwrap();
+    }
+    let outer = learner.outer_gradient(&task).unwrap().gradient;
+    let start = learner.learned.theta.values();
+    for ((outer, start), end) in outer.values().iter().zip(start).zip(theta.values()) {
+        assert!((outer - (start - end)).abs() < 1e-5, "{outer} {}", start - end);
+    }
+}
+
+#[test]
+fn a_minibatch_is_never_larger_than_the_support() {
+    let gradient = |batch: &str| {
+        let mut learner = build("reptile", &format!("inner-batch = {batch}"));
+        learner.trainable().unwrap().outer_gradient(&Lines.task(1, Split::Train, 0, 3, 0)).unwrap().gradient
+    };
+    assert_eq!(gradient("3"), gradient("1000"));
+    assert_ne!(gradient("3"), gradient("2"));
+}
+
+#[test]
+fn imaml_says_how_many_iterations_it_took_and_adapts_functions_with_its_own_settings() {
+    let mut learner = build("imaml", "");
+    let episode = tasks(learner.trainable().unwrap())(0);
+    let outer = learner.trainable().unwrap().outer_gradient(&episode).unwrap();
+    let taken = outer.metrics.iter().find(|(name, _)| *name == "cg_iterations").unwrap().1;
+    assert!((1.0..=5.0).contains(&taken), "{taken}");
+    let before = error(learner.as_ref());
+    meta_train(learner.trainable().unwrap(), 300, OptimizerKind::Adam, 0.01);
+    let after = error(learner.as_ref());
+    assert!(after < 0.8 * before, "{before} before, {after} after");
 }
 
 #[test]
@@ -151,6 +211,9 @@ fn options_that_make_no_sense_are_refused_by_name() {
         ("maml", "inner-stpes = 3", "inner-stpes"),
         ("reptile", "train-shots = 0", "train-shots"),
         ("reptile", "train-steps = 0", "train-steps"),
+        ("reptile", "inner-batch = 0", "inner-batch"),
+        ("imaml", "cg-damping = -1.0", "cg-damping"),
+        ("imaml", "train-steps = 0", "train-steps"),
         ("imaml", "lambda = 0.0", "lambda"),
     ] {
         let entry = registry::learner(name).unwrap();

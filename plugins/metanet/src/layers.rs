@@ -38,55 +38,60 @@ impl Augmented {
 /// The memory of one layer: fast weights Mᵢ = m(Z, ∇ᵢ) of each support example, read by queries.
 ///
 /// A query's own fast weights are `W* = Σᵢ aᵢ Mᵢ`; they are never made, since `W* x = Σᵢ aᵢ (Mᵢ x)`.
-pub(crate) struct Memory<'a> {
-    meta_learner: &'a [Array2<f32>; 3],
+pub(crate) struct Memory {
     gradients: Array2<f32>,
     /// Each example's below the last one's, `[support · out, in]`.
     weights: Array2<f32>,
-    /// `[queries, in]`.
-    x: Array2<f32>,
-    /// What each example's weights make of each query, `[queries, support, out]`.
-    each: Array3<f32>,
+    support: usize,
 }
 
-impl<'a> Memory<'a> {
+impl Memory {
     /// `gradients`: ∇ᵢ of each support example, preprocessed, `[support · out · in, 2]`.
     pub(crate) fn new(
-        meta_learner: &'a [Array2<f32>; 3],
+        meta_learner: &[Array2<f32>; 3],
         gradients: Array2<f32>,
         support: usize,
-        x: Array2<f32>,
+        inputs: usize,
     ) -> Self {
-        let (queries, rows) = (x.nrows(), gradients.nrows() / x.ncols());
-        let weights =
-            m(meta_learner, &gradients).into_shape_with_order((rows, x.ncols())).expect("rows of `in`");
-        let each = x.dot(&weights.t()).into_shape_with_order((queries, support, rows / support));
-        Self { meta_learner, gradients, weights, x, each: each.expect("as many rows of each example") }
+        let rows = gradients.nrows() / inputs;
+        let weights = m(meta_learner, &gradients).into_shape_with_order((rows, inputs));
+        Self { gradients, weights: weights.expect("rows of `in`"), support }
     }
 
-    /// `[queries, out]`, with attention `[queries, support]`.
-    pub(crate) fn read(&self, attention: &Array2<f32>) -> Array2<f32> {
-        let mut output = Array2::zeros((self.each.dim().0, self.each.dim().2));
-        let rows = Zip::from(output.rows_mut()).and(self.each.outer_iter()).and(attention.rows());
-        rows.for_each(|mut output, each, a| output.assign(&a.dot(&each)));
-        output
+    /// What each example's weights make of queries `[queries, in]`: `[queries, support, out]`.
+    pub(crate) fn each(&self, x: &Array2<f32>) -> Array3<f32> {
+        let shape = (x.nrows(), self.support, self.weights.nrows() / self.support);
+        x.dot(&self.weights.t()).into_shape_with_order(shape).expect("as many rows of each example")
     }
 
-    /// Gradients in the queries and in Z, from the one in what was read; the one in the attention is added to.
+    /// Gradients in the queries `x` and in Z, from the one in what was [`read`].
     pub(crate) fn backward(
         &self,
+        meta_learner: &[Array2<f32>; 3],
         attention: &Array2<f32>,
+        x: &Array2<f32>,
         d: &Array2<f32>,
-        d_attention: &mut Array2<f32>,
     ) -> (Array2<f32>, [Array2<f32>; 3]) {
-        let rows = Zip::from(d_attention.rows_mut()).and(self.each.outer_iter()).and(d.rows());
-        rows.for_each(|mut d_attention, each, d| d_attention += &each.dot(&d));
         let d_each = &attention.view().insert_axis(Axis(2)) * &d.view().insert_axis(Axis(1));
-        let shape = (self.x.nrows(), self.weights.nrows());
+        let shape = (x.nrows(), self.weights.nrows());
         let d_each = d_each.into_shape_with_order(shape).expect("the shape of the product");
-        let d_weights: Array1<f32> = d_each.t().dot(&self.x).into_iter().collect();
-        (d_each.dot(&self.weights), m_backward(self.meta_learner, &self.gradients, d_weights.view()))
+        let d_weights: Array1<f32> = d_each.t().dot(x).into_iter().collect();
+        (d_each.dot(&self.weights), m_backward(meta_learner, &self.gradients, d_weights.view()))
     }
+}
+
+/// Reads [`Memory::each`] by attention `[queries, support]`: `[queries, out]`.
+pub(crate) fn read(each: &Array3<f32>, attention: &Array2<f32>) -> Array2<f32> {
+    let mut output = Array2::zeros((each.dim().0, each.dim().2));
+    let rows = Zip::from(output.rows_mut()).and(each.outer_iter()).and(attention.rows());
+    rows.for_each(|mut output, each, a| output.assign(&a.dot(&each)));
+    output
+}
+
+/// Adds the gradient in the attention, from the one in what was read.
+pub(crate) fn read_backward(each: &Array3<f32>, d: &Array2<f32>, d_attention: &mut Array2<f32>) {
+    let rows = Zip::from(d_attention.rows_mut()).and(each.outer_iter()).and(d.rows());
+    rows.for_each(|mut d_attention, each, d| d_attention += &each.dot(&d));
 }
 
 /// Soft attention of each query to the support: the softmax of the cosines between their representations (§3.2).

@@ -16,10 +16,16 @@
 //! What differs from the paper: u's convolutions have slow weights only (its last layer has both), and d sees one
 //! gradient a class, of the mean over the class's examples, in order of the labels, so that the order of the support
 //! does not matter. Base learner and d know classes by their label: renaming them gives another answer, as in the paper.
+//! b classifies the backbone's features: its fast weights never reach the convolutions, what the authors' code calls
+//! `PartialU`.
+//!
+//! The classifier of the representation loss, `u.classifier`, is never trained, in the authors' code either: it is only
+//! used to make the gradients that d reads, and these are data. It stays as drawn from the seed, a fixed code of the
+//! labels, and is part of a checkpoint all the same.
 //!
 //! ```
 //! use kshot::backbone::Backbone;
-//! use kshot::episode::{Labelled, Targets, Unlabelled};
+//! use kshot::episode::{Count, Labelled, Targets, Unlabelled};
 //! use kshot::learner::{Learner, Prediction};
 //! use kshot::nn::Norm;
 //! use kshot::registry::{Problem, Setup};
@@ -27,7 +33,7 @@
 //! use ndarray::Array4;
 //!
 //! let backbone = Backbone::of(&"width = 8".parse().expect("TOML"), [1, 28, 28], Norm::Running)?;
-//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 2, shots: 1, queries: 1, seed: 0 };
+//! let setup = Setup { problem: Problem::Classification, backbone, base_classes: 64, ways: 2, shots: Count::fixed(1), queries: 1, seed: 0 };
 //! let learner = Metanet::new(&setup, &MetanetOptions::default())?;
 //! let drawing = |ink: f32| Array4::from_shape_fn((2, 1, 28, 28), |(n, _, y, x)| if [x, y][n] < 14 { ink } else { 0.0 });
 //! let support = Labelled::new(drawing(1.0), Targets::Classes(vec![0, 1]));
@@ -57,11 +63,11 @@ use kshot::registry::Setup;
 use kshot::rng::stream;
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Axis, concatenate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use head::Task;
+use head::Adaptation;
 use weights::{Sizes, Weights};
 
 kshot::register_learner! {
@@ -79,9 +85,11 @@ kshot::register_learner! {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct MetanetOptions {
-    /// Which fast weights there are: those of the task and of each example, those of each example, or none.
+    /// Which fast weights there are: those of the task and of each example, those of each example, or none; all act on the
+    /// backbone's features, none on its convolutions.
     pub fast_weights: FastWeights,
-    /// Width of the representation and of the base learner's hidden layer.
+    /// Width of the representation and of the base learner's hidden layer, and of `u.classifier`, which makes the
+    /// representation loss and stays as drawn.
     #[schemars(range(min = 1))]
     pub hidden: usize,
     /// Width of the hidden layers of the meta-learners m and d (20 in the paper).
@@ -139,7 +147,7 @@ impl Metanet {
         let theta = backbone.followed_by(&Weights::init(sizes, &mut rng).into_params());
         let task = TaskSpec::FewShot {
             ways: Count::fixed(setup.ways),
-            shots: Count::fixed(setup.shots),
+            shots: setup.shots,
             queries: options.train_queries,
         };
         Ok(Self { network, learned: Learned { theta, task }, sizes, fast: options.fast_weights })
@@ -159,19 +167,6 @@ impl Metanet {
             None => Ok(ways),
         }
     }
-
-    /// Scores of embedded queries, given the embedded support.
-    fn scores(
-        &self,
-        z: ArrayView2<'_, f32>,
-        labels: &[usize],
-        query: ArrayView2<'_, f32>,
-    ) -> Result<Prediction> {
-        let ways = self.ways(labels)?;
-        let weights = Weights::read(self.sizes, &self.learned.theta)?;
-        let z = concatenate![Axis(0), z, query];
-        Ok(Prediction::Scores(Task { z: z.view(), labels, ways }.answer(&weights, self.fast).logits))
-    }
 }
 
 impl Learner for Metanet {
@@ -181,16 +176,21 @@ impl Learner for Metanet {
 
     fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
         let labels = support.classes()?;
-        self.ways(labels)?;
+        let ways = self.ways(labels)?;
         let z = self.network.forward(&self.learned.theta, support.inputs())?;
-        Ok(Box::new(Known { learner: self, z, labels }))
+        let weights = Weights::read(self.sizes, &self.learned.theta)?;
+        let adaptation = Adaptation::new(z.view(), labels, ways, &weights, self.fast);
+        Ok(Box::new(Known { learner: self, weights, adaptation }))
     }
 
     /// Support and queries in one batch, where no input sees another.
     fn answer(&self, support: &Labelled, query: &Unlabelled) -> Result<Prediction> {
         let [z, z_query] =
             embed_both(self.network.as_ref(), &self.learned.theta, support.inputs(), query.inputs.view())?;
-        self.scores(z.view(), support.classes()?, z_query.view())
+        let labels = support.classes()?;
+        let weights = Weights::read(self.sizes, &self.learned.theta)?;
+        let adaptation = Adaptation::new(z.view(), labels, self.ways(labels)?, &weights, self.fast);
+        Ok(Prediction::Scores(adaptation.answer(z_query.view(), &weights).logits))
     }
 
     fn trainable(&mut self) -> Option<&mut dyn Trainable> {
@@ -198,18 +198,18 @@ impl Learner for Metanet {
     }
 }
 
-/// An embedded support set.
+/// The fast weights of a task.
 struct Known<'a> {
     learner: &'a Metanet,
-    z: Array2<f32>,
-    labels: &'a [usize],
+    weights: Weights,
+    adaptation: Adaptation,
 }
 
 impl Adapted for Known<'_> {
     fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
         let Metanet { network, learned: Learned { theta, .. }, .. } = self.learner;
-        let z_query = network.forward(theta, query.inputs.view())?;
-        self.learner.scores(self.z.view(), self.labels, z_query.view())
+        let z = network.forward(theta, query.inputs.view())?;
+        Ok(Prediction::Scores(self.adaptation.answer(z.view(), &self.weights).logits))
     }
 }
 
@@ -229,11 +229,13 @@ impl Trainable for Metanet {
         let (value, mut gradient) =
             self.network.value_and_grad(&self.learned.theta, x.view(), &mut |z, _| {
                 on_host(z, |z| {
-                    let answer = Task { z, labels, ways }.answer(&weights, self.fast);
+                    let (z_support, z_query) = z.split_at(Axis(0), labels.len());
+                    let adaptation = Adaptation::new(z_support, labels, ways, &weights, self.fast);
+                    let answer = adaptation.answer(z_query, &weights);
                     let logits = answer.logits.view();
                     correct = accuracy(logits.iter().copied(), query);
                     let d_logits = loss.gradient(logits)?;
-                    Ok((loss.value(logits)?, answer.backward(&d_logits, &mut d_weights)))
+                    Ok((loss.value(logits)?, answer.backward(z, &d_logits, &mut d_weights)))
                 })
             })?;
         d_weights.write(&mut gradient);

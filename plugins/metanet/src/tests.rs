@@ -1,7 +1,7 @@
 use kshot::nn::Loss;
 use kshot::params::Params;
 use kshot::rng::stream;
-use ndarray::Array2;
+use ndarray::{Array2, Axis};
 
 use super::*;
 use crate::meta_learners::preprocess;
@@ -20,17 +20,20 @@ fn embeddings() -> Array2<f32> {
 
 fn loss(z: &Array2<f32>, theta: &Params, fast: FastWeights) -> f32 {
     let weights = Weights::read(SIZES, theta).unwrap();
-    let task = Task { z: z.view(), labels: &LABELS, ways: 3 };
+    let (support, query) = z.view().split_at(Axis(0), LABELS.len());
+    let adaptation = Adaptation::new(support, &LABELS, 3, &weights, fast);
     let loss = Loss::CrossEntropy { labels: QUERY.to_vec() };
-    loss.value(task.answer(&weights, fast).logits.view()).unwrap()
+    loss.value(adaptation.answer(query, &weights).logits.view()).unwrap()
 }
 
 fn gradients(z: &Array2<f32>, theta: &Params, fast: FastWeights) -> (Array2<f32>, Params) {
     let weights = Weights::read(SIZES, theta).unwrap();
     let mut d_weights = Weights::zeros(SIZES);
-    let answer = Task { z: z.view(), labels: &LABELS, ways: 3 }.answer(&weights, fast);
+    let (support, query) = z.view().split_at(Axis(0), LABELS.len());
+    let adaptation = Adaptation::new(support, &LABELS, 3, &weights, fast);
+    let answer = adaptation.answer(query, &weights);
     let loss = Loss::CrossEntropy { labels: QUERY.to_vec() };
-    let d_z = answer.backward(&loss.gradient(answer.logits.view()).unwrap(), &mut d_weights);
+    let d_z = answer.backward(z.view(), &loss.gradient(answer.logits.view()).unwrap(), &mut d_weights);
     let mut gradient = Params::zeros(theta.layout());
     d_weights.write(&mut gradient);
     (d_z, gradient)
@@ -85,6 +88,28 @@ fn gradients_of_the_slow_weights_are_differences() {
         };
         let (difference, exact) = ((moved(step) - moved(-step)) / (2.0 * step), gradient.values()[at]);
         assert!((difference - exact).abs() < 1e-3, "{at}: {difference} {exact}");
+    }
+}
+
+/// As in the authors' code: `u.classifier` is only in gradients that are data.
+#[test]
+fn the_classifier_of_the_representation_loss_stays_as_drawn() {
+    let (_, gradient) = gradients(&embeddings(), &theta(), FastWeights::All);
+    assert!(gradient.tensor("u.classifier").unwrap().iter().all(|&d| d == 0.0));
+    assert!(gradient.tensor("u.weight").unwrap().iter().any(|&d| d != 0.0));
+}
+
+/// Queries read what the support made; they do not make it.
+#[test]
+fn an_adaptation_answers_queries_one_by_one_as_together() {
+    let (z, theta) = (embeddings(), theta());
+    let weights = Weights::read(SIZES, &theta).unwrap();
+    let (support, query) = z.view().split_at(Axis(0), LABELS.len());
+    let adaptation = Adaptation::new(support, &LABELS, 3, &weights, FastWeights::All);
+    let together = adaptation.answer(query, &weights).logits;
+    for (one, wanted) in query.axis_chunks_iter(Axis(0), 1).zip(together.outer_iter()) {
+        let alone = adaptation.answer(one, &weights).logits;
+        assert!(alone.iter().zip(&wanted).all(|(a, b)| (a - b).abs() < 1e-5), "{alone} {wanted}");
     }
 }
 

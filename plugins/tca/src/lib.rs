@@ -17,7 +17,7 @@
 //! ```
 //! use kshot_tca as _; // Registers the six.
 //! use ndarray::Array4;
-//! # use kshot::episode::{Labelled, Targets, Unlabelled};
+//! # use kshot::episode::{Count, Labelled, Targets, Unlabelled};
 //! # use kshot::learner::Learner;
 //! # use kshot::nn::Norm;
 //! # use kshot::registry::{self, Problem, Setup};
@@ -33,7 +33,7 @@
 //! let source = Labelled::new(points(1.0, 0.0), Targets::Classes((0..20).map(|n| n % 2).collect()));
 //! let backbone = Backbone::of(&Default::default(), [2, 1, 1], Norm::Running)?;
 //! let problem = Problem::Classification;
-//! let setup = Setup { problem, backbone, base_classes: 0, ways: 2, shots: 10, queries: 10, seed: 0 };
+//! let setup = Setup { problem, backbone, base_classes: 0, ways: 2, shots: Count::fixed(10), queries: 10, seed: 0 };
 //! let coral = (registry::learner("coral")?.build)(&setup, &Default::default())?;
 //! let answers = coral.answer(&source, &Unlabelled { inputs: points(1.5, 0.2) })?.classes();
 //! assert_eq!(answers.len(), 20);

@@ -76,7 +76,7 @@ impl @TYPE@ {
         let network = network(setup.backbone.architecture()?.with_head(setup.ways)?)?;
         let theta = network.init(&mut stream(setup.seed, "init", 0));
         let rate = rates(network.layout(), options.inner_rate, |_| true);
-        let (ways, shots) = (Count::fixed(setup.ways), Count::fixed(setup.shots));
+        let (ways, shots) = (Count::fixed(setup.ways), setup.shots);
         let task = TaskSpec::FewShot { ways, shots, queries: setup.queries };
         Ok(Self { network, learned: Learned { theta, task }, rate, options })
     }
