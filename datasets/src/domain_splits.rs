@@ -38,16 +38,16 @@ impl Dataset for DomainSplits {
         self.shape
     }
 
+    fn published(&self) -> &'static [Published] {
+        self.published
+    }
+
     fn preparation(&self) -> Preparation {
         self.preparation
     }
 
     fn notes(&self) -> &[String] {
         &self.notes
-    }
-
-    fn published(&self) -> &'static [Published] {
-        self.published
     }
 }
 

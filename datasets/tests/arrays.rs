@@ -92,33 +92,23 @@ fn numpy_arrays_without_domains_give_classes_of_their_own_to_each_split() {
 #[test]
 fn what_cannot_be_used_is_refused_in_words() {
     let folder = tempfile::tempdir().unwrap();
-    let csv = |text: &str| {
+    for (text, wrong) in [
+        ("x,y,domain\n1,a,s\nnan,a,t\n", "line 3, column `x`: `nan` is not a finite number"),
+        ("x,y,site\n1,a,here\n", "line 2, column `site`: `here` is not a number"),
+        ("x,label\n1,a\n", "there is no column called `y`"),
+        ("x,y\n1,a\n1,a,3\n", "t.csv cannot be read"),
+        ("x,y\n", "a header and no row"),
+        ("x,y\n1,a\n2,\n", "line 3, column `y`: `` is no name"),
+        ("x,y,domain\n1,a,s\n2,a,NaN\n", "line 3, column `domain`: `NaN` is no name"),
+        ("x,y\n1,a\n1e300,a\n", "`1e300` is beyond 3.4e38"),
+        ("x,y\n1e20,a\n2e20,b\n3e20,c\n", "bring them to a scale near 1"),
+        ("y\na\n", "no feature"),
+        ("x\ty\n1\ta\n", "separated by `\\t`"),
+    ] {
         fs::write(folder.path().join("t.csv"), text).unwrap();
-        error(folder.path(), "path = \"t.csv\"")
-    };
-    let nan = csv("x,y,domain\n1,a,s\nnan,a,t\n");
-    assert!(nan.contains("line 3, column `x`: `nan` is not a finite number"), "{nan}");
-    let word = csv("x,y,site\n1,a,here\n");
-    assert!(word.contains("line 2, column `site`: `here` is not a number"), "{word}");
-    let missing = csv("x,label\n1,a\n");
-    assert!(missing.contains("there is no column called `y`"), "{missing}");
-    let ragged = csv("x,y\n1,a\n1,a,3\n");
-    assert!(ragged.contains("t.csv cannot be read"), "{ragged}");
-
-    let header = csv("x,y\n");
-    assert!(header.contains("a header and no row"), "{header}");
-    let label = csv("x,y\n1,a\n2,\n");
-    assert!(label.contains("line 3, column `y`: `` is no name"), "{label}");
-    let domain = csv("x,y,domain\n1,a,s\n2,a,NaN\n");
-    assert!(domain.contains("line 3, column `domain`: `NaN` is no name"), "{domain}");
-    let large = csv("x,y\n1,a\n1e300,a\n");
-    assert!(large.contains("`1e300` is beyond 3.4e38"), "{large}");
-    let scale = csv("x,y\n1e20,a\n2e20,b\n3e20,c\n");
-    assert!(scale.contains("bring them to a scale near 1"), "{scale}");
-    let only = csv("y\na\n");
-    assert!(only.contains("no feature"), "{only}");
-    let tabs = csv("x\ty\n1\ta\n");
-    assert!(tabs.contains("separated by `\\t`"), "{tabs}");
+        let error = error(folder.path(), "path = \"t.csv\"");
+        assert!(error.contains(wrong), "{text}: {error}");
+    }
 
     let npz = folder.path().join("t.npz");
     fs::write(&npz, "no zip").unwrap();
