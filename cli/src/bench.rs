@@ -67,26 +67,11 @@ fn check(job: &Job, learners: &mut Vec<&'static LearnerEntry>, settings: &[Setti
     let alone = learners.len() == 1;
     let mut fitting = Vec::new();
     for entry in learners.drain(..) {
+        // Options that are wrong stop all; data that is too small for one learner stops that one.
+        (entry.resolve)(&job.experiment.options(entry.name))?;
         job.train_config(entry)?;
-        let mut fits = Ok(());
-        for setting in settings {
-            // Options that are wrong stop all; data that is too small for one learner stops that one.
-            let mut learner = match job.setup(entry, setting) {
-                Ok(setup) => job.build(entry, &setup)?,
-                Err(error) => {
-                    fits = Err(named(entry, error));
-                    break;
-                }
-            };
-            if let Some(trainable) = learner.trainable() {
-                let tasks = job.training(trainable, setting).map(drop);
-                fits = tasks.and_then(|()| job.validation(entry, setting).map(drop));
-                if fits.is_err() {
-                    fits = fits.map_err(|error| named(entry, error));
-                    break;
-                }
-            }
-        }
+        job.backbone(entry)?;
+        let fits = settings.iter().try_for_each(|setting| trains(job, entry, setting));
         match fits {
             Ok(()) => fitting.push(entry),
             Err(error) if alone => return Err(error),
@@ -98,6 +83,15 @@ fn check(job: &Job, learners: &mut Vec<&'static LearnerEntry>, settings: &[Setti
         true => Err(Error::invalid("no learner can be trained on this data, for the reasons above")),
         false => Ok(failed),
     }
+}
+
+/// Whether a learner can be built and trained for a setting.
+fn trains(job: &Job, entry: &LearnerEntry, setting: &Setting) -> Result<()> {
+    if let Some(trainable) = job.build(entry, &job.setup(entry, setting)?)?.trainable() {
+        let tasks = job.training(trainable, setting).map(drop);
+        tasks.and_then(|()| job.validation(entry, setting).map(drop)).map_err(|error| named(entry, error))?;
+    }
+    Ok(())
 }
 
 /// Says why there is no figure, and of whom.

@@ -100,6 +100,11 @@ pub(crate) struct Experiment {
     pub(crate) set: toml::Table,
 }
 
+/// Classes in a task where nothing else is said.
+pub(crate) const WAYS: usize = 5;
+/// Queries of each class where nothing else is said.
+pub(crate) const QUERIES: usize = 15;
+
 /// One or several, with commas on the command line, in brackets in a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected one value, or several in brackets; counts are `5` or `\"3-8\"`")]
@@ -286,7 +291,7 @@ impl Experiment {
     }
 
     pub(crate) fn queries(&self) -> usize {
-        self.queries.unwrap_or(15)
+        self.queries.unwrap_or(QUERIES)
     }
 
     pub(crate) fn episodes(&self) -> u64 {

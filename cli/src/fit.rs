@@ -4,11 +4,8 @@ use kshot::Result;
 use kshot::dataset::{ClassSet, Dataset, Split, TaskSource};
 use kshot::episode::{Count, Manifest};
 
-use crate::experiment::{Experiment, List};
+use crate::experiment::{Experiment, List, QUERIES, WAYS};
 use crate::output::complain;
-
-const WAYS: usize = 5;
-const QUERIES: usize = 15;
 
 /// The experiment with ways, shots and queries as its manifest has them, or as the test split allows.
 ///

@@ -12,7 +12,7 @@ use kshot::train::{Origin, TrainConfig};
 use kshot::{Error, Result};
 
 use crate::args::data_dir;
-use crate::experiment::{Experiment, List};
+use crate::experiment::{Experiment, List, WAYS};
 use crate::fit::fitted;
 use crate::output::complain;
 use crate::setting::{Pair, Setting};
@@ -99,8 +99,8 @@ impl Job {
         };
         let (ways, shots) = match &self.test {
             TaskSource::Domains(_) => (None, None),
-            TaskSource::Classes(_) => (Some(Count::fixed(5)), Some(Count::fixed(1))),
-            TaskSource::Functions(_) => (Some(Count::fixed(5)), Some(Count::fixed(10))),
+            TaskSource::Classes(_) => (Some(Count::fixed(WAYS)), Some(Count::fixed(1))),
+            TaskSource::Functions(_) => (Some(Count::fixed(WAYS)), Some(Count::fixed(10))),
         };
         let (ways, shots) = (list(&self.experiment.ways, ways), list(&self.experiment.shots, shots));
         if self.problem() == Problem::Classification && ways.iter().flatten().any(|ways| ways.min() < 2) {
@@ -240,6 +240,11 @@ impl Job {
         }
     }
 
+    /// The network of a learner, resolved for inputs of this dataset.
+    pub(crate) fn backbone(&self, entry: &LearnerEntry) -> Result<Backbone> {
+        Backbone::of(&self.experiment.backbone(), self.dataset.input(), entry.norm)
+    }
+
     /// What a learner is built for.
     pub(crate) fn setup(&self, entry: &LearnerEntry, setting: &Setting) -> Result<Setup> {
         let base_classes = match entry.training {
@@ -248,7 +253,7 @@ impl Job {
         };
         Ok(Setup {
             problem: self.problem(),
-            backbone: Backbone::of(&self.experiment.backbone(), self.dataset.input(), entry.norm)?,
+            backbone: self.backbone(entry)?,
             base_classes,
             ways: setting.ways.map_or(self.test.class_count(), Count::max),
             shots: setting.shots.unwrap_or(Count::fixed(SHOTS_OF_ALL)),
@@ -395,7 +400,7 @@ impl Job {
     fn sampled(&self, setting: &Setting, split: Split) -> Result<Box<dyn Tasks>> {
         let queries = self.experiment.queries();
         let (ways, shots) =
-            (setting.ways.unwrap_or(Count::fixed(5)), setting.shots.unwrap_or(Count::fixed(1)));
+            (setting.ways.unwrap_or(Count::fixed(WAYS)), setting.shots.unwrap_or(Count::fixed(1)));
         let spec = match (&setting.pair, self.problem()) {
             (Some(Pair { source, target, target_shots }), _) => TaskSpec::DomainShift {
                 source: source.clone(),
