@@ -225,6 +225,11 @@ pub trait Aligner: Send + Sync {
     /// # Errors
     /// As [`Learner::answer`].
     fn domain_distances(&self, support: &Labelled, query: &Unlabelled) -> Result<DomainDistances>;
+
+    /// What answering a task will take, as part of a sentence, where it is so much that one wants to know beforehand.
+    fn cost(&self, _support: &Labelled, _query: &Unlabelled) -> Option<String> {
+        None
+    }
 }
 
 /// How far apart a source and a target are, before they are aligned and after.

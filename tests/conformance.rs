@@ -9,7 +9,7 @@ use kshot::Result;
 use kshot::conformance;
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::learner::{Adapted, Family, Learned, Learner, Outer, Prediction, Trainable};
-use kshot::nn::{Network, Similarity, head};
+use kshot::nn::{Network, Norm, Similarity, head};
 use kshot::options::NoOptions;
 use kshot::registry::{self, Setup};
 use kshot::rng::stream;
@@ -75,7 +75,7 @@ impl Toy {
 
 impl Learner for Toy {
     fn is_transductive(&self) -> bool {
-        false
+        self.network.norm() == Norm::Batch
     }
 
     fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {

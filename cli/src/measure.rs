@@ -8,6 +8,7 @@ use kshot::train::{Directory, Run, Trained, train};
 use kshot::{Error, Result};
 
 use crate::job::Job;
+use crate::output::complain;
 use crate::progress::{Progress, episode_bar};
 use crate::setting::Setting;
 use crate::stop::STOP;
@@ -35,6 +36,12 @@ pub(crate) fn evaluated(
     tasks: &dyn Tasks,
     episodes: u64,
 ) -> Result<Evaluation> {
+    if let Some(aligner) = learner.aligner() {
+        let task = tasks.episode(0)?;
+        if let Some(cost) = aligner.cost(&task.support, &task.query.examples) {
+            complain(&format!("note: {label}: each task takes {cost}"));
+        }
+    }
     let bar = episode_bar(label, episodes);
     let evaluation = evaluate(learner, tasks, episodes, &Watch { on_episode: &|| bar.inc(1), stop: &STOP });
     bar.finish_and_clear();

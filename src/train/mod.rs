@@ -313,9 +313,13 @@ impl Training<'_> {
         match error {
             Error::NotFinite(what) => {
                 let kept = self.files.as_ref().map_or("no checkpoint is kept".to_owned(), Files::kept);
-                Error::NotFinite(format!(
-                    "{what}. Training stopped; {kept}. Lower `learning-rate` or set `clip`"
-                ))
+                let advice = match self.state.step {
+                    0 => {
+                        "Nothing was learned before, so it lies in the inputs (huge ones want standardising) or in steps within the task (lower their rate)"
+                    }
+                    _ => "Lower `learning-rate` or set `clip`",
+                };
+                Error::NotFinite(format!("{what}. Training stopped; {kept}. {advice}"))
             }
             error => error,
         }

@@ -59,7 +59,9 @@ fn families_are_compared_on_a_bearing_by_pair_and_by_labelled_target_examples() 
 fn the_nearest_neighbour_has_the_literatures_figures_and_tca_comes_near_its_own() {
     let Some(data) = real_data("office-caltech10-surf") else { return };
     let office = ["bench", "--data=office-caltech10-surf", "--data-dir", data.to_str().unwrap()];
-    let (rows, table) = rows(&[&office[..], &["--learner=no-adaptation,tca"]].concat());
+    // The literature's nearest neighbour goes by the features as they are.
+    let raw = "--set=no-adaptation.unit-length=false";
+    let (rows, table) = rows(&[&office[..], &["--learner=no-adaptation,tca", raw]].concat());
     // Gong et al. 2012 and Long et al. 2013, NN.
     let published = [
         ("C", "A", 23.70),
@@ -88,6 +90,68 @@ fn the_nearest_neighbour_has_the_literatures_figures_and_tca_comes_near_its_own(
         published.iter().map(|(source, target, _)| accuracy("tca", source, target)).sum::<f64>() / 12.0;
     assert!((mean - 43.6).abs() < 0.5, "{mean}");
     assert!(table.contains("TCA *") && table.contains("43.61"), "{table}");
+}
+
+/// The mean accuracy in % over the pairs.
+fn mean(rows: &[Value], learner: &str) -> f64 {
+    let own: Vec<f64> = rows
+        .iter()
+        .filter(|row| row["learner"] == learner)
+        .map(|row| row["accuracy"].as_f64().unwrap())
+        .collect();
+    100.0 * own.iter().sum::<f64>() / own.len() as f64
+}
+
+#[test]
+fn every_row_is_prepared_alike_and_few_components_choose_themselves() {
+    let Some(data) = real_data("office-caltech10-surf") else { return };
+    let office =
+        ["bench", "--data=office-caltech10-surf", "--data-dir", data.to_str().unwrap(), "--source=A"];
+    let few = ["--set=jda.components=20", "--set=tca.search=[20, 100]"];
+    let logistic = "--set=coral.classifier=logistic";
+    let (rows, _) = rows(&[&office[..], &["--learner=no-adaptation,coral,tca,jda", logistic], &few].concat());
+    // With unit length for all, most of what projecting seemed to gain is the floor's too.
+    let (floor, tca, jda) = (mean(&rows, "no-adaptation"), mean(&rows, "tca"), mean(&rows, "jda"));
+    assert!((floor - 33.7).abs() < 0.3, "{floor}");
+    assert!(tca > floor && jda > floor, "{floor} {tca} {jda}");
+    assert!(mean(&rows, "coral") > floor + 3.0, "{}", mean(&rows, "coral"));
+    refuse(&["bench", "--set=tca.search=[0]", "--learner=tca"], &["`search` has 0 components"]);
+    refuse(
+        &["bench", "--set=tca.search=[5]", "--set=tca.components=5", "--learner=tca"],
+        &["`components` and `search` are both set"],
+    );
+}
+
+#[test]
+fn coral_is_moved_to_a_mean_of_zero() {
+    let Some(data) = real_data("cwru") else { return };
+    let cwru = ["bench", "--data=cwru", "--data-dir", data.to_str().unwrap(), "--source=load0"];
+    let (rows, _) = rows(&[&cwru[..], &["--learner=coral", "--set=coral.unit-length=false"]].concat());
+    for (row, expected) in rows.iter().zip([99.62, 98.47, 91.60]) {
+        let ours = 100.0 * row["accuracy"].as_f64().unwrap();
+        assert!((ours - expected).abs() < 0.4, "{}: {ours}, {expected} when this was written", row["target"]);
+    }
+}
+
+/// Features of a network that sees its batch make whoever uses them see it.
+#[test]
+fn features_of_a_batchs_statistics_are_called_transductive() {
+    let directory = tempfile::tempdir().unwrap();
+    let tasks =
+        ["--data=bearing", "--set=bearing.windows=6", "--source=load0", "--target=load1", "--shots=2"];
+    let small = ["--queries=3", "--episodes=2"];
+    for (norm, transductive) in [("running", false), ("batch", true)] {
+        let run = directory.path().join(norm);
+        let run = run.to_str().unwrap();
+        let net = ["--set=backbone.width=8".to_owned(), format!("--set=backbone.norm={norm}")];
+        let net = [net[0].as_str(), net[1].as_str()];
+        let train = ["train", "--learner=finetune", "--steps=2", "--out", run];
+        succeed(&[&train[..], &tasks, &small, &net].concat());
+        let features = format!("--set=no-adaptation.features={run}");
+        let (rows, _) =
+            rows(&[&["bench", "--learner=no-adaptation", &features], &tasks[..], &small].concat());
+        assert_eq!(rows[0]["transductive"], transductive, "{norm}");
+    }
 }
 
 #[test]

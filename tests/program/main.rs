@@ -9,6 +9,7 @@ mod cases;
 mod data_get;
 mod domains;
 mod honest;
+mod hostile;
 mod kshot;
 mod omniglot;
 mod perf;

@@ -4,9 +4,8 @@ use faer::{Mat, MatRef};
 use kshot::{Error, Result};
 
 use crate::basis::{KernelFeatures, Task, domains, picked, to_unit_length};
-use crate::classifier::nearest;
 use crate::components::{Components, centre, product};
-use crate::config::{JdaOptions, SstcaOptions, TcaOptions};
+use crate::config::{CommonOptions, JdaOptions, KernelKind, SstcaOptions, TcaOptions, Width};
 use crate::kernel::Kernel;
 use crate::sstca;
 
@@ -17,7 +16,7 @@ pub enum Method {
     Nothing,
     /// Principal components of both together.
     Pca(TcaOptions),
-    /// The source is given the target's covariance.
+    /// Both are centred, and the source is given the target's covariance.
     Coral {
         /// Added to the covariances' diagonals.
         ridge: f64,
@@ -31,11 +30,12 @@ pub enum Method {
 }
 
 impl Method {
-    /// The rows of the task, aligned: `[n, components]`.
+    /// The rows of the task, aligned: `[n, components]`. What is said of the classifier and of unit length is for methods
+    /// that guess on the way.
     ///
     /// # Errors
     /// When a decomposition fails, the examples do not vary, or have fewer components than asked for.
-    pub fn align(&self, task: &Task<'_>, unit_length: bool) -> Result<Mat<f64>> {
+    pub fn align(&self, task: &Task<'_>, common: &CommonOptions) -> Result<Mat<f64>> {
         match self {
             Self::Nothing => Ok(task.x.to_owned()),
             Self::Coral { ridge } => coral(task, *ridge),
@@ -45,7 +45,60 @@ impl Method {
             }
             Self::Tca(config) => Ok(tca(config, task)?.components.projected),
             Self::Sstca(config) => sstca::align(config, task),
-            Self::Jda(config) => jda(config, task, unit_length),
+            Self::Jda(config) => jda(config, task, common),
+        }
+    }
+
+    /// What a task of so many labelled and asked rows takes, where that is more than some seconds or gigabytes.
+    pub(crate) fn cost(&self, known: usize, asked: usize, features: usize) -> Option<String> {
+        const MANY: f64 = 2e10;
+        const LARGE: f64 = 1e9;
+        let (n, pairs) = (known + asked, known as f64 * asked as f64);
+        let (distances, lower) = match self {
+            Self::Jda(config) => (config.iterations as f64 * pairs, "`iterations` or `components`"),
+            Self::Sstca(config) if config.locality > 0.0 => (pairs + (n as f64).powi(2), "`locality = 0`"),
+            _ => (pairs, "`components`"),
+        };
+        let config = self.components();
+        let width = config.map_or(features, |config| config.width.count(n).min(features));
+        let matrix = config
+            .filter(|config| config.kernel != KernelKind::Linear)
+            .map_or(0.0, |config| 8.0 * n as f64 * config.landmarks(n) as f64);
+        let mut parts = Vec::new();
+        if distances * width as f64 >= MANY {
+            parts.push(format!("{distances:.0e} distances of {width} values (fewer with {lower})"));
+        }
+        if 3.0 * matrix >= LARGE {
+            parts.push(format!("about {:.1} GB for kernels (fewer with `landmarks`)", 3e-9 * matrix));
+        }
+        (!parts.is_empty()).then(|| parts.join(" and "))
+    }
+
+    /// How many components it projects to, where it does.
+    pub(crate) fn width(&self) -> Option<&Width> {
+        self.components().map(|config| &config.width)
+    }
+
+    /// The same with another number of components, where it has any.
+    pub(crate) fn with_components(&self, count: usize) -> Self {
+        let mut method = self.clone();
+        if let Self::Pca(config)
+        | Self::Tca(config)
+        | Self::Sstca(SstcaOptions { tca: config, .. })
+        | Self::Jda(JdaOptions { tca: config, .. }) = &mut method
+        {
+            config.width = Width { components: Some(count), search: Vec::new() };
+        }
+        method
+    }
+
+    /// The options of its components, where it has any.
+    pub(crate) fn components(&self) -> Option<&TcaOptions> {
+        match self {
+            Self::Nothing | Self::Coral { .. } => None,
+            Self::Pca(config) | Self::Tca(config) => Some(config),
+            Self::Sstca(config) => Some(&config.tca),
+            Self::Jda(config) => Some(&config.tca),
         }
     }
 }
@@ -86,12 +139,14 @@ pub fn tca(config: &TcaOptions, task: &Task<'_>) -> Result<Fitted> {
 
 /// Joint distribution adaptation (Long et al. 2013, algorithm 1): M = C M₀ + Σ_c M_c over its norm, where M_c is the
 /// difference of the means of class c, by labels in the source and guesses in the target.
-fn jda(config: &JdaOptions, task: &Task<'_>, unit_length: bool) -> Result<Mat<f64>> {
+fn jda(config: &JdaOptions, task: &Task<'_>, common: &CommonOptions) -> Result<Mat<f64>> {
     let n = task.x.nrows();
     let basis = KernelFeatures::new(&config.tca, task.x)?;
     let marginal = domains(task.sources, n);
     // The labels of all rows, as far as they are known or guessed.
-    let mut labels: Vec<Option<usize>> = (0..n).map(|row| task.labels.get(row).copied()).collect();
+    let mut labels = task.labels.to_vec();
+    // Labels of the source that are not known stay so: its means are those of what it says itself.
+    let asked: Vec<usize> = (0..n).filter(|&row| task.labels[row].is_none()).collect();
     let mut aligned = Mat::new();
     for _ in 0..config.iterations {
         let mut columns = vec![marginal.col(0).to_owned()];
@@ -114,39 +169,45 @@ fn jda(config: &JdaOptions, task: &Task<'_>, unit_length: bool) -> Result<Mat<f6
         let norm = product(e.transpose(), e.as_ref()).norm_l2();
         e *= faer::Scale(norm.sqrt().recip());
         aligned = basis.components(&config.tca, task, e.as_ref())?.projected;
-        if unit_length {
+        if common.unit_length {
             to_unit_length(&mut aligned);
         }
-        let known = task.labels.len();
-        let guessed = nearest(aligned.as_ref(), task.labels, task.ways);
-        for (row, scores) in guessed.outer_iter().enumerate() {
-            labels[known + row] = Some(kshot::learner::argmax(scores.iter().copied()));
+        let guessed = common.classifier.scores(aligned.as_ref(), task.labels, task.ways);
+        for (scores, &row) in guessed.outer_iter().zip(asked.iter()) {
+            if row >= task.sources {
+                labels[row] = Some(kshot::learner::argmax(scores.iter().copied()));
+            }
         }
     }
     Ok(aligned)
 }
 
-/// Correlation alignment (Sun, Feng & Saenko 2016, algorithm 1): the source is whitened, then given the target's
-/// covariance, both with the ridge λ on their diagonals. The target stays as it is.
+/// Correlation alignment (Sun, Feng & Saenko 2016, algorithm 1): both domains are moved to a mean of zero, as the paper's
+/// features have, and the source is whitened, then given the target's covariance, both with the ridge λ on their
+/// diagonals.
 fn coral(task: &Task<'_>, ridge: f64) -> Result<Mat<f64>> {
-    let (source, target) = (task.x.subrows(0, task.sources), task.x.subrows(task.sources, task.targets()));
-    let whitened = with_covariance_power(source, source, ridge, -0.5)?;
-    let coloured = with_covariance_power(whitened.as_ref(), target, ridge, 0.5)?;
-    let mut aligned = task.x.to_owned();
+    if task.targets() < 2 {
+        return Err(Error::invalid("one target example has no covariance: ask two queries or more together"));
+    }
+    let source = centre(task.x.subrows(0, task.sources).to_owned());
+    let target = centre(task.x.subrows(task.sources, task.targets()).to_owned());
+    let whitened = with_covariance_power(source.as_ref(), source.as_ref(), ridge, -0.5)?;
+    let coloured = with_covariance_power(whitened.as_ref(), target.as_ref(), ridge, 0.5)?;
+    let mut aligned = Mat::zeros(task.x.nrows(), task.x.ncols());
     aligned.subrows_mut(0, task.sources).copy_from(&coloured);
+    aligned.subrows_mut(task.sources, task.targets()).copy_from(&target);
     Ok(aligned)
 }
 
-/// `rows (cov(of) + λ I)^power`. With the thin singular value decomposition of the centred examples, U S Vᵀ, that power
-/// is λ^power I + V ((S²/(n−1) + λ)^power − λ^power) Vᵀ: no d × d matrix where there are fewer examples than features.
+/// `rows (cov(of) + λ I)^power` for centred `of`. With its thin singular value decomposition U S Vᵀ that power is
+/// λ^power I + V ((S²/(n−1) + λ)^power − λ^power) Vᵀ: no d × d matrix where there are fewer examples than features.
 fn with_covariance_power(
     rows: MatRef<'_, f64>,
     of: MatRef<'_, f64>,
     ridge: f64,
     power: f64,
 ) -> Result<Mat<f64>> {
-    let centred = centre(of.to_owned());
-    let svd = centred
+    let svd = of
         .thin_svd()
         .map_err(|_| Error::invalid("a domain's covariance has no decomposition: check for huge values"))?;
     let (n, base) = ((of.nrows().max(2) - 1) as f64, ridge.powf(power));

@@ -11,8 +11,8 @@ use crate::kernel::Kernel;
 pub struct Task<'a> {
     /// Rows of features: the labelled source, the labelled target, the queries.
     pub x: MatRef<'a, f64>,
-    /// Labels of the first rows.
-    pub labels: &'a [usize],
+    /// Labels of the rows; none of those that are asked.
+    pub labels: &'a [Option<usize>],
     /// How many rows are of the source.
     pub sources: usize,
     /// Number of classes.
@@ -24,6 +24,9 @@ impl Task<'_> {
         self.x.nrows() - self.sources
     }
 }
+
+/// The largest kernel matrix there may be; a few of its size are needed at a time.
+const MOST_BYTES: f64 = 8e9;
 
 /// What components are combinations of.
 pub(crate) struct KernelFeatures<'a> {
@@ -55,6 +58,14 @@ impl<'a> KernelFeatures<'a> {
             });
         }
         let landmarks = config.landmarks(n);
+        let bytes = 8.0 * n as f64 * landmarks as f64;
+        if bytes > MOST_BYTES {
+            return Err(Error::invalid(format!(
+                "`landmarks` is {landmarks}: their kernel with {n} examples takes {:.0} GB; set {} or fewer",
+                bytes / 1e9,
+                (MOST_BYTES / 8.0 / n as f64) as usize
+            )));
+        }
         let rows: Vec<usize> = (0..landmarks).map(|i| i * n / landmarks).collect();
         let features = match landmarks == n {
             true => kernel.gram(x),
@@ -77,7 +88,7 @@ impl<'a> KernelFeatures<'a> {
         let f = self.features();
         let whole = self.rows.is_some() && f.nrows() == f.ncols();
         let features = if whole { Features::Gram(f) } else { Features::Plain(f) };
-        let found = leading_components(features, e, config.mu, config.count(task.x.nrows()))?;
+        let found = leading_components(features, e, config.mu, config.width.count(task.x.nrows()))?;
         enough(config, task, found.eigenvalues.len())?;
         Ok(found)
     }
@@ -89,7 +100,7 @@ pub(crate) fn picked(x: MatRef<'_, f64>, rows: &[usize]) -> Mat<f64> {
 
 /// Refuses fewer components than were asked for.
 pub(crate) fn enough(config: &TcaOptions, task: &Task<'_>, there: usize) -> Result<()> {
-    match config.components {
+    match config.width.components {
         Some(asked) if there < asked => Err(Error::invalid(format!(
             "`components` is {asked}, but {} source and {} target examples vary in {there} directions; ask for fewer",
             task.sources,
@@ -99,8 +110,11 @@ pub(crate) fn enough(config: &TcaOptions, task: &Task<'_>, there: usize) -> Resu
     }
 }
 
-/// Scales rows to unit length; rows of zeros stay.
+/// Scales rows to unit length; rows of zeros stay, and single values, of which no more than the sign would be left.
 pub(crate) fn to_unit_length(rows: &mut Mat<f64>) {
+    if rows.ncols() < 2 {
+        return;
+    }
     for row in rows.row_iter_mut() {
         let length = row.norm_l2();
         if length > 0.0 {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use kshot::nn::Network;
+use kshot::nn::{Network, Norm};
 use kshot::params::Params;
 use kshot::train::read_run;
 use kshot::{Error, Result};
@@ -30,6 +30,11 @@ impl Embedding {
         let network = backbone.build()?;
         let theta = checkpoint.part(network.layout())?;
         Ok(Self { network, theta })
+    }
+
+    /// Whether an example's embedding depends on the others it is embedded with.
+    pub(crate) fn is_transductive(&self) -> bool {
+        self.network.norm() == Norm::Batch
     }
 
     /// `[n, features]`.

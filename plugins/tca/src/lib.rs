@@ -5,14 +5,14 @@
 //! | --- | --- | --- |
 //! | `no-adaptation` | not at all | the floor |
 //! | `pca` | principal components of both together | Pearson 1901 |
-//! | `coral` | the source is given the target's covariance | Sun, Feng & Saenko 2016, algorithm 1 |
+//! | `coral` | both are centred, and the source is given the target's covariance | Sun, Feng & Saenko 2016, algorithm 1 |
 //! | `tca` | components in which both have the same mean | Pan, Tsang, Kwok & Yang 2011 |
 //! | `sstca` | and which depend on the labels, and keep neighbours together | the same, section IV |
 //! | `jda` | components in which both, and each class of both, have the same mean | Long et al. 2013, algorithm 1 |
 //!
 //! The support is the labelled source (its last examples may be labelled ones of the target,
 //! [`Labelled::in_target`]), the queries are the target, all of which are seen together: transductive, except
-//! `no-adaptation`. There is nothing to train across tasks.
+//! `no-adaptation` (unless `features` are those of a network that sees them together). There is nothing to train across tasks.
 //!
 //! ```
 //! use kshot_tca as _; // Registers the six.
@@ -50,7 +50,9 @@ mod config;
 mod embedding;
 mod kernel;
 mod mmd;
+mod neighbours;
 mod register;
+mod search;
 mod sstca;
 #[cfg(test)]
 mod tests;
@@ -66,6 +68,7 @@ pub use classifier::proxy_a_distance;
 pub use components::{Components, Features, leading_components};
 pub use config::{
     Classifier, CommonOptions, CoralOptions, JdaOptions, KernelKind, PcaOptions, SstcaOptions, TcaOptions,
+    Width,
 };
 pub use kernel::{Kernel, median_gamma};
 pub use mmd::{mmd2, mmd2_of_kernels, mmd2_unbiased};
@@ -135,13 +138,20 @@ impl FeatureTransfer {
                 x.nrows() - sources
             )));
         }
-        let task = Task { x: x.as_ref(), labels: support.classes()?, sources, ways: support.ways()? };
-        let mut z = self.method.align(&task, self.common.unit_length)?;
+        let labels = labels(support, x.nrows())?;
+        let task = Task { x: x.as_ref(), labels: &labels, sources, ways: support.ways()? };
+        let mut z = search::chosen(&self.method, &task, &self.common)?.align(&task, &self.common)?;
         if self.common.unit_length {
             to_unit_length(&mut z);
         }
         Ok((x, z))
     }
+}
+
+/// The labels of the support, then none for the queries.
+fn labels(support: &Labelled, n: usize) -> Result<Vec<Option<usize>>> {
+    let known = support.classes()?;
+    Ok((0..n).map(|row| known.get(row).copied()).collect())
 }
 
 /// At most 2000 rows, evenly spread.
@@ -172,6 +182,7 @@ fn parallel() -> faer::Par {
 impl Learner for FeatureTransfer {
     fn is_transductive(&self) -> bool {
         !matches!(self.method, Method::Nothing)
+            || self.embedding.as_ref().is_some_and(Embedding::is_transductive)
     }
 
     fn adapt<'a>(&'a self, support: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
@@ -194,11 +205,9 @@ impl Adapted for Source<'_> {
     fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
         let Self { learner, support } = self;
         let (_, z) = learner.aligned(support, query)?;
-        let classify = match learner.common.classifier {
-            Classifier::Nearest => classifier::nearest,
-            Classifier::Logistic => classifier::logistic,
-        };
-        Ok(Prediction::Scores(classify(z.as_ref(), support.classes()?, support.ways()?)))
+        let scores =
+            learner.common.classifier.scores(z.as_ref(), &labels(support, z.nrows())?, support.ways()?);
+        Ok(Prediction::Scores(scores))
     }
 }
 
@@ -221,5 +230,9 @@ impl Aligner for FeatureTransfer {
             a_distance_before: split(&x, &proxy_a_distance),
             a_distance_after: split(&z, &proxy_a_distance),
         })
+    }
+
+    fn cost(&self, support: &Labelled, query: &Unlabelled) -> Option<String> {
+        self.method.cost(support.len(), query.len(), support.inputs().len() / support.len().max(1))
     }
 }

@@ -36,7 +36,7 @@ impl Configured for SstcaOptions {
 
 impl Configured for PcaOptions {
     fn method(self) -> (Method, CommonOptions) {
-        let options = TcaOptions { components: self.components, ..TcaOptions::default() };
+        let options = TcaOptions { width: self.width, ..TcaOptions::default() };
         (Method::Pca(options), self.common)
     }
 }
@@ -79,7 +79,7 @@ kshot::register_learner! {
 }
 
 kshot::register_learner! {
-    /// the source with the target's covariance, then the nearest neighbour
+    /// both centred, the source with the target's covariance, then the nearest neighbour
     ///
     /// Sun, Feng, Saenko, Return of Frustratingly Easy Domain Adaptation, AAAI 2016
     name: "coral",

@@ -52,19 +52,34 @@ fn domains_that_are_alike_have_no_discrepancy() {
     assert!(mmd2_unbiased(kernel, x.subrows(0, 20), x.subrows(20, 20)).abs() < 0.05);
 }
 
-fn task<'a>(x: MatRef<'a, f64>, labels: &'a [usize], sources: usize) -> Task<'a> {
+/// The first rows with their labels, the others without.
+fn known(labels: &[usize], n: usize) -> Vec<Option<usize>> {
+    (0..n).map(|row| labels.get(row).copied()).collect()
+}
+
+fn task<'a>(x: MatRef<'a, f64>, labels: &'a [Option<usize>], sources: usize) -> Task<'a> {
     Task { x, labels, sources, ways: 2 }
 }
 
+/// So many components.
+fn width(components: usize) -> Width {
+    Width { components: Some(components), ..Width::default() }
+}
+
+/// Rows as they are, not of unit length.
+fn raw() -> CommonOptions {
+    CommonOptions { unit_length: false, ..CommonOptions::default() }
+}
+
 /// Two classes at different places; the target is the source turned, stretched and moved.
-fn shifted(n: usize) -> (Mat<f64>, Vec<usize>) {
+fn shifted(n: usize) -> (Mat<f64>, Vec<Option<usize>>) {
     let x = Mat::from_fn(2 * n, 4, |i, j| {
         let class = (i % 2) as f64;
         let spread = ((i * 4 + j) as f64 * 2.3).sin();
         let place = if j == 0 { 3.0 * class } else { 0.0 };
         if i < n { place + spread } else { place + spread + [1.5, 1.0, -1.0, 0.5][j] }
     });
-    (x, (0..n).map(|i| i % 2).collect())
+    (x, known(&(0..n).map(|i| i % 2).collect::<Vec<_>>(), 2 * n))
 }
 
 #[test]
@@ -74,18 +89,21 @@ fn coral_gives_the_source_the_targets_covariance() {
             let value = ((i * d + j) as f64 * 1.3).sin() + 0.3 * ((i * j) as f64).cos();
             if i < n { value } else { 2.0 * value + ((i * 7 + j) as f64).sin() }
         });
-        let labels = vec![0; n];
+        let labels = known(&vec![0; n], 2 * n);
         let covariance = |rows: MatRef<'_, f64>| {
             let centred = components::centre(rows.to_owned());
             Mat::from_fn(d, d, |i, j| (centred.col(i).transpose() * centred.col(j)) / (n - 1) as f64)
         };
         // The ridge vanishes where the covariance has full rank; where it has not, only the sizes can be alike.
         let method = Method::Coral { ridge: 1e-9 };
-        let z = method.align(&task(x.as_ref(), &labels, n), false).unwrap();
-        let (source, target) = (covariance(z.subrows(0, n)), covariance(z.subrows(n, n)));
-        assert_eq!(z.subrows(n, n), x.subrows(n, n));
+        let z = method.align(&task(x.as_ref(), &labels, n), &raw()).unwrap();
+        let (own, wanted) = (covariance(z.subrows(0, n)), covariance(z.subrows(n, n)));
+        // Both have a mean of zero.
+        let target = components::centre(x.subrows(n, n).to_owned());
+        assert_eq!(z.subrows(n, n), target);
+        assert!(z.subrows(0, n).col_iter().all(|column| column.iter().sum::<f64>().abs() < 1e-9 * n as f64));
         if d < n {
-            assert!((&source - &target).norm_l2() < 1e-6 * target.norm_l2());
+            assert!((&own - &wanted).norm_l2() < 1e-6 * wanted.norm_l2());
         }
         // Against the formula with whole matrices and a ridge that counts.
         let root = |matrix: Mat<f64>, power: f64| {
@@ -96,8 +114,8 @@ fn coral_gives_the_source_the_targets_covariance() {
             &scaled * eigen.U().transpose()
         };
         let (cs, ct) = (covariance(x.subrows(0, n)), covariance(x.subrows(n, n)));
-        let expected = x.subrows(0, n) * root(cs, -0.5) * root(ct, 0.5);
-        let z = Method::Coral { ridge: 0.5 }.align(&task(x.as_ref(), &labels, n), false).unwrap();
+        let expected = components::centre(x.subrows(0, n).to_owned()) * root(cs, -0.5) * root(ct, 0.5);
+        let z = Method::Coral { ridge: 0.5 }.align(&task(x.as_ref(), &labels, n), &raw()).unwrap();
         assert!((z.subrows(0, n) - &expected).norm_l2() < 1e-9 * expected.norm_l2());
     }
 }
@@ -107,7 +125,7 @@ fn landmarks_that_are_all_examples_change_nothing_and_few_come_close() {
     let (x, labels) = shifted(60);
     let config = |landmarks| TcaOptions {
         kernel: KernelKind::Rbf,
-        components: Some(3),
+        width: width(3),
         landmarks,
         ..TcaOptions::default()
     };
@@ -151,11 +169,11 @@ fn examples_that_come_later_are_projected_as_they_would_have_been() {
 fn sstca_without_labels_and_neighbours_is_tca() {
     let (x, labels) = shifted(40);
     let task = task(x.as_ref(), &labels, 40);
-    let shared = TcaOptions { kernel: KernelKind::Rbf, components: Some(3), ..TcaOptions::default() };
+    let shared = TcaOptions { kernel: KernelKind::Rbf, width: width(3), ..TcaOptions::default() };
     let config = SstcaOptions { tca: shared.clone(), dependence: 0.0, locality: 0.0, neighbours: 3 };
     let (ours, theirs) = (
-        Method::Sstca(config).align(&task, false).unwrap(),
-        Method::Tca(shared).align(&task, false).unwrap(),
+        Method::Sstca(config).align(&task, &raw()).unwrap(),
+        Method::Tca(shared).align(&task, &raw()).unwrap(),
     );
     for k in 0..3 {
         let sign = (ours.col(k).transpose() * theirs.col(k)).signum();
@@ -169,11 +187,11 @@ fn labels_make_components_depend_on_them() {
     let (x, labels) = shifted(40);
     let task = task(x.as_ref(), &labels, 40);
     let config = SstcaOptions {
-        tca: TcaOptions { components: Some(1), ..TcaOptions::default() },
+        tca: TcaOptions { width: width(1), ..TcaOptions::default() },
         ..SstcaOptions::default()
     };
     let between = |dependence: f64| {
-        let z = Method::Sstca(SstcaOptions { dependence, ..config.clone() }).align(&task, false).unwrap();
+        let z = Method::Sstca(SstcaOptions { dependence, ..config.clone() }).align(&task, &raw()).unwrap();
         let mean = |class: usize| (0..40).filter(|i| i % 2 == class).map(|i| z[(i, 0)]).sum::<f64>() / 20.0;
         let spread = components::centre(z.subrows(0, 40).to_owned()).norm_l2() / 40.0_f64.sqrt();
         (mean(0) - mean(1)).abs() / spread
@@ -186,19 +204,17 @@ fn adaptation_finds_the_classes_of_a_moved_target() {
     let (x, labels) = shifted(60);
     let truth: Vec<usize> = (60..120).map(|i| i % 2).collect();
     let task = task(x.as_ref(), &labels, 60);
-    let accuracy =
-        |method: Method, classify: fn(MatRef<'_, f64>, &[usize], usize) -> ndarray::Array2<f32>| {
-            let z = method.align(&task, false).unwrap();
-            let scores = classify(z.as_ref(), &labels, 2);
-            kshot::learner::accuracy(scores.iter().copied(), &truth)
-        };
-    let config = TcaOptions { mu: 0.01, components: Some(2), ..TcaOptions::default() };
+    let accuracy = |method: Method, classifier: Classifier| {
+        let z = method.align(&task, &CommonOptions { classifier, ..raw() }).unwrap();
+        kshot::learner::accuracy(classifier.scores(z.as_ref(), &labels, 2).iter().copied(), &truth)
+    };
+    let config = TcaOptions { mu: 0.01, width: width(2), ..TcaOptions::default() };
     let jda = JdaOptions { tca: config.clone(), iterations: 5 };
-    let floor = accuracy(Method::Nothing, classifier::nearest);
+    let floor = accuracy(Method::Nothing, Classifier::Nearest);
     for method in [Method::Tca(config), Method::Jda(jda)] {
-        let adapted = accuracy(method.clone(), classifier::nearest);
+        let adapted = accuracy(method.clone(), Classifier::Nearest);
         assert!(adapted > floor && adapted > 0.9, "{method:?}: {adapted}, {floor} without");
-        assert!(accuracy(method, classifier::logistic) > 0.9);
+        assert!(accuracy(method, Classifier::Logistic) > 0.9);
     }
 }
 
