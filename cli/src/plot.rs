@@ -88,7 +88,8 @@ fn draw(rows: &[Row]) -> Result<String, String> {
         (low.min(mean - half), high.max(mean + half))
     });
     let (low, high) = if accuracy {
-        ((low / 10.0).floor() * 10.0, (high / 10.0).ceil() * 10.0)
+        // Few seeds give intervals beyond what an accuracy can be.
+        ((low.max(0.0) / 10.0).floor() * 10.0, (high.min(100.0) / 10.0).ceil() * 10.0)
     } else {
         (0.0, high * 1.05)
     };
@@ -127,7 +128,10 @@ fn draw(rows: &[Row]) -> Result<String, String> {
             let curve = line.points.iter().map(|&(x, y, _)| (x, y));
             chart.draw_series(LineSeries::new(curve, colour.stroke_width(2))).map_err(|e| text(&e))?;
             let bars = line.points.iter().map(|&(x, y, half)| {
-                PathElement::new(vec![(x, y - half), (x, (y + half).min(high))], colour.stroke_width(1))
+                PathElement::new(
+                    vec![(x, (y - half).max(low)), (x, (y + half).min(high))],
+                    colour.stroke_width(1),
+                )
             });
             chart.draw_series(bars).map_err(|e| text(&e))?;
             let dots = line.points.iter().map(|&(x, y, _)| Circle::new((x, y), 3, colour.filled()));

@@ -186,7 +186,7 @@ pub struct SstcaOptions {
 
 impl Default for SstcaOptions {
     fn default() -> Self {
-        Self { tca: TcaOptions::default(), dependence: 0.5, locality: 0.1, neighbours: 10 }
+        Self { tca: TcaOptions::default(), dependence: 0.5, locality: 0.01, neighbours: 10 }
     }
 }
 
