@@ -1,43 +1,105 @@
 //! Files that are there whole or not at all.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::path::Path;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use crate::{Error, Result};
 
-/// Writes `bytes` to `path`: into a temporary file beside it, synced to the disk, then renamed over it.
-///
-/// Whoever opens `path` finds the former content or all of the new one, also after a crash or on a full disk. A `path`
-/// that is no regular file (`/dev/stdout`, a named pipe) is written to as it is, not replaced.
+/// Writes `bytes` to `path`, whole or not at all: [`Pending`] at once.
 ///
 /// # Errors
 /// [`Error::Io`], with `doing` ("writing the checkpoint") and `path`; what was at `path` before is untouched.
 pub fn write(path: &Path, bytes: &[u8], doing: &str) -> Result<()> {
-    let directory = match path.parent() {
+    let mut pending = Pending::create(path, doing)?;
+    pending.write_all(bytes).map_err(|error| Error::io(doing, path, error))?;
+    pending.commit()
+}
+
+/// A file that is written piece by piece and is there once it is committed: a temporary file beside its place, synced to
+/// the disk, then renamed.
+///
+/// Whoever opens `path` finds the former content or all of the new one, also after a crash or on a full disk. A `path`
+/// that is no regular file (`/dev/stdout`, a named pipe) is written to as it is, not replaced.
+pub struct Pending {
+    path: PathBuf,
+    doing: String,
+    place: Place,
+}
+
+enum Place {
+    Beside(BufWriter<NamedTempFile>),
+    Itself(BufWriter<File>),
+}
+
+impl Pending {
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with `doing` and `path`, when nothing can be written there.
+    pub fn create(path: &Path, doing: &str) -> Result<Self> {
+        let begin = || {
+            if path.metadata().is_ok_and(|there| !there.is_file()) {
+                return Ok(Place::Itself(BufWriter::new(OpenOptions::new().write(true).open(path)?)));
+            }
+            let mut builder = tempfile::Builder::new();
+            builder.prefix(".kshot-");
+            #[cfg(unix)]
+            {
+                use std::os::unix::fs::PermissionsExt as _;
+                // Readable by whom the umask allows, as any file a program writes; a temporary file's own default is 0600.
+                builder.permissions(std::fs::Permissions::from_mode(0o666));
+            }
+            Ok(Place::Beside(BufWriter::new(builder.tempfile_in(directory(path))?)))
+        };
+        let place = begin().map_err(|error| Error::io(doing, path, error))?;
+        Ok(Self { path: path.to_path_buf(), doing: doing.to_owned(), place })
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; what was there before is untouched.
+    pub fn commit(self) -> Result<()> {
+        let Self { path, doing, place } = self;
+        let commit = || match place {
+            Place::Itself(mut file) => file.flush(),
+            Place::Beside(file) => {
+                let file = file.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+                file.as_file().sync_all()?;
+                file.persist(&path).map_err(|error| error.error)?;
+                // The rename itself is durable once the directory is; only Unix lets a directory be opened for that.
+                if cfg!(unix) { File::open(directory(&path))?.sync_all() } else { Ok(()) }
+            }
+        };
+        commit().map_err(|error| Error::io(doing, &path, error))
+    }
+}
+
+impl Write for Pending {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match &mut self.place {
+            Place::Beside(file) => file.write(bytes),
+            Place::Itself(file) => file.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        match &mut self.place {
+            Place::Beside(file) => file.flush(),
+            Place::Itself(file) => file.flush(),
+        }
+    }
+}
+
+/// Where a file of this path is.
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    let replace = || {
-        if path.metadata().is_ok_and(|there| !there.is_file()) {
-            return OpenOptions::new().write(true).open(path)?.write_all(bytes);
-        }
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".kshot-");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            // Readable by whom the umask allows, as any file a program writes; a temporary file's own default is 0600.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let mut file = builder.tempfile_in(directory)?;
-        file.as_file_mut().write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        // The rename itself is durable once the directory is; only Unix lets a directory be opened for that.
-        if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
-    };
-    replace().map_err(|error| Error::io(doing, path, error))
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod quarter_turn;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -80,6 +81,9 @@ pub enum Preparation {
         resample: Resample,
         /// Whether dark is 1 and light 0.
         invert: bool,
+        /// What shows through where they are transparent.
+        #[serde(default)]
+        background: Background,
     },
     /// Numbers of files, as features or signals.
     Numbers {
@@ -88,6 +92,17 @@ pub enum Preparation {
     },
     /// No file: drawn or simulated.
     Generated,
+}
+
+/// What shows through where an image is transparent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Background {
+    /// Paper: for dark drawings.
+    #[default]
+    White,
+    /// For light drawings.
+    Black,
 }
 
 /// How an image is brought to another size.

@@ -11,6 +11,7 @@ pub mod backbone;
 pub mod checkpoint;
 pub mod conformance;
 pub mod dataset;
+pub mod embedding;
 pub mod episode;
 pub mod eval;
 pub mod inner_loop;

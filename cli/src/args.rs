@@ -29,6 +29,11 @@ pub(crate) enum Command {
     Train(TrainArgs),
     /// Evaluate a trained learner on test episodes
     Eval(EvalArgs),
+    /// Label new files by a few labelled examples of each class
+    ///
+    /// The support is a directory with one sub-directory of images for each class (two images are enough), or a file of arrays
+    /// with labels (`X` and `y` of .npz or .mat, a CSV). Images are prepared as the checkpoint says.
+    Predict(PredictArgs),
     /// Time kshot's own hot paths: one JSON line a row, as documented in docs/performance.md
     Perf(PerfArgs),
     /// List the learners, or one with its options
@@ -99,6 +104,41 @@ pub(crate) struct EvalArgs {
     /// Write the figures to this JSON file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct PredictArgs {
+    /// Checkpoint, or the directory of a run (left out with `--learner`); then what to label: images, directories of them, `-`
+    /// for paths on stdin, or files of arrays (.npy, .npz, .mat, .csv)
+    #[arg(value_name = "CHECKPOINT QUERY", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The labelled examples: a directory for each class, or a file of arrays
+    #[arg(long, value_name = "DIR")]
+    pub(crate) support: PathBuf,
+    /// A learner that needs no training, as `pixels` or `tca`, instead of a checkpoint
+    #[arg(long, value_name = "NAME")]
+    pub(crate) learner: Option<String>,
+    /// Set an option of the learner, as `finetune.test-steps=50`
+    #[arg(long = "set", value_name = "NAME.KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// With `--learner`: side that images are brought to, in pixels
+    #[arg(long, value_name = "N", default_value_t = 28, requires = "learner")]
+    pub(crate) image_size: usize,
+    /// With `--learner`: three colour channels instead of one
+    #[arg(long, requires = "learner")]
+    pub(crate) rgb: bool,
+    /// Call queries `(none)` that are less sure than this share of the support is of itself, each example left out in turn
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) reject: Option<f64>,
+    /// Write file, label, margin and the score of each class as CSV (`-`: to stdout)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write the same as a JSON list
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Copy each query into the directory of its label in this one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -2,7 +2,7 @@
 
 use kshot::registry;
 use kshot::registry::Setup;
-use kshot::train::read_run;
+use kshot::train::{read_run, restored};
 use kshot::{Error, Result};
 use serde_json::json;
 
@@ -56,11 +56,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     // The network it was trained with, on inputs of this dataset.
     let mut setup = Setup { ..origin.setup };
     setup.backbone.input = job.input();
-    let mut learner = (entry.build)(&setup, &options)?;
-    if let Some(trainable) = learner.trainable() {
-        let theta = &mut trainable.learned().theta;
-        *theta = checkpoint.params(theta.layout())?;
-    }
+    let mut learner = restored(&checkpoint, entry, &setup, &options)?;
     stop_on_ctrl_c();
     if let (true, Some(comparer)) = (args.verification, learner.comparer()) {
         let json = verification::run(&job, entry.name, comparer, learner.is_transductive())?;

@@ -216,7 +216,7 @@ fn merge(keys: &mut toml::Table, over: toml::Table) {
 }
 
 /// `NAME.KEY=VALUE` as the table of a file: `[set.NAME]`, `KEY = VALUE`.
-fn parse_setting(text: &str) -> Result<toml::Table> {
+pub(crate) fn parse_setting(text: &str) -> Result<toml::Table> {
     let parts = text.split_once('=').and_then(|(place, value)| Some((place.split_once('.')?, value)));
     let Some(((name, key), value)) = parts else {
         return Err(Error::invalid(format!(

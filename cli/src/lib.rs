@@ -25,6 +25,7 @@ mod new;
 mod output;
 mod perf;
 mod plot;
+mod predict;
 mod progress;
 mod row;
 mod schema;
@@ -44,6 +45,7 @@ use kshot::{Error, Result};
 // Linking them is what registers them.
 use kshot_datasets as _;
 use kshot_finetune as _;
+use kshot_heads as _;
 use kshot_maml as _;
 use kshot_matching as _;
 use kshot_metanet as _;
@@ -80,6 +82,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Predict(args) => predict::run(&args),
         Command::Perf(args) => perf::run(args),
         Command::Learners { name } => print(&list::learners(name.as_deref())?),
         Command::Datasets { name } => print(&list::datasets(name.as_deref())?),

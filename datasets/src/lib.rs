@@ -28,6 +28,7 @@ mod domain_splits;
 pub mod download;
 pub mod folder;
 pub mod glyphs;
+pub mod images;
 pub mod office_caltech;
 pub mod omniglot;
 mod place;

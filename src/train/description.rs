@@ -9,7 +9,8 @@ use super::{BEST, TrainConfig};
 use crate::checkpoint::Checkpoint;
 use crate::dataset::Preparation;
 use crate::eval::Score;
-use crate::registry::Setup;
+use crate::learner::Learner;
+use crate::registry::{LearnerEntry, Setup};
 use crate::{Error, Result};
 
 /// What a trained learner was made of.
@@ -43,6 +44,24 @@ pub struct Description {
     pub validation: Option<Score>,
     /// The step of the best weights so far; they are in `best.safetensors`.
     pub best_step: Option<u64>,
+}
+
+/// A learner with the weights of a checkpoint, built for `setup` with all its options.
+///
+/// # Errors
+/// When it cannot be built so, or the weights are others than it has.
+pub fn restored(
+    checkpoint: &Checkpoint,
+    entry: &LearnerEntry,
+    setup: &Setup,
+    options: &toml::Table,
+) -> Result<Box<dyn Learner>> {
+    let mut learner = (entry.build)(setup, options)?;
+    if let Some(trainable) = learner.trainable() {
+        let theta = &mut trainable.learned().theta;
+        *theta = checkpoint.params(theta.layout())?;
+    }
+    Ok(learner)
 }
 
 /// The checkpoint at `path`, or the best one of the run in that directory, and what it says of itself.

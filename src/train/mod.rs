@@ -91,7 +91,7 @@ use crate::params::Params;
 use crate::{Error, Result, options};
 
 pub use config::TrainConfig;
-pub use description::{Description, Origin, read_run};
+pub use description::{Description, Origin, read_run, restored};
 use files::Files;
 pub use files::{BEST, LAST};
 

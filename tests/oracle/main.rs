@@ -6,6 +6,7 @@
 mod conv4;
 mod episode;
 mod fixture;
+mod heads;
 mod inner_loop;
 mod metric;
 mod tca;

@@ -3,6 +3,9 @@
 // A test fails by panicking, its helpers too.
 #![allow(clippy::unwrap_used)]
 
+// Linking the program registers its learners here too.
+use kshot_cli as _;
+
 mod bad_input;
 mod bench;
 mod cases;
@@ -13,5 +16,6 @@ mod hostile;
 mod kshot;
 mod omniglot;
 mod perf;
+mod predict;
 mod runs;
 mod verification;

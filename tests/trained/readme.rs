@@ -25,6 +25,7 @@ fn every_learner_and_dataset_is_in_the_readme_of_the_project_and_of_its_crate() 
         source.filter(move |name| {
             let families = [
                 ("tca", &["no-adaptation", "pca", "coral", "tca", "sstca", "jda"][..]),
+                ("heads", &["centroid", "logistic", "ridge", "bd-cspn", "laplacian-shot", "tim", "pt-map"]),
                 ("maml", &["maml", "fomaml", "anil", "meta-sgd", "reptile", "imaml"][..]),
             ];
             families.iter().any(|(family, names)| *family == crate_name && names.contains(name))

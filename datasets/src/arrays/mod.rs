@@ -100,7 +100,7 @@ fn open(context: &DatasetContext, options: ArraysOptions) -> Result<Box<dyn Data
         )
     })?;
     let path = resolve("arrays", path, &context.data_dir)?;
-    let mut table = read(&path, &options)?;
+    let mut table = read(&path, &options, true)?;
     if options.standardise {
         let whole = vec![String::new(); table.labels.len()];
         standardise(&mut table.values, table.domains.as_ref().unwrap_or(&whole));
@@ -145,16 +145,38 @@ fn classes(table: Table, options: &ArraysOptions) -> Result<Box<dyn Dataset>> {
     Ok(Box::new(splits.with_notes(table.notes)))
 }
 
-fn read(path: &Path, options: &ArraysOptions) -> Result<Table> {
+/// Examples of a file or directory as the dataset reads them, with the default names of arrays and columns.
+pub struct Examples {
+    /// Of one, `[channels, height, width]`.
+    pub shape: [usize; 3],
+    /// One example after another.
+    pub values: Vec<f32>,
+    /// A label each; none where they were not asked for.
+    pub labels: Vec<String>,
+}
+
+/// Reads labelled examples, or, from a `.npy` too, examples whose labels, if any, are left aside.
+///
+/// # Errors
+/// When there is no such file, or it does not hold what is asked of it.
+pub fn examples(path: &Path, labelled: bool) -> Result<Examples> {
+    let Table { shape, values, labels, .. } = read(path, &ArraysOptions::default(), labelled)?;
+    Ok(Examples { shape, values, labels })
+}
+
+fn read(path: &Path, options: &ArraysOptions, labelled: bool) -> Result<Table> {
     let ArraysOptions { x, y, domain, leave_out, .. } = options;
     let ending = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
     let mut notes = Vec::new();
-    let (x, y, domain): (Array, Array, Option<Array>) = if path.is_dir() {
+    let (x, y, domain): (Array, Option<Array>, Option<Array>) = if path.is_dir() {
         let file = |name: &str| path.join(format!("{name}.npy"));
         let domain = Some(file(domain)).filter(|path| path.exists());
-        (npy::npy(&file(x))?, npy::npy(&file(y))?, domain.map(|path| npy::npy(&path)).transpose()?)
+        let y = labelled.then(|| npy::npy(&file(y))).transpose()?;
+        (npy::npy(&file(x))?, y, domain.map(|path| npy::npy(&path)).transpose()?)
+    } else if ending == "npy" && !labelled {
+        (npy::npy(path)?, None, None)
     } else if ending == "csv" {
-        let columns = table::csv(path, y, domain, leave_out)?;
+        let columns = table::csv(path, y, domain, leave_out, labelled)?;
         notes.extend(columns.note);
         (columns.x, columns.y, columns.domain)
     } else {
@@ -169,7 +191,8 @@ fn read(path: &Path, options: &ArraysOptions) -> Result<Table> {
             }
         };
         let domain = arrays.contains_key(domain).then(|| take(&mut arrays, domain, path)).transpose()?;
-        (take(&mut arrays, x, path)?, take(&mut arrays, y, path)?, domain)
+        let y = labelled.then(|| take(&mut arrays, y, path)).transpose()?;
+        (take(&mut arrays, x, path)?, y, domain)
     };
     let named = |name: &str| format!("`{name}` of {}", path.display());
     let what = named(&options.x);
@@ -186,14 +209,14 @@ fn read(path: &Path, options: &ArraysOptions) -> Result<Table> {
         }
     };
     let n = x.shape[0];
-    let labels = y.names(n, &named(&options.y))?;
+    let labels = y.map_or(Ok(Vec::new()), |y| y.names(n, &named(&options.y)))?;
     let domains = domain.map(|domain| domain.names(n, &named(&options.domain))).transpose()?;
     let values: Vec<f32> = x.numbers(&what)?.into_iter().map(|value| value as f32).collect();
     let size = values.len() / n.max(1);
     if size == 0 {
         return Err(Error::invalid(format!("{what} has no example with a value: its shape is {:?}", shape)));
     }
-    let index = (0..size).find(|&at| {
+    let index = (0..size).filter(|_| labelled).find(|&at| {
         table::counts_rows(values[at..].iter().step_by(size).map(|&value| Some(f64::from(value))))
     });
     if let Some(feature) = index {

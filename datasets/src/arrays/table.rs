@@ -10,8 +10,8 @@ use super::array::{Array, Content, broken, is_missing, out_of_range, read};
 pub(super) struct Columns {
     /// `[rows, features]`.
     pub(super) x: Array,
-    /// The class of each row.
-    pub(super) y: Array,
+    /// The class of each row, where it is asked for.
+    pub(super) y: Option<Array>,
     /// The domain of each, where there is such a column.
     pub(super) domain: Option<Array>,
     /// The index left out, in words.
@@ -27,9 +27,15 @@ enum Role {
     LeftOut,
 }
 
-/// A CSV file with a header: `label` and, where it is there, `domain` as columns of their own, `left_out` not read, all
-/// others features.
-pub(super) fn csv(path: &Path, label: &str, domain: &str, left_out: &[String]) -> Result<Columns> {
+/// A CSV file with a header: `label` (which has to be there if `labelled`) and, where it is there, `domain` as columns of
+/// their own, `left_out` not read, all others features.
+pub(super) fn csv(
+    path: &Path,
+    label: &str,
+    domain: &str,
+    left_out: &[String],
+    labelled: bool,
+) -> Result<Columns> {
     let bytes = read(path)?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let mut reader = csv::Reader::from_reader(bytes);
@@ -51,7 +57,7 @@ pub(super) fn csv(path: &Path, label: &str, domain: &str, left_out: &[String]) -
         ));
     }
     let known = || header.iter().map(String::as_str);
-    for name in std::iter::once(label).chain(left_out.iter().map(String::as_str)) {
+    for name in labelled.then_some(label).into_iter().chain(left_out.iter().map(String::as_str)) {
         if !header.iter().any(|column| column == name) {
             return Err(Error::unknown("column", name, known()).context(path.display()));
         }
@@ -59,7 +65,8 @@ pub(super) fn csv(path: &Path, label: &str, domain: &str, left_out: &[String]) -
     let mut roles: Vec<Role> = header
         .iter()
         .map(|name| match name {
-            name if name == label => Role::Label,
+            name if name == label && labelled => Role::Label,
+            name if name == label => Role::LeftOut,
             name if name == domain => Role::Domain,
             name if left_out.contains(name) => Role::LeftOut,
             _ => Role::Feature,
@@ -114,7 +121,7 @@ pub(super) fn csv(path: &Path, label: &str, domain: &str, left_out: &[String]) -
     let features = roles.iter().filter(|&&role| role == Role::Feature).count();
     Ok(Columns {
         x: Array { shape: vec![records.len(), features], content: Content::Numbers(x) },
-        y: names(labels),
+        y: labelled.then(|| names(labels)),
         domain: roles.contains(&Role::Domain).then(|| names(domains)),
         note,
     })

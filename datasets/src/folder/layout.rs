@@ -15,11 +15,11 @@ const SPLITS: [&[&str]; 3] = [&["train", "training"], &["val", "valid", "validat
 
 /// A class, and the images in its directory and below.
 #[derive(Debug)]
-pub(super) struct ClassFiles {
+pub struct ClassFiles {
     /// The directory's name, in Unicode's composed form (NFC): `é` is one letter on every file system.
-    pub(super) name: String,
+    pub name: String,
     /// Its images, sorted, each with its path below the class's directory.
-    pub(super) images: Vec<(String, PathBuf)>,
+    pub images: Vec<(String, PathBuf)>,
 }
 
 /// What a directory holds.
@@ -85,6 +85,30 @@ pub(super) fn read(root: &Path, notes: &mut Vec<String>) -> Result<Layout> {
         splits[2].len()
     ));
     Ok(Layout::Divided(splits))
+}
+
+/// The classes in a directory: its sub-directories with images in them or below.
+///
+/// # Errors
+/// When it is no directory, or holds no class.
+pub fn classes_in(root: &Path) -> Result<Vec<ClassFiles>> {
+    if !root.is_dir() {
+        return Err(Error::invalid(format!(
+            "{} is not a directory that has one sub-directory of images for each class",
+            root.display()
+        )));
+    }
+    classes(root, directories(root)?, &mut Vec::new())
+}
+
+/// The images in a directory and below, in the order of their paths.
+///
+/// # Errors
+/// When a directory cannot be listed.
+pub fn images_below(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut images = Vec::new();
+    gather(directory, directory, 0, &mut images)?;
+    Ok(images.into_iter().map(|(_, path)| path).collect())
 }
 
 /// The classes in these sub-directories of `root`.

@@ -16,14 +16,13 @@
 //!
 //! or at random by `fractions`.
 
-mod images;
 mod layout;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kshot::dataset::{Class, Dataset, DatasetContext, Preparation, Resample};
+use kshot::dataset::{Background, Class, Dataset, DatasetContext, Preparation, Resample};
 use kshot::options::Options;
 use kshot::{Error, Result};
 use schemars::JsonSchema;
@@ -31,8 +30,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_division;
 use crate::class_splits::ClassSplits;
+use crate::images::ImageReader;
 use crate::place::resolve;
-use layout::{ClassFiles, Layout};
+use layout::Layout;
+
+pub use layout::{ClassFiles, classes_in, images_below};
 
 kshot::register_dataset! {
     /// your own images: the directory `path`, one sub-directory for each class
@@ -91,43 +93,11 @@ pub enum Colour {
 }
 
 impl Colour {
-    fn channels(self) -> usize {
+    /// One or three.
+    pub fn channels(self) -> usize {
         match self {
             Self::Grey => 1,
             Self::Rgb => 3,
-        }
-    }
-}
-
-/// What shows through where an image is transparent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Background {
-    /// Paper: for dark drawings.
-    White,
-    /// For light drawings.
-    Black,
-}
-
-impl Background {
-    fn level(self) -> u8 {
-        match self {
-            Self::White => u8::MAX,
-            Self::Black => 0,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::White => "white",
-            Self::Black => "black",
-        }
-    }
-
-    fn other(self) -> Self {
-        match self {
-            Self::White => Self::Black,
-            Self::Black => Self::White,
         }
     }
 }
@@ -174,9 +144,17 @@ fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Data
         };
         split.into_iter().map(class).collect::<Vec<_>>()
     });
-    let preparation = Preparation::Images { resample: Resample::Triangle, invert: false };
+    let preparation =
+        Preparation::Images { resample: Resample::Triangle, invert: false, background: options.background };
     let shape = [options.colour.channels(), options.image_size, options.image_size];
-    let pixels = images::read(&files, options.image_size, options.colour, options.background)?;
+    let (pixels, blank) = ImageReader::new(preparation, shape)?.read(&files)?;
+    if let Some(blank) = blank {
+        let other = match options.background {
+            Background::White => "black",
+            Background::Black => "white",
+        };
+        return Err(Error::invalid(format!("{blank}: set `background` of `folder` to \"{other}\"")));
+    }
     let splits = ClassSplits::new("folder", shape, preparation, Arc::new(pixels), image_names, splits)?;
     Ok(Box::new(splits.with_notes(notes)))
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kshot::Result;
-use kshot::dataset::{Dataset, DatasetContext, Preparation, Resample};
+use kshot::dataset::{Background, Dataset, DatasetContext, Preparation, Resample};
 use kshot::options::Options;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -78,7 +78,7 @@ fn open(context: &DatasetContext, options: OmniglotOptions) -> Result<Box<dyn Da
     Ok(Box::new(ClassSplits::new(
         "omniglot",
         [1, size, size],
-        Preparation::Images { resample: Resample::Area, invert: true },
+        Preparation::Images { resample: Resample::Area, invert: true, background: Background::White },
         Arc::new(images.pixels),
         images.names,
         classes,

@@ -47,7 +47,6 @@ mod basis;
 mod classifier;
 mod components;
 mod config;
-mod embedding;
 mod kernel;
 mod mmd;
 mod neighbours;
@@ -58,6 +57,7 @@ mod sstca;
 mod tests;
 
 use faer::{Mat, MatRef};
+use kshot::embedding::Embedding;
 use kshot::episode::{Labelled, Unlabelled};
 use kshot::learner::{Adapted, Aligner, DomainDistances, Learner, Prediction};
 use kshot::{Error, Result};
@@ -74,7 +74,6 @@ pub use kernel::{Kernel, median_gamma};
 pub use mmd::{mmd2, mmd2_of_kernels, mmd2_unbiased};
 
 use basis::to_unit_length;
-use embedding::Embedding;
 
 /// A learner of the family.
 pub struct FeatureTransfer {

@@ -1,23 +1,26 @@
-//! Deep features: the embedding of a network that some learner was trained with.
+//! Deep features: what a network that some learner was trained with makes of examples, whatever the learner.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use kshot::nn::{Network, Norm};
-use kshot::params::Params;
-use kshot::train::read_run;
-use kshot::{Error, Result};
+use crate::nn::{Network, Norm};
+use crate::params::Params;
+use crate::train::read_run;
+use crate::{Error, Result};
 use ndarray::{Array2, ArrayView4};
 
 /// A trained network, without its head.
-pub(crate) struct Embedding {
+pub struct Embedding {
     network: Arc<dyn Network>,
     theta: Params,
 }
 
 impl Embedding {
     /// The backbone in a checkpoint, or in the best one of a run's directory, for inputs `[channels, height, width]`.
-    pub(crate) fn read(path: &Path, input: [usize; 3]) -> Result<Self> {
+    ///
+    /// # Errors
+    /// When there is none, or it takes inputs of another shape.
+    pub fn read(path: &Path, input: [usize; 3]) -> Result<Self> {
         let (checkpoint, description) = read_run(path)?;
         let backbone = description.origin.setup.backbone;
         if backbone.input != input {
@@ -33,12 +36,15 @@ impl Embedding {
     }
 
     /// Whether an example's embedding depends on the others it is embedded with.
-    pub(crate) fn is_transductive(&self) -> bool {
+    pub fn is_transductive(&self) -> bool {
         self.network.norm() == Norm::Batch
     }
 
-    /// `[n, features]`.
-    pub(crate) fn of(&self, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
+    /// Embeddings `[n, features]` of examples `[n, channels, height, width]`.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn of(&self, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
         self.network.forward(&self.theta, x)
     }
 }

@@ -1,0 +1,229 @@
+//! What `kshot predict` is given: the labelled support, and queries batch by batch.
+
+use std::collections::VecDeque;
+use std::io::BufRead as _;
+use std::path::{Path, PathBuf};
+
+use kshot::dataset::Preparation;
+use kshot::episode::{Labelled, Targets, Unlabelled};
+use kshot::{Error, Result};
+use kshot_datasets::arrays::{self, Examples};
+use kshot_datasets::folder::{classes_in, images_below};
+use kshot_datasets::images::ImageReader;
+use ndarray::{Array4, Axis};
+
+use crate::output::complain;
+
+/// How files become inputs.
+pub(super) enum Reader {
+    Images(ImageReader),
+    Numbers([usize; 3]),
+}
+
+/// The labelled examples, with their classes by name.
+pub(super) struct Support {
+    pub(super) examples: Labelled,
+    pub(super) classes: Vec<String>,
+}
+
+/// Whether a path names a file of arrays.
+pub(super) fn holds_arrays(path: &Path) -> bool {
+    let ending = path.extension().map(|end| end.to_string_lossy().to_lowercase());
+    matches!(ending.as_deref(), Some("npy" | "npz" | "mat" | "csv")) || path.join("X.npy").is_file()
+}
+
+impl Reader {
+    /// For inputs of this shape, prepared so, of a support that lies here.
+    pub(super) fn new(support: &Path, preparation: Preparation, input: [usize; 3]) -> Result<Self> {
+        if !holds_arrays(support) {
+            return Ok(Self::Images(ImageReader::new(preparation, input)?));
+        }
+        if preparation == (Preparation::Numbers { standardise: true }) {
+            complain(
+                "note: the learner was trained on standardised features: give features that are standardised in the same \
+                 way, as they are taken as they are",
+            );
+        }
+        Ok(Self::Numbers(input))
+    }
+
+    /// The support of a directory or file.
+    pub(super) fn support(&self, path: &Path) -> Result<Support> {
+        let (inputs, labels): (Array4<f32>, Vec<String>) = match self {
+            Self::Images(reader) => {
+                let (mut files, mut labels) = (Vec::new(), Vec::new());
+                for class in classes_in(path)? {
+                    labels.extend(class.images.iter().map(|_| class.name.clone()));
+                    files.extend(class.images.into_iter().map(|(_, file)| file));
+                }
+                (reader.inputs(&files)?, labels)
+            }
+            Self::Numbers(input) => {
+                let Examples { shape, values, labels } = arrays::examples(path, true)?;
+                (inputs(path, *input, shape, values)?, labels)
+            }
+        };
+        let mut classes = labels.clone();
+        classes.sort();
+        classes.dedup();
+        if classes.len() < 2 {
+            return Err(Error::invalid(format!(
+                "the support {} has only the class `{}`; a query can be told between two classes or more",
+                path.display(),
+                classes.join("")
+            )));
+        }
+        let label = |name: &String| classes.binary_search(name).unwrap_or_default();
+        let labels = labels.iter().map(label).collect();
+        Ok(Support { examples: Labelled::new(inputs, Targets::Classes(labels)), classes })
+    }
+
+    fn numbers(&self) -> Option<[usize; 3]> {
+        match self {
+            Self::Images(_) => None,
+            Self::Numbers(input) => Some(*input),
+        }
+    }
+}
+
+fn inputs(path: &Path, input: [usize; 3], shape: [usize; 3], values: Vec<f32>) -> Result<Array4<f32>> {
+    if shape != input {
+        return Err(Error::invalid(format!(
+            "the examples of {} are {shape:?} (channels, height, width), but the learner takes {input:?}",
+            path.display()
+        )));
+    }
+    let n = values.len() / shape.iter().product::<usize>().max(1);
+    Array4::from_shape_vec((n, shape[0], shape[1], shape[2]), values)
+        .map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// Some queries, and what they are called.
+pub(super) struct Batch {
+    pub(super) names: Vec<PathBuf>,
+    pub(super) queries: Unlabelled,
+}
+
+/// Queries, as many at a time as asked for.
+pub(super) struct Queries<'a> {
+    reader: &'a Reader,
+    /// What is still to be opened.
+    paths: VecDeque<PathBuf>,
+    /// Paths on stdin are still to come.
+    stdin: bool,
+    /// Files of which no more than their path is read so far.
+    files: VecDeque<PathBuf>,
+    /// Examples of a file of arrays that are still to be given.
+    examples: Option<(PathBuf, Array4<f32>, usize)>,
+    /// Files that could not be read.
+    pub(super) failed: usize,
+}
+
+impl<'a> Queries<'a> {
+    /// Refuses paths that lead nowhere.
+    pub(super) fn new(reader: &'a Reader, paths: &[PathBuf]) -> Result<Self> {
+        if let Some(path) = paths.iter().find(|path| path.as_os_str() != "-" && !path.exists()) {
+            return Err(Error::invalid(format!(
+                "there is no query {}: no such file or directory",
+                path.display()
+            )));
+        }
+        let queue = paths.iter().cloned().collect();
+        Ok(Self { reader, paths: queue, stdin: false, files: VecDeque::new(), examples: None, failed: 0 })
+    }
+
+    /// The next queries, at most `count`; fewer only where a file ends or the last are given. None when there are no more.
+    pub(super) fn next(&mut self, count: usize) -> Result<Option<Batch>> {
+        match self.reader {
+            Reader::Images(reader) => self.images(reader, count),
+            Reader::Numbers(input) => self.rows(*input, count),
+        }
+    }
+
+    /// Fills `files` up to `count`.
+    fn look_for_files(&mut self, count: usize) -> Result<()> {
+        while self.files.len() < count {
+            if self.stdin {
+                let mut line = String::new();
+                let read = std::io::stdin().lock().read_line(&mut line);
+                match read.map_err(|error| Error::io("reading paths from", "standard input", error))? {
+                    0 => self.stdin = false,
+                    _ => self.paths.extend(
+                        Some(line.trim_end_matches(['\n', '\r']))
+                            .filter(|l| !l.is_empty())
+                            .map(PathBuf::from),
+                    ),
+                }
+            }
+            let Some(path) = self.paths.pop_front() else {
+                if self.stdin {
+                    continue;
+                }
+                return Ok(());
+            };
+            if path.as_os_str() == "-" {
+                self.stdin = true;
+            } else if path.is_dir() && self.reader.numbers().is_none() {
+                let images = images_below(&path)?;
+                if images.is_empty() {
+                    complain(&format!("note: no image is in {}", path.display()));
+                }
+                self.files.extend(images);
+            } else {
+                self.files.push_back(path);
+            }
+        }
+        Ok(())
+    }
+
+    fn images(&mut self, reader: &ImageReader, count: usize) -> Result<Option<Batch>> {
+        self.look_for_files(count)?;
+        let mut names: Vec<PathBuf> = self.files.drain(..count.min(self.files.len())).collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let inputs = match reader.inputs(&names) {
+            Ok(inputs) => inputs,
+            // One that is broken does not cost the others.
+            Err(_) => {
+                let mut read = Vec::new();
+                names.retain(|file| match reader.inputs(std::slice::from_ref(file)) {
+                    Ok(input) => {
+                        read.push(input);
+                        true
+                    }
+                    Err(error) => {
+                        complain(&format!("kshot: {error}"));
+                        self.failed += 1;
+                        false
+                    }
+                });
+                let views: Vec<_> = read.iter().map(|input| input.view()).collect();
+                if views.is_empty() {
+                    return self.images(reader, count);
+                }
+                ndarray::concatenate(Axis(0), &views).map_err(|error| Error::invalid(error.to_string()))?
+            }
+        };
+        Ok(Some(Batch { names, queries: Unlabelled { inputs } }))
+    }
+
+    fn rows(&mut self, input: [usize; 3], count: usize) -> Result<Option<Batch>> {
+        loop {
+            if let Some((path, examples, at)) = &mut self.examples {
+                let to = (*at + count).min(examples.len_of(Axis(0)));
+                if *at < to {
+                    let inputs = examples.slice_axis(Axis(0), (*at..to).into()).to_owned();
+                    let names = (*at..to).map(|row| format!("{}#{row}", path.display()).into()).collect();
+                    *at = to;
+                    return Ok(Some(Batch { names, queries: Unlabelled { inputs } }));
+                }
+            }
+            self.look_for_files(1)?;
+            let Some(path) = self.files.pop_front() else { return Ok(None) };
+            let Examples { shape, values, .. } = arrays::examples(&path, false)?;
+            let examples = inputs(&path, input, shape, values)?;
+            self.examples = Some((path, examples, 0));
+        }
+    }
+}

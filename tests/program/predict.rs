@@ -1,0 +1,164 @@
+//! New files are labelled by a few examples of each class.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::kshot::{Ran, TINY, command, refuse, run, succeed};
+
+/// A PGM of 12×12 with the pattern of a class and noise of its own.
+fn draw(path: &Path, class: usize, number: usize) {
+    let pixels = (0..144).map(|at| {
+        let (row, column) = (at / 12, at % 12);
+        let on = [row < 6, column < 6, (row + column) % 4 < 2, row == column][class];
+        let noise = (at * 7 + number * 31 + at * number) % 40;
+        if on { 200 + noise as u8 } else { 20 + noise as u8 }
+    });
+    let mut bytes = b"P5 12 12 255\n".to_vec();
+    bytes.extend(pixels);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Three classes of 2, 5 and 3 labelled images, and four queries of each below `new`.
+fn draw_all(root: &Path) {
+    for (class, count) in [2, 5, 3].into_iter().enumerate() {
+        (0..count).for_each(|n| draw(&root.join(format!("known/class{class}/{n}.pgm")), class, n));
+        (0..4).for_each(|n| draw(&root.join(format!("new/some/{class}-{n}.pgm")), class, 10 + n));
+    }
+}
+
+fn rows(path: &Path) -> Vec<Value> {
+    serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap().as_array().unwrap().clone()
+}
+
+/// Every query's file begins with the number of its class.
+fn right(rows: &[Value]) -> usize {
+    let own = |row: &Value| {
+        let file =
+            Path::new(row["file"].as_str().unwrap()).file_name().unwrap().to_string_lossy().into_owned();
+        format!("class{}", &file[..1])
+    };
+    rows.iter().filter(|row| row["label"] == own(row).as_str()).count()
+}
+
+#[test]
+fn images_are_labelled_listed_and_sorted() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    draw_all(root);
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    let pixels = ["predict", "--learner=pixels", "--image-size=12", "--support", &at("known")];
+    let files = ["--json", &at("all.json"), "--csv", &at("all.csv"), "--out", &at("sorted")];
+    succeed(&[&pixels[..], &files, &[&at("new")]].concat());
+    let answers = rows(&root.join("all.json"));
+    assert_eq!((answers.len(), right(&answers)), (12, 12));
+    for row in &answers {
+        let scores: HashMap<String, f64> = serde_json::from_value(row["scores"].clone()).unwrap();
+        let mut sorted: Vec<f64> = scores.values().copied().collect();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        assert!((scores[row["label"].as_str().unwrap()] - sorted[0]).abs() < 1e-6, "{row}");
+        assert!((row["margin"].as_f64().unwrap() - (sorted[0] - sorted[1])).abs() < 1e-4, "{row}");
+    }
+    let csv = fs::read_to_string(root.join("all.csv")).unwrap();
+    assert!(
+        csv.starts_with("file,label,margin,class0,class1,class2\n") && csv.lines().count() == 13,
+        "{csv}"
+    );
+    assert_eq!(fs::read_dir(root.join("sorted/class1")).unwrap().count(), 4);
+    // Again: nothing is overwritten.
+    succeed(&[&pixels[..], &files, &[&at("new")]].concat());
+    assert_eq!(fs::read_dir(root.join("sorted/class1")).unwrap().count(), 8);
+
+    let shown = succeed(&[&pixels[..], &[&at("new/some/2-1.pgm")]].concat()).stdout;
+    assert!(shown.contains("label") && shown.lines().any(|line| line.starts_with("class2 ")), "{shown}");
+
+    // Paths on stdin, one of which is no image: the others are labelled.
+    fs::write(root.join("broken.pgm"), "P5 nothing").unwrap();
+    let mut child = command(&[&pixels[..], &["--csv=-", "-"]].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let paths = [at("new/some/0-0.pgm"), at("broken.pgm"), at("new/some/1-0.pgm")].join("\n");
+    child.stdin.take().unwrap().write_all(paths.as_bytes()).unwrap();
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert_eq!(ran.stdout.lines().count(), 3, "{}", ran.stdout);
+    assert!(ran.stderr.contains("broken.pgm") && ran.stderr.contains("1 of 3 files"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_trained_learner_labels_each_query_as_if_it_were_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    draw_all(root);
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    for learner in ["prototypical", "finetune", "metanet"] {
+        let run = at(learner);
+        // On other drawings, and other classes.
+        succeed(&[&["train", "--learner", learner, "--out", &run], TINY].concat());
+        let predict = ["predict", &run, "--support", &at("known"), "--json", &at("all.json")];
+        succeed(&[&predict[..], &[&at("new")]].concat());
+        let all = rows(&root.join("all.json"));
+        assert_eq!(all.len(), 12);
+        // So short a training is enough for a metric, not for a head of few and unequal examples.
+        assert!(learner != "prototypical" || right(&all) == 12, "{} of 12", right(&all));
+
+        succeed(&[&predict[..], &[&at("new/some/1-2.pgm")]].concat());
+        let alone = rows(&root.join("all.json"));
+        let among = all.iter().find(|row| row["file"] == alone[0]["file"]).unwrap();
+        for class in ["class0", "class1", "class2"] {
+            let of = |row: &Value| row["scores"][class].as_f64().unwrap();
+            assert!((of(among) - of(&alone[0])).abs() < 1e-3 * of(among).abs().max(1.0), "{learner}");
+        }
+    }
+}
+
+#[test]
+fn what_is_like_no_class_is_called_none_and_rows_of_arrays_are_labelled() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    draw_all(root);
+    (0..6).for_each(|n| draw(&root.join(format!("strange/{n}.pgm")), 3, n));
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    let pixels = [
+        "predict",
+        "--learner=pixels",
+        "--image-size=12",
+        "--support",
+        &at("known"),
+        "--json",
+        &at("r.json"),
+    ];
+    let none = |queries: &str| {
+        succeed(&[&pixels[..], &["--reject=0.2", &at(queries)]].concat());
+        let rows = rows(&root.join("r.json"));
+        rows.iter().filter(|row| row["label"].is_null()).count() as f64 / rows.len() as f64
+    };
+    assert!(none("strange") > none("new") && none("new") <= 0.5, "{} {}", none("strange"), none("new"));
+
+    fs::write(root.join("known.csv"), "a,b,y\n0,0,low\n0.1,0,low\n5,5,high\n5,5.2,high\n").unwrap();
+    fs::write(root.join("new.csv"), "a,b\n4.8,5\n0.05,0.1\n").unwrap();
+    let raw = "--set=no-adaptation.unit-length=false";
+    let arrays =
+        ["predict", "--learner=no-adaptation", raw, "--support", &at("known.csv"), "--json", &at("r.json")];
+    succeed(&[&arrays[..], &[&at("new.csv")]].concat());
+    let labels: Vec<Value> = rows(&root.join("r.json")).iter().map(|row| row["label"].clone()).collect();
+    assert_eq!(labels, ["high", "low"]);
+
+    refuse(&[&pixels[..], &["--reject=2", &at("new")]].concat(), &["`--reject` is 2"]);
+    refuse(&[&pixels[..], &[&at("nowhere")]].concat(), &["no such file"]);
+    refuse(
+        &["predict", "--learner=maml", "--support", &at("known"), &at("new")],
+        &["has to be trained first"],
+    );
+    refuse(&["predict", "--learner=pixels", "--support", &at("new"), &at("new")], &["only the class `some`"]);
+    refuse(&["predict", &at("nowhere"), "--support", &at("known"), &at("new")], &["nowhere"]);
+    assert_eq!(run(&["predict", &at("new")]).code, Some(2));
+}
