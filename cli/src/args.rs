@@ -34,6 +34,8 @@ pub(crate) enum Command {
     /// The support is a directory with one sub-directory of images for each class (two images are enough), or a file of arrays
     /// with labels (`X` and `y` of .npz or .mat, a CSV). Images are prepared as the checkpoint says.
     Predict(PredictArgs),
+    /// Write what a trained network makes of images or arrays to a file: features for any other program
+    Embed(EmbedArgs),
     /// Time kshot's own hot paths: one JSON line a row, as documented in docs/performance.md
     Perf(PerfArgs),
     /// List the learners, or one with its options
@@ -139,6 +141,19 @@ pub(crate) struct PredictArgs {
     /// Copy each query into the directory of its label in this one
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct EmbedArgs {
+    /// Checkpoint, or the directory of a run
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    /// Images, directories of them (a label is the name of the directory below), `-` for paths on stdin, or files of arrays
+    #[arg(value_name = "PATH", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The `.npz` to write: `X` `[n, features]`, `name` and, where all have one, the label `y`
+    #[arg(long, value_name = "FILE.npz")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Args)]

@@ -14,9 +14,11 @@ mod bench;
 mod data;
 mod doctor;
 mod domain_table;
+mod embed;
 mod eval;
 mod experiment;
 mod fit;
+mod inputs;
 mod job;
 mod leak;
 mod list;
@@ -83,6 +85,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(&args),
+        Command::Embed(args) => embed::run(&args),
         Command::Perf(args) => perf::run(args),
         Command::Learners { name } => print(&list::learners(name.as_deref())?),
         Command::Datasets { name } => print(&list::datasets(name.as_deref())?),

@@ -6,7 +6,7 @@
 //! | [`bearing`] | a simulated bearing, 7 states at 4 loads | none |
 //! | [`cwru`] | bearing faults at 4 motor loads | 36 records |
 //! | [`digits`] (`digits-da`) | MNIST and USPS digits | 4 arrays |
-//! | [`folder`] | your own images, one directory for each class | any PNG, JPEG, PGM |
+//! | [`folder`] | your own images, one directory for each class | any PNG, JPEG, WebP, TIFF, BMP, PGM |
 //! | [`glyphs`] | invented handwritten characters, drawn as the dataset is opened | none |
 //! | [`office_caltech`] (`office-caltech10-surf`) | 10 kinds of objects in 4 domains | 4 `.mat` |
 //! | [`omniglot`] | 1,623 handwritten characters of 50 alphabets | two zips, 16 MB |

@@ -162,3 +162,55 @@ fn what_is_like_no_class_is_called_none_and_rows_of_arrays_are_labelled() {
     refuse(&["predict", &at("nowhere"), "--support", &at("known"), &at("new")], &["nowhere"]);
     assert_eq!(run(&["predict", &at("new")]).code, Some(2));
 }
+
+#[test]
+fn embeddings_go_on_where_they_were_stopped_and_are_what_arrays_reads() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    draw_all(root);
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    let run = at("run");
+    succeed(&[&["train", "--learner=prototypical", "--out", &run], TINY].concat());
+    succeed(&["embed", &run, &at("known"), "--out", &at("known.npz")]);
+    succeed(&["embed", &run, &at("new"), "--out", &at("new.npz")]);
+    // Labelled from the embeddings as from the images.
+    let centroid = ["predict", "--learner=centroid", "--json", &at("r.json"), "--support"];
+    succeed(&[&centroid[..], &[&at("known.npz"), &at("new.npz")]].concat());
+    let features = format!("--set=centroid.features={run}");
+    let of_arrays = rows(&root.join("r.json"));
+    succeed(&[&centroid[..], &[&at("known"), "--image-size=28", &features, &at("new")]].concat());
+    let of_images = rows(&root.join("r.json"));
+    assert_eq!(of_arrays.len(), 12);
+    for (a, b) in of_arrays.iter().zip(&of_images) {
+        assert_eq!(a["label"], b["label"]);
+        assert!((a["margin"].as_f64().unwrap() - b["margin"].as_f64().unwrap()).abs() < 1e-4);
+    }
+
+    // A hundred paths; the program is killed when 64 of them are done.
+    let mut paths = String::new();
+    (0..100).for_each(|n| paths += &format!("{}\n", at(&format!("new/some/{}-{}.pgm", n % 3, n % 4))));
+    let embed = |out: &str| {
+        let mut command = command(&["embed", &run, "-", "--out", &at(out)]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let whole = |out: &str| -> Ran {
+        let mut child = embed(out);
+        child.stdin.take().unwrap().write_all(paths.as_bytes()).unwrap();
+        child.wait_with_output().unwrap().into()
+    };
+    assert_eq!(whole("whole.npz").code, Some(0));
+    let mut child = embed("again.npz");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&paths.as_bytes()[..paths.len() * 3 / 4]).unwrap();
+    let names = root.join("again.npz.part/names");
+    while fs::read_to_string(&names).map_or(0, |text| text.lines().count()) < 64 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ran = whole("again.npz");
+    assert!(ran.code == Some(0) && ran.stderr.contains("going on after 64 examples"), "{}", ran.stderr);
+    assert_eq!(fs::read(at("again.npz")).unwrap(), fs::read(at("whole.npz")).unwrap());
+    assert!(!root.join("again.npz.part").exists());
+    refuse(&["embed", &run, &at("new"), "--out", &at("new.csv")], &["does not end in .npz"]);
+}

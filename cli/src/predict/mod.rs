@@ -1,7 +1,6 @@
 //! `kshot predict`: labels new files by a few labelled examples of each class.
 
 mod answers;
-mod inputs;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -17,10 +16,10 @@ use ndarray::{Array2, ArrayView1, Axis};
 
 use crate::args::PredictArgs;
 use crate::experiment::parse_setting;
+use crate::inputs::{Queries, Reader, Support, holds_arrays};
 use crate::output::{complain, writable};
 use crate::stop::{STOP, stop_on_ctrl_c};
 use answers::{Answer, Answers};
-use inputs::{Queries, Reader, Support, holds_arrays};
 
 /// Queries asked at a time.
 const BATCH: usize = 64;

@@ -16,6 +16,7 @@ pub(crate) mod mat;
 pub(crate) mod npy;
 mod standardise;
 mod table;
+pub mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -8,7 +8,8 @@ use kshot::{Error, Result};
 use unicode_normalization::UnicodeNormalization as _;
 
 /// What an image's name ends in.
-const EXTENSIONS: [&str; 7] = ["png", "jpg", "jpeg", "pgm", "ppm", "pbm", "pnm"];
+const EXTENSIONS: [&str; 11] =
+    ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "pgm", "ppm", "pbm", "pnm"];
 
 /// Names of the directories that divide classes; two of them stand for validation.
 const SPLITS: [&[&str]; 3] = [&["train", "training"], &["val", "valid", "validation"], &["test", "testing"]];

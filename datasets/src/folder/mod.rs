@@ -1,6 +1,6 @@
 //! A directory of images, one sub-directory for each class: anyone's own dataset.
 //!
-//! A class's images lie in its directory and below, PNG, JPEG or portable any-map (`.pgm`, `.ppm`, `.pbm`, `.pnm`) of any
+//! A class's images lie in its directory and below, PNG, JPEG, WebP, TIFF, BMP or portable any-map (`.pgm`, `.ppm`, `.pbm`, `.pnm`) of any
 //! size; other files, hidden ones and directories without an image are left out. They become `[channels, image-size,
 //! image-size]`, resampled with a triangle filter, without keeping their aspect ratio, after the camera's orientation has
 //! been applied and what is transparent has been laid on `background`.
@@ -39,7 +39,7 @@ pub use layout::{ClassFiles, classes_in, images_below};
 kshot::register_dataset! {
     /// your own images: the directory `path`, one sub-directory for each class
     ///
-    /// PNG, JPEG or PGM files of any size
+    /// PNG, JPEG, WebP, TIFF, BMP or PGM files of any size
     name: "folder",
     options: FolderOptions,
     open: open,

@@ -1,4 +1,4 @@
-//! What `kshot predict` is given: the labelled support, and queries batch by batch.
+//! Files that a command is given: a labelled support, and examples batch by batch.
 
 use std::collections::VecDeque;
 use std::io::BufRead as _;
@@ -15,26 +15,26 @@ use ndarray::{Array4, Axis};
 use crate::output::complain;
 
 /// How files become inputs.
-pub(super) enum Reader {
+pub(crate) enum Reader {
     Images(ImageReader),
     Numbers([usize; 3]),
 }
 
 /// The labelled examples, with their classes by name.
-pub(super) struct Support {
-    pub(super) examples: Labelled,
-    pub(super) classes: Vec<String>,
+pub(crate) struct Support {
+    pub(crate) examples: Labelled,
+    pub(crate) classes: Vec<String>,
 }
 
 /// Whether a path names a file of arrays.
-pub(super) fn holds_arrays(path: &Path) -> bool {
+pub(crate) fn holds_arrays(path: &Path) -> bool {
     let ending = path.extension().map(|end| end.to_string_lossy().to_lowercase());
     matches!(ending.as_deref(), Some("npy" | "npz" | "mat" | "csv")) || path.join("X.npy").is_file()
 }
 
 impl Reader {
     /// For inputs of this shape, prepared so, of a support that lies here.
-    pub(super) fn new(support: &Path, preparation: Preparation, input: [usize; 3]) -> Result<Self> {
+    pub(crate) fn new(support: &Path, preparation: Preparation, input: [usize; 3]) -> Result<Self> {
         if !holds_arrays(support) {
             return Ok(Self::Images(ImageReader::new(preparation, input)?));
         }
@@ -48,7 +48,7 @@ impl Reader {
     }
 
     /// The support of a directory or file.
-    pub(super) fn support(&self, path: &Path) -> Result<Support> {
+    pub(crate) fn support(&self, path: &Path) -> Result<Support> {
         let (inputs, labels): (Array4<f32>, Vec<String>) = match self {
             Self::Images(reader) => {
                 let (mut files, mut labels) = (Vec::new(), Vec::new());
@@ -99,13 +99,13 @@ fn inputs(path: &Path, input: [usize; 3], shape: [usize; 3], values: Vec<f32>) -
 }
 
 /// Some queries, and what they are called.
-pub(super) struct Batch {
-    pub(super) names: Vec<PathBuf>,
-    pub(super) queries: Unlabelled,
+pub(crate) struct Batch {
+    pub(crate) names: Vec<PathBuf>,
+    pub(crate) queries: Unlabelled,
 }
 
 /// Queries, as many at a time as asked for.
-pub(super) struct Queries<'a> {
+pub(crate) struct Queries<'a> {
     reader: &'a Reader,
     /// What is still to be opened.
     paths: VecDeque<PathBuf>,
@@ -116,28 +116,44 @@ pub(super) struct Queries<'a> {
     /// Examples of a file of arrays that are still to be given.
     examples: Option<(PathBuf, Array4<f32>, usize)>,
     /// Files that could not be read.
-    pub(super) failed: usize,
+    pub(crate) failed: usize,
 }
 
 impl<'a> Queries<'a> {
     /// Refuses paths that lead nowhere.
-    pub(super) fn new(reader: &'a Reader, paths: &[PathBuf]) -> Result<Self> {
+    pub(crate) fn new(reader: &'a Reader, paths: &[PathBuf]) -> Result<Self> {
         if let Some(path) = paths.iter().find(|path| path.as_os_str() != "-" && !path.exists()) {
-            return Err(Error::invalid(format!(
-                "there is no query {}: no such file or directory",
-                path.display()
-            )));
+            return Err(Error::invalid(format!("there is no {}: no such file or directory", path.display())));
         }
         let queue = paths.iter().cloned().collect();
         Ok(Self { reader, paths: queue, stdin: false, files: VecDeque::new(), examples: None, failed: 0 })
     }
 
     /// The next queries, at most `count`; fewer only where a file ends or the last are given. None when there are no more.
-    pub(super) fn next(&mut self, count: usize) -> Result<Option<Batch>> {
+    pub(crate) fn next(&mut self, count: usize) -> Result<Option<Batch>> {
         match self.reader {
             Reader::Images(reader) => self.images(reader, count),
             Reader::Numbers(input) => self.rows(*input, count),
         }
+    }
+
+    /// Passes over examples that were given before, whose names these are.
+    pub(crate) fn pass_over(&mut self, names: &[PathBuf]) -> Result<()> {
+        for name in names {
+            // What could not be read then has no name among them.
+            while self.files.front() != Some(name) {
+                self.files.pop_front();
+                self.look_for_files(1)?;
+                if self.files.is_empty() {
+                    return Err(Error::invalid(format!(
+                        "{} is no longer among the examples",
+                        name.display()
+                    )));
+                }
+            }
+            self.files.pop_front();
+        }
+        Ok(())
     }
 
     /// Fills `files` up to `count`.
