@@ -12,7 +12,7 @@
 //!   3.2): the mean over the first R ranks of the precision at each that holds a hit, R being the number of hits there are.
 
 use ndarray::Array2;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::episode::Tasks;
 use crate::learner::Comparer;
@@ -31,6 +31,8 @@ pub struct Verification {
     pub accuracy: Interval,
     /// The similarity from which on a pair is taken for one class; the best one on the validation batches.
     pub threshold: f32,
+    /// Share of the pairs of one class that are accepted where no more than this share of those of two is.
+    pub tar_at_far: Vec<TarAtFar>,
     /// Share of examples whose most similar other one is of their class.
     pub recall_at_1: Interval,
     /// Share of examples with one of their class among the five most similar.
@@ -38,6 +40,27 @@ pub struct Verification {
     /// Mean average precision at R.
     pub map_at_r: Interval,
 }
+
+/// A true-accept rate at a false-accept rate.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TarAtFar {
+    /// Of pairs of two classes, 0–1.
+    pub far: f64,
+    /// Of pairs of one class.
+    pub tar: Interval,
+}
+
+/// A similarity from which on two examples are taken for one class, and how often that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Threshold {
+    /// The share of pairs of two classes at least so similar, at most, on the classes it was found by.
+    pub far: f64,
+    /// The similarity.
+    pub similarity: f32,
+}
+
+/// False-accept rates that true-accept rates are given at.
+const FARS: [f64; 3] = [0.1, 0.01, 0.001];
 
 /// Similarities of the pairs of a batch, each pair once, most similar first, and whether they are of one class.
 type Pairs = Vec<(f32, bool)>;
@@ -82,10 +105,41 @@ pub fn verify(
         eer: mean(&|pairs, _| roc(pairs).1)?,
         accuracy: mean(&|pairs, _| balanced_accuracy(pairs, threshold))?,
         threshold,
+        tar_at_far: FARS
+            .into_iter()
+            .map(|far| Ok(TarAtFar { far, tar: mean(&|pairs, _| tar(pairs, far))? }))
+            .collect::<Result<_>>()?,
         recall_at_1: mean(&|_, retrieved| retrieved[0])?,
         recall_at_5: mean(&|_, retrieved| retrieved[1])?,
         map_at_r: mean(&|_, retrieved| retrieved[2])?,
     })
+}
+
+/// Thresholds for false-accept rates of 0.5 to 0.001 by the batches `0..batches` of classes that were not trained on; as low
+/// as there are pairs for.
+///
+/// # Errors
+/// As [`verify`].
+pub fn thresholds(comparer: &dyn Comparer, tasks: &dyn Tasks, batches: u64) -> Result<Vec<Threshold>> {
+    let batches = tasks.limit().map_or(batches, |limit| limit.min(batches));
+    let others = map_in_order(0..batches, |number| {
+        let (all, labels) = compared(comparer, tasks, number)?;
+        Ok(pairs(&all, &labels).into_iter().filter(|(_, same)| !same).map(|(value, _)| value).collect())
+    })?;
+    Ok(thresholds_of(others.into_iter().flat_map(|values: Vec<f32>| values).collect()))
+}
+
+/// The same of similarities of pairs of two classes.
+pub fn thresholds_of(mut others: Vec<f32>) -> Vec<Threshold> {
+    others.sort_by(|a, b| b.total_cmp(a));
+    let of = |far: f64| {
+        // As many may be accepted, and the next may not.
+        let accepted = (far * others.len() as f64) as usize;
+        let (last, next) = (*others.get(accepted.checked_sub(1)?)?, *others.get(accepted)?);
+        let similarity = if last > next { last / 2.0 + next / 2.0 } else { next.next_up() };
+        Some(Threshold { far, similarity: if similarity > next { similarity } else { last } })
+    };
+    [0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001].into_iter().filter_map(of).collect()
 }
 
 /// The similarities `[n, n]` of a batch, and its labels.
@@ -151,6 +205,15 @@ fn roc(pairs: &Pairs) -> (f32, f32) {
         (x0, y0) = (x, y);
     }
     (area as f32, equal.unwrap_or(0.5) as f32)
+}
+
+/// True accepts where false ones are no more than `far`.
+fn tar(pairs: &Pairs, far: f64) -> f32 {
+    curve(pairs)
+        .into_iter()
+        .take_while(|&(_, wrongly, _)| wrongly <= far)
+        .last()
+        .map_or(0.0, |(.., right)| right as f32)
 }
 
 /// Half way between the similarities around the best cut, so that it is not one pair's own.
@@ -221,6 +284,18 @@ mod tests {
         assert_eq!(balanced_accuracy(&perfect, best_threshold(&perfect)), 1.0);
         let flat = vec![(0.5, true), (0.5, false), (0.5, false)];
         assert_eq!(roc(&flat), (0.5, 0.5));
+    }
+
+    #[test]
+    fn a_threshold_accepts_no_more_than_it_says() {
+        let others: Vec<f32> = (0..2000).map(|i| ((i * 37) % 500) as f32 / 7.0).collect();
+        for Threshold { far, similarity } in thresholds_of(others.clone()) {
+            let accepted = others.iter().filter(|&&value| value >= similarity).count() as f64 / 2000.0;
+            assert!(accepted <= far && accepted > far - 0.003, "{far}: {accepted}");
+        }
+        assert_eq!(thresholds_of(vec![0.1, 0.2, 0.3]).len(), 1);
+        let pairs = vec![(0.9, true), (0.8, false), (0.7, true), (0.4, true), (0.4, false), (0.1, false)];
+        assert_eq!((tar(&pairs, 0.3), tar(&pairs, 0.34), tar(&pairs, 1.0)), (1.0 / 3.0, 2.0 / 3.0, 1.0));
     }
 
     #[test]

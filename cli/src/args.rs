@@ -34,6 +34,8 @@ pub(crate) enum Command {
     /// The support is a directory with one sub-directory of images for each class (two images are enough), or a file of arrays
     /// with labels (`X` and `y` of .npz or .mat, a CSV). Images are prepared as the checkpoint says.
     Predict(PredictArgs),
+    /// Are two examples of the same class? Answered by their similarity, for classes that were not trained on
+    Verify(VerifyArgs),
     /// Write what a trained network makes of images or arrays to a file: features for any other program
     Embed(EmbedArgs),
     /// Time kshot's own hot paths: one JSON line a row, as documented in docs/performance.md
@@ -141,6 +143,25 @@ pub(crate) struct PredictArgs {
     /// Copy each query into the directory of its label in this one
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct VerifyArgs {
+    /// Checkpoint, or the directory of a run, of a learner that compares, as `triplet`
+    #[arg(value_name = "CHECKPOINT")]
+    pub(crate) checkpoint: PathBuf,
+    /// Two images
+    #[arg(value_names = ["A", "B"], num_args = 2, conflicts_with = "pairs")]
+    pub(crate) files: Vec<PathBuf>,
+    /// A CSV file without header: two paths a line
+    #[arg(long, value_name = "FILE", required_unless_present = "files")]
+    pub(crate) pairs: Option<PathBuf>,
+    /// How often two that differ may be taken for the same: the threshold is that of the validation classes
+    #[arg(long, value_name = "SHARE", default_value_t = 0.01)]
+    pub(crate) far: f64,
+    /// Find the threshold by these images instead, a directory for each class
+    #[arg(long, value_name = "DIR")]
+    pub(crate) classes: Option<PathBuf>,
 }
 
 #[derive(Args)]

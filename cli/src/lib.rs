@@ -37,6 +37,7 @@ mod table;
 mod train;
 mod train_keys;
 mod verification;
+mod verify;
 mod words;
 
 use std::process::ExitCode;
@@ -85,6 +86,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Embed(args) => embed::run(&args),
         Command::Perf(args) => perf::run(args),
         Command::Learners { name } => print(&list::learners(name.as_deref())?),

@@ -1,8 +1,11 @@
 //! `kshot train`: one learner, with checkpoints and logs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use kshot::train::{BEST, Directory};
+use kshot::dataset::Split;
+use kshot::learner::Learner;
+use kshot::train::{BEST, Description, Directory, read_run, write_run};
+use kshot::verification::thresholds;
 use kshot::{Error, Result};
 
 use crate::args::TrainArgs;
@@ -39,6 +42,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     stop_on_ctrl_c();
     let trainable = learner.trainable().ok_or_else(nothing)?;
     let trained = trained(&job, entry, &setting, trainable, Some(directory))?;
+    keep_thresholds(&job, learner.as_mut(), &path.join(BEST))?;
     let evaluation = evaluated("test", learner.as_ref(), test.as_ref(), episodes)?;
     print(&format!(
         "{} on {}, {}: test {} {} over {} (weights of step {} of {}; {:.1} s of training)\n{}\n",
@@ -54,4 +58,17 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
         path.join(BEST).display()
     ))?;
     crate::measure::completed(&evaluation, episodes)
+}
+
+/// Adds to the best checkpoint of a learner that compares what the validation classes say of its similarities, so that
+/// `kshot verify` needs nothing else.
+fn keep_thresholds(job: &Job, learner: &mut dyn Learner, file: &Path) -> Result<()> {
+    const BATCHES: u64 = 4;
+    let Some(comparer) = learner.comparer() else { return Ok(()) };
+    // Without classes to validate on there is none.
+    let Ok(validation) = job.batches(Split::Validation) else { return Ok(()) };
+    let Ok(thresholds) = thresholds(comparer, validation.as_ref(), BATCHES) else { return Ok(()) };
+    let (_, description) = read_run(file)?;
+    let Some(trainable) = learner.trainable() else { return Ok(()) };
+    write_run(file, &Description { thresholds, ..description }, &trainable.learned().theta)
 }

@@ -4,7 +4,7 @@ use kshot::dataset::Split;
 use kshot::episode::Tasks;
 use kshot::learner::Comparer;
 use kshot::stats::Interval;
-use kshot::verification::verify;
+use kshot::verification::{TarAtFar, verify};
 use kshot::{Error, Result};
 use serde_json::{Value, json};
 
@@ -60,6 +60,9 @@ pub(crate) fn run(job: &Job, name: &str, comparer: &dyn Comparer, transductive: 
         ("MAP@R", figures.map_at_r),
     ] {
         text += &format!("  {what:<17} {}\n", percent(interval));
+    }
+    for TarAtFar { far, tar } in &figures.tar_at_far {
+        text += &format!("  {:<17} {}\n", format!("TAR at FAR {far}"), percent(*tar));
     }
     print(&text)?;
     Ok(json!({

@@ -6,12 +6,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{BEST, TrainConfig};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{self, Checkpoint};
 use crate::dataset::Preparation;
 use crate::eval::Score;
 use crate::learner::Learner;
+use crate::params::Params;
 use crate::registry::{LearnerEntry, Setup};
-use crate::{Error, Result};
+use crate::verification::Threshold;
+use crate::{Error, Result, atomic};
 
 /// What a trained learner was made of.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,22 @@ pub struct Description {
     pub validation: Option<Score>,
     /// The step of the best weights so far; they are in `best.safetensors`.
     pub best_step: Option<u64>,
+    /// Of a learner that compares, with these weights: from which similarity on two examples are taken for the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<Threshold>,
+}
+
+/// Writes a checkpoint of weights and a description, with a copy of the description beside it, for people and scripts.
+///
+/// # Errors
+/// When a file cannot be written; what was there before is untouched.
+pub fn write_run(file: &Path, description: &Description, theta: &Params) -> Result<()> {
+    checkpoint::write(file, description, theta, &[])?;
+    // kshot never reads the copy back, so it cannot mislead.
+    let mut json = serde_json::to_string_pretty(description)
+        .map_err(|error| Error::invalid(format!("describing {}: {error}", file.display())))?;
+    json.push('\n');
+    atomic::write(&file.with_extension("json"), json.as_bytes(), "writing the checkpoint")
 }
 
 /// A learner with the weights of a checkpoint, built for `setup` with all its options.

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::description::write_run;
 use super::{Best, Description, State};
 use crate::checkpoint::{self, Checkpoint};
 use crate::log::{Observer as _, RunLog};
 use crate::params::Params;
 use crate::schedule::Schedule;
-use crate::{Error, Result, atomic};
+use crate::{Error, Result};
 
 /// Name of the checkpoint with the best weights.
 pub const BEST: &str = "best.safetensors";
@@ -57,12 +58,7 @@ impl Files {
             best_step: Some(best.step),
             ..self.description.clone()
         };
-        checkpoint::write(&self.best, &description, &best.params, &[])?;
-        // A copy of the description in the checkpoint itself; kshot never reads it back, so it cannot mislead.
-        let mut json = serde_json::to_string_pretty(&description)
-            .map_err(|error| Error::invalid(format!("describing {}: {error}", self.best.display())))?;
-        json.push('\n');
-        atomic::write(&self.best.with_extension("json"), json.as_bytes(), "writing the checkpoint")
+        write_run(&self.best, &description, &best.params)
     }
 
     /// Saves everything that a resumed run goes on from; the logs come first, so that they reach at least as far.

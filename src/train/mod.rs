@@ -91,7 +91,7 @@ use crate::params::Params;
 use crate::{Error, Result, options};
 
 pub use config::TrainConfig;
-pub use description::{Description, Origin, read_run, restored};
+pub use description::{Description, Origin, read_run, restored, write_run};
 use files::Files;
 pub use files::{BEST, LAST};
 
@@ -172,6 +172,7 @@ pub fn train(
                 step: 0,
                 validation: None,
                 best_step: None,
+                thresholds: Vec::new(),
             };
             Some(Files::open(
                 directory.path,

@@ -214,3 +214,33 @@ fn embeddings_go_on_where_they_were_stopped_and_are_what_arrays_reads() {
     assert!(!root.join("again.npz.part").exists());
     refuse(&["embed", &run, &at("new"), "--out", &at("new.csv")], &["does not end in .npz"]);
 }
+
+#[test]
+fn two_images_are_called_the_same_or_different_at_the_threshold_of_the_validation_classes() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    draw_all(root);
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    let run = at("run");
+    succeed(&[&["train", "--learner=prototypical", "--out", &run], TINY].concat());
+    let verify =
+        |a: &str, b: &str, more: &[&str]| succeed(&[&["verify", &run, &at(a), &at(b)], more].concat()).stdout;
+    let (one, other) = ("new/some/0-0.pgm", "new/some/2-1.pgm");
+    assert!(verify(one, one, &[]).starts_with("same: similarity"), "{}", verify(one, one, &[]));
+    let apart = verify(one, other, &["--far=0.05", "--classes", &at("known")]);
+    assert!(apart.starts_with("different: ") && apart.contains("at which 5 %"), "{apart}");
+
+    fs::write(root.join("pairs.csv"), format!("{},{}\n{},{}\n", at(one), at(one), at(one), at(other)))
+        .unwrap();
+    let listed = succeed(&["verify", &run, "--pairs", &at("pairs.csv")]).stdout;
+    assert!(listed.lines().next().unwrap().ends_with(",same") && listed.lines().count() == 2, "{listed}");
+
+    refuse(&["verify", &run, &at(one), &at(other), "--far=0.000001"], &["pairs enough for", "--classes"]);
+    refuse(&["verify", &run, &at(one), &at("nothing.pgm")], &["nothing.pgm"]);
+    fs::write(root.join("pairs.csv"), "only-one\n").unwrap();
+    refuse(&["verify", &run, "--pairs", &at("pairs.csv")], &["line 1 has no two paths"]);
+    let untold = at("untold");
+    let train = ["train", "--learner=finetune", "--out", &untold];
+    succeed(&[&train[..], TINY].concat());
+    refuse(&["verify", &untold, &at(one), &at(other)], &["`finetune` does not compare"]);
+}
