@@ -125,12 +125,11 @@ pub(crate) struct PredictArgs {
     /// Set an option of the learner, as `finetune.test-steps=50`
     #[arg(long = "set", value_name = "NAME.KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// With `--learner`: side that images are brought to, in pixels
-    #[arg(long, value_name = "N", default_value_t = 28, requires = "learner")]
-    pub(crate) image_size: usize,
-    /// With `--learner`: three colour channels instead of one
-    #[arg(long, requires = "learner")]
-    pub(crate) rgb: bool,
+    /// With `--learner`: an encoder in an ONNX file, whose features the learner takes
+    #[arg(long, value_name = "FILE.onnx", requires = "learner")]
+    pub(crate) encoder: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) images: ImageArgs,
     /// Call queries `(none)` that are less sure than this share of the support is of itself, each example left out in turn
     #[arg(long, value_name = "SHARE")]
     pub(crate) reject: Option<f64>,
@@ -143,6 +142,23 @@ pub(crate) struct PredictArgs {
     /// Copy each query into the directory of its label in this one
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+}
+
+/// How images are prepared where no checkpoint says so.
+#[derive(Args)]
+pub(crate) struct ImageArgs {
+    /// Without a checkpoint: side that images are brought to, in pixels [default: 224 for an encoder, else 28]
+    #[arg(long, value_name = "N")]
+    pub(crate) image_size: Option<usize>,
+    /// Without a checkpoint: three colour channels instead of one; an encoder has them always
+    #[arg(long)]
+    pub(crate) rgb: bool,
+    /// Cut the middle out of images, as torchvision does, instead of stretching them to a square
+    #[arg(long)]
+    pub(crate) crop: bool,
+    /// For an encoder: means and deviations of the channels, as `0.5,0.5,0.5/0.5,0.5,0.5`, or `none` [default: ImageNet's]
+    #[arg(long, value_name = "MEANS/DEVIATIONS")]
+    pub(crate) normalise: Option<String>,
 }
 
 #[derive(Args)]
@@ -166,7 +182,7 @@ pub(crate) struct VerifyArgs {
 
 #[derive(Args)]
 pub(crate) struct EmbedArgs {
-    /// Checkpoint, or the directory of a run
+    /// Checkpoint, or the directory of a run, or an encoder in an `.onnx` file
     #[arg(value_name = "CHECKPOINT")]
     pub(crate) checkpoint: PathBuf,
     /// Images, directories of them (a label is the name of the directory below), `-` for paths on stdin, or files of arrays
@@ -175,6 +191,8 @@ pub(crate) struct EmbedArgs {
     /// The `.npz` to write: `X` `[n, features]`, `name` and, where all have one, the label `y`
     #[arg(long, value_name = "FILE.npz")]
     pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) images: ImageArgs,
 }
 
 #[derive(Args)]

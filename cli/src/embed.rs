@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use indicatif::ProgressBar;
-use kshot::embedding::Embedding;
+use kshot::embedding::{Embedding, is_encoder};
 use kshot::train::{BEST, read_run};
 use kshot::{Error, Result};
 use kshot_datasets::arrays::write;
@@ -26,15 +26,19 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<()> {
         return Err(Error::invalid(format!("`--out {}` does not end in .npz", args.out.display())));
     }
     writable(&args.out)?;
-    let (_, description) = read_run(&args.checkpoint)?;
-    let input = description.origin.setup.backbone.input;
+    let (reader, input) = if is_encoder(&args.checkpoint) {
+        Reader::by_flags(&args.images, true)?
+    } else {
+        let origin = read_run(&args.checkpoint)?.1.origin;
+        let input = origin.setup.backbone.input;
+        (Reader::of_run(&args.paths[0], &origin, &args.images)?, input)
+    };
     let embedding = Embedding::read(&args.checkpoint, input)?;
     if embedding.is_transductive() {
         complain(&format!(
             "note: this network normalises by the batch: features depend on the {BATCH} examples embedded together"
         ));
     }
-    let reader = Reader::new(&args.paths[0], description.origin.preparation, input)?;
     let mut examples = Queries::new(&reader, &args.paths)?;
     // Weights trained since are others, though of the same place.
     let file = if args.checkpoint.is_dir() { args.checkpoint.join(BEST) } else { args.checkpoint.clone() };
@@ -42,7 +46,8 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<()> {
     let of = json!({
         "checkpoint": fs::canonicalize(&file).ok(),
         "modified": modified.map(|time| format!("{time:?}")),
-        "step": description.step,
+        "input": input,
+        "images": [args.images.crop.to_string(), args.images.normalise.clone().unwrap_or_default()],
         "paths": args.paths,
     });
     let mut work = Work::open(&args.out, &of, holds_arrays(&args.paths[0]))?;

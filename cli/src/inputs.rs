@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 
 use kshot::dataset::Preparation;
 use kshot::episode::{Labelled, Targets, Unlabelled};
+use kshot::train::Origin;
 use kshot::{Error, Result};
 use kshot_datasets::arrays::{self, Examples};
 use kshot_datasets::folder::{classes_in, images_below};
-use kshot_datasets::images::ImageReader;
+use kshot_datasets::images::{IMAGENET, ImageReader};
 use ndarray::{Array4, Axis};
 
+use crate::args::ImageArgs;
 use crate::output::complain;
 
 /// How files become inputs.
@@ -33,6 +35,35 @@ pub(crate) fn holds_arrays(path: &Path) -> bool {
 }
 
 impl Reader {
+    /// Images or numbers as the description of a run says, which no flag can change.
+    pub(crate) fn of_run(first: &Path, origin: &Origin, args: &ImageArgs) -> Result<Self> {
+        if args.image_size.is_some() || args.rgb || args.crop || args.normalise.is_some() {
+            return Err(Error::invalid(
+                "images are prepared as the checkpoint says: leave out `--image-size`, `--rgb`, `--crop` and `--normalise`",
+            ));
+        }
+        Self::new(first, origin.preparation, origin.setup.backbone.input)
+    }
+
+    /// Images as the flags say, for an encoder or a learner on pixels; with the shape of the inputs.
+    pub(crate) fn by_flags(args: &ImageArgs, encoder: bool) -> Result<(Self, [usize; 3])> {
+        let size = args.image_size.unwrap_or(if encoder { 224 } else { 28 });
+        let shape = [if encoder || args.rgb { 3 } else { 1 }, size, size];
+        let mut reader = ImageReader::new(Preparation::Generated, shape)?;
+        if args.crop {
+            reader = reader.cropped();
+        }
+        match args.normalise.as_deref() {
+            None if encoder => reader = reader.normalised(IMAGENET),
+            None | Some("none") => {}
+            Some(_) if !encoder => {
+                return Err(Error::invalid("`--normalise` is for an encoder: leave it out"));
+            }
+            Some(text) => reader = reader.normalised(means_and_deviations(text)?),
+        }
+        Ok((Self::Images(reader), shape))
+    }
+
     /// For inputs of this shape, prepared so, of a support that lies here.
     pub(crate) fn new(support: &Path, preparation: Preparation, input: [usize; 3]) -> Result<Self> {
         if !holds_arrays(support) {
@@ -84,6 +115,21 @@ impl Reader {
             Self::Numbers(input) => Some(*input),
         }
     }
+}
+
+/// `0.5,0.5,0.5/0.2,0.2,0.2`.
+fn means_and_deviations(text: &str) -> Result<[[f32; 3]; 2]> {
+    let three = |part: &str| -> Option<[f32; 3]> {
+        let numbers: Vec<f32> = part.split(',').map(|one| one.trim().parse().ok()).collect::<Option<_>>()?;
+        numbers.try_into().ok()
+    };
+    let parts =
+        text.split_once('/').and_then(|(means, deviations)| Some([three(means)?, three(deviations)?]));
+    parts.filter(|[_, deviations]| deviations.iter().all(|&deviation| deviation > 0.0)).ok_or_else(|| {
+        Error::invalid(format!(
+            "`--normalise {text}` is not three means and three deviations, as `0.5,0.5,0.5/0.5,0.5,0.5`"
+        ))
+    })
 }
 
 fn inputs(path: &Path, input: [usize; 3], shape: [usize; 3], values: Vec<f32>) -> Result<Array4<f32>> {

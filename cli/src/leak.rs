@@ -1,6 +1,7 @@
 //! What a test must not see: classes and domains that the learner was trained on.
 
 use kshot::dataset::{DatasetContext, Split, TaskSource};
+use kshot::embedding::is_encoder;
 use kshot::registry;
 use kshot::train::read_run;
 use kshot::{Error, Result};
@@ -72,7 +73,9 @@ pub(crate) fn refuse(trained: &Experiment, job: &Job, setting: &Setting, what: &
 /// As [`refuse`], and when there is no such run.
 pub(crate) fn refuse_features(learner: &str, job: &Job, setting: &Setting) -> Result<()> {
     let options = job.experiment.options(learner);
-    let Some(run) = options.get("features").and_then(toml::Value::as_str) else { return Ok(()) };
+    let run = options.get("features").and_then(toml::Value::as_str);
+    // What someone else trained an encoder on is not ours to know.
+    let Some(run) = run.filter(|run| !is_encoder(Path::new(run))) else { return Ok(()) };
     let (_, description) = read_run(Path::new(run))?;
     match serde_json::from_value(description.origin.experiment) {
         Ok(trained) => refuse(&trained, job, setting, run),

@@ -6,7 +6,7 @@ use image::imageops::FilterType;
 use image::{DynamicImage, ImageDecoder as _};
 use kshot::dataset::{Background, Preparation, Resample};
 use kshot::{Error, Result};
-use ndarray::Array4;
+use ndarray::{Array4, Axis};
 use rayon::prelude::*;
 
 use crate::area_average::AreaAverage;
@@ -20,7 +20,14 @@ pub struct ImageReader {
     resample: Resample,
     invert: bool,
     background: Background,
+    /// Whether the middle is cut out, instead of stretching the whole.
+    crop: bool,
+    /// Mean and deviation of each channel.
+    normalise: Option<[[f32; 3]; 2]>,
 }
+
+/// Means and deviations of ImageNet's channels, of values of 0–1, as torchvision's encoders were trained with.
+pub const IMAGENET: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
 
 impl ImageReader {
     /// Prepares as `preparation` says, to inputs `[channels, height, width]`.
@@ -29,9 +36,16 @@ impl ImageReader {
     /// When that is no preparation of images, or of neither one nor three channels.
     pub fn new(preparation: Preparation, [channels, height, width]: [usize; 3]) -> Result<Self> {
         match preparation {
-            Preparation::Images { resample, invert, background } if [1, 3].contains(&channels) => {
-                Ok(Self { channels, height, width, resample, invert, background })
-            }
+            Preparation::Images { resample, invert, background } if [1, 3].contains(&channels) => Ok(Self {
+                channels,
+                height,
+                width,
+                resample,
+                invert,
+                background,
+                crop: false,
+                normalise: None,
+            }),
             Preparation::Images { .. } | Preparation::Generated if [1, 3].contains(&channels) => Ok(Self {
                 channels,
                 height,
@@ -39,12 +53,25 @@ impl ImageReader {
                 resample: Resample::Triangle,
                 invert: false,
                 background: Background::White,
+                crop: false,
+                normalise: None,
             }),
             _ => Err(Error::invalid(format!(
                 "inputs of {:?} (channels, height, width) are not made of images",
                 [channels, height, width]
             ))),
         }
+    }
+
+    /// Cuts the middle out of images brought to 8/7 of the size by their shorter side, as torchvision does, instead of
+    /// stretching them.
+    pub fn cropped(self) -> Self {
+        Self { crop: true, ..self }
+    }
+
+    /// Subtracts from inputs, of values of 0–1, the means of the channels and divides by their deviations.
+    pub fn normalised(self, by: [[f32; 3]; 2]) -> Self {
+        Self { normalise: Some(by), ..self }
     }
 
     /// Reads images in parallel to bytes `[files, channels, height, width]`; says how many are blank, where most of those
@@ -97,7 +124,14 @@ impl ImageReader {
         let (pixels, _) = self.read(files)?;
         let shape = (files.len(), self.channels, self.height, self.width);
         let values = pixels.into_iter().map(|value| f32::from(value) * SCALE).collect();
-        Array4::from_shape_vec(shape, values).map_err(|error| Error::invalid(error.to_string()))
+        let mut inputs =
+            Array4::from_shape_vec(shape, values).map_err(|error| Error::invalid(error.to_string()))?;
+        if let Some([mean, deviation]) = self.normalise {
+            for (channel, mut plane) in inputs.axis_iter_mut(Axis(1)).enumerate() {
+                plane.mapv_inplace(|value| (value - mean[channel]) / deviation[channel]);
+            }
+        }
+        Ok(inputs)
     }
 
     fn level(&self) -> u8 {
@@ -111,6 +145,11 @@ impl ImageReader {
     fn prepare(&self, image: DynamicImage, out: &mut [u8]) {
         let (width, height) = (self.width as u32, self.height as u32);
         let image = match self.resample {
+            _ if self.crop => {
+                let (whole_width, whole_height) = (width * 8 / 7, height * 8 / 7);
+                let scaled = image.resize_to_fill(whole_width, whole_height, FilterType::Triangle);
+                scaled.crop_imm((whole_width - width) / 2, (whole_height - height) / 2, width, height)
+            }
             Resample::Triangle if (image.width(), image.height()) != (width, height) => {
                 image.resize_exact(width, height, FilterType::Triangle)
             }

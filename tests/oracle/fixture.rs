@@ -1,6 +1,6 @@
 //! Reads a fixture and compares with it, tensor by tensor and norm-wise.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kshot::params::{Layout, Params};
@@ -15,16 +15,24 @@ pub struct Fixture {
 impl Fixture {
     /// The fixture `NAME.safetensors`, or `None`, said aloud, where there are no fixtures.
     pub fn open(name: &str) -> Option<Self> {
-        let folder = std::env::var_os("KSHOT_FIXTURES").map_or_else(
-            || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/fixtures")),
-            PathBuf::from,
-        );
-        let path = folder.join(format!("{name}.safetensors"));
+        let path = Self::path(&format!("{name}.safetensors"));
         if !path.exists() {
             eprintln!("SKIPPED: no {}; set KSHOT_FIXTURES", path.display());
             return None;
         }
         Some(Self { name: name.to_owned(), bytes: std::fs::read(path).unwrap() })
+    }
+
+    /// Where a file of the fixtures is.
+    pub fn path(file: &str) -> PathBuf {
+        // Beside the checkout.
+        let beside = || {
+            let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+            let mut folders = above.map(|folder| folder.join("shared/fixtures"));
+            folders.find(|folder| folder.is_dir()).unwrap_or_default()
+        };
+        let folder = std::env::var_os("KSHOT_FIXTURES").map_or_else(beside, PathBuf::from);
+        folder.join(file)
     }
 
     fn view(&self, tensor: &str) -> (Vec<usize>, Dtype, Vec<u8>) {

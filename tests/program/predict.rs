@@ -178,7 +178,7 @@ fn embeddings_go_on_where_they_were_stopped_and_are_what_arrays_reads() {
     succeed(&[&centroid[..], &[&at("known.npz"), &at("new.npz")]].concat());
     let features = format!("--set=centroid.features={run}");
     let of_arrays = rows(&root.join("r.json"));
-    succeed(&[&centroid[..], &[&at("known"), "--image-size=28", &features, &at("new")]].concat());
+    succeed(&[&centroid[..], &[&at("known"), &features, &at("new")]].concat());
     let of_images = rows(&root.join("r.json"));
     assert_eq!(of_arrays.len(), 12);
     for (a, b) in of_arrays.iter().zip(&of_images) {
@@ -213,6 +213,10 @@ fn embeddings_go_on_where_they_were_stopped_and_are_what_arrays_reads() {
     assert_eq!(fs::read(at("again.npz")).unwrap(), fs::read(at("whole.npz")).unwrap());
     assert!(!root.join("again.npz.part").exists());
     refuse(&["embed", &run, &at("new"), "--out", &at("new.csv")], &["does not end in .npz"]);
+    refuse(
+        &["embed", &run, &at("new"), "--image-size=20", "--out", &at("o.npz")],
+        &["as the checkpoint says", "--image-size"],
+    );
 }
 
 #[test]
@@ -243,4 +247,20 @@ fn two_images_are_called_the_same_or_different_at_the_threshold_of_the_validatio
     let train = ["train", "--learner=finetune", "--out", &untold];
     succeed(&[&train[..], TINY].concat());
     refuse(&["verify", &untold, &at(one), &at(other)], &["`finetune` does not compare"]);
+}
+
+#[test]
+fn an_encoder_is_asked_for_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    draw_all(root);
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    fs::write(root.join("no.onnx"), "no encoder").unwrap();
+    // A build without the feature says how to get one with it; one with it, what is wrong.
+    refuse(&["embed", &at("no.onnx"), &at("new"), "--out", &at("o.npz")], &["no.onnx"]);
+    let predict = ["predict", "--encoder", &at("no.onnx"), "--support", &at("known")];
+    refuse(&[&predict[..], &["--learner=centroid", &at("new")]].concat(), &["`centroid`", "no.onnx"]);
+    refuse(&[&predict[..], &["--learner=pixels", &at("new")]].concat(), &["`pixels` takes no features"]);
+    let bad = ["--learner=centroid", "--normalise=1,2", &at("new")];
+    refuse(&[&predict[..], &bad].concat(), &["three means and three deviations"]);
 }

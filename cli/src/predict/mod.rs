@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use kshot::backbone::Backbone;
-use kshot::dataset::{Background, Preparation, Resample};
+use kshot::dataset::Preparation;
+use kshot::embedding::is_encoder;
 use kshot::episode::{Count, Labelled, Targets, Unlabelled};
 use kshot::learner::{Learner, Prediction, argmax};
+use kshot::options::described;
 use kshot::registry::{self, Problem, Setup};
 use kshot::train::{read_run, restored};
 use kshot::{Error, Result};
@@ -113,10 +115,10 @@ fn opened(args: &PredictArgs) -> Result<(Box<dyn Learner>, Reader, &[PathBuf])> 
         }
         let origin = description.origin;
         let entry = registry::learner(&origin.learner)?;
+        let reader = Reader::of_run(&args.support, &origin, &args.images)?;
         let mut options = origin.options;
         options.extend(own_options(entry.name)?);
         let learner = restored(&checkpoint, entry, &origin.setup, &options)?;
-        let reader = Reader::new(&args.support, origin.preparation, origin.setup.backbone.input)?;
         return Ok((learner, reader, &args.paths[1..]));
     };
     let entry = registry::learner(name)?;
@@ -125,15 +127,27 @@ fn opened(args: &PredictArgs) -> Result<(Box<dyn Learner>, Reader, &[PathBuf])> 
             "`{name}` has to be trained first: `kshot train --learner {name} …`, then `kshot predict CHECKPOINT …`"
         )));
     }
-    let preparation =
-        Preparation::Images { resample: Resample::Triangle, invert: false, background: Background::White };
-    let (preparation, input) = if holds_arrays(&args.support) {
-        (
-            Preparation::Numbers { standardise: false },
-            kshot_datasets::arrays::examples(&args.support, true)?.shape,
-        )
+    let mut options = own_options(name)?;
+    if let Some(encoder) = &args.encoder {
+        if !described(&(entry.options)()).iter().any(|option| option.name == "features") {
+            return Err(Error::invalid(format!("`{name}` takes no features of an encoder; `centroid` does")));
+        }
+        options.insert("features".to_owned(), encoder.display().to_string().into());
+    }
+    let (reader, input) = if holds_arrays(&args.support) {
+        let input = kshot_datasets::arrays::examples(&args.support, true)?.shape;
+        (Reader::new(&args.support, Preparation::Numbers { standardise: false }, input)?, input)
     } else {
-        (preparation, [if args.rgb { 3 } else { 1 }, args.image_size, args.image_size])
+        let features = options.get("features").and_then(toml::Value::as_str).map(PathBuf::from);
+        match features.filter(|path| !is_encoder(path)) {
+            // The network's inputs are as its run prepared them.
+            Some(run) => {
+                let origin = read_run(&run)?.1.origin;
+                let input = origin.setup.backbone.input;
+                (Reader::of_run(&args.support, &origin, &args.images)?, input)
+            }
+            None => Reader::by_flags(&args.images, options.contains_key("features"))?,
+        }
     };
     let setup = Setup {
         problem: Problem::Classification,
@@ -144,8 +158,7 @@ fn opened(args: &PredictArgs) -> Result<(Box<dyn Learner>, Reader, &[PathBuf])> 
         queries: 1,
         seed: 0,
     };
-    let learner = (entry.build)(&setup, &own_options(name)?)?;
-    Ok((learner, Reader::new(&args.support, preparation, input)?, &args.paths))
+    Ok(((entry.build)(&setup, &options)?, reader, &args.paths))
 }
 
 fn scores(prediction: Prediction) -> Result<Array2<f32>> {

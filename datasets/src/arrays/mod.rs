@@ -171,9 +171,8 @@ fn read(path: &Path, options: &ArraysOptions, labelled: bool) -> Result<Table> {
     let mut notes = Vec::new();
     let (x, y, domain): (Array, Option<Array>, Option<Array>) = if path.is_dir() {
         let file = |name: &str| path.join(format!("{name}.npy"));
-        let domain = Some(file(domain)).filter(|path| path.exists());
-        let y = labelled.then(|| npy::npy(&file(y))).transpose()?;
-        (npy::npy(&file(x))?, y, domain.map(|path| npy::npy(&path)).transpose()?)
+        let read = |wanted: bool, name: &str| wanted.then(|| npy::npy(&file(name))).transpose();
+        (npy::npy(&file(x))?, read(labelled, y)?, read(file(domain).exists(), domain)?)
     } else if ending == "npy" && !labelled {
         (npy::npy(path)?, None, None)
     } else if ending == "csv" {

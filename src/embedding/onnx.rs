@@ -1,0 +1,78 @@
+//! Encoders in ONNX files, run by tract.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ndarray::{Array2, ArrayView4, Axis};
+use rayon::prelude::*;
+use tract_onnx::prelude::*;
+
+use crate::{Error, Result};
+
+/// Examples encoded at a time, on one thread.
+const AT_A_TIME: usize = 4;
+
+/// A network that someone else trained: its first output, flattened, is the embedding.
+pub(super) struct Encoder {
+    plan: Arc<TypedRunnableModel>,
+    file: String,
+}
+
+impl Encoder {
+    /// Reads and optimises the network for batches of any size of inputs `[channels, height, width]`.
+    pub(super) fn read(path: &Path, input: [usize; 3]) -> Result<Self> {
+        let file = path.display().to_string();
+        if !path.is_file() {
+            return Err(Error::invalid(format!("there is no encoder {file}: no such file")));
+        }
+        // Says which operator it is that is not known.
+        let refused = |error: TractError| {
+            Error::invalid(format!(
+                "{file} cannot be run on inputs of {input:?} (channels, height, width), which may not be those it was made for: {error:#}"
+            ))
+        };
+        let [channels, height, width] = input.map(|size| (size as i64).to_dim());
+        let plan = tract_onnx::onnx().model_for_path(path).and_then(|model| {
+            let batch = model.sym("batch").to_dim();
+            model
+                .with_input_fact(0, f32::fact([batch, channels, height, width]).into())?
+                .with_output_fact(0, InferenceFact::default())?
+                .into_optimized()?
+                .into_runnable()
+        });
+        Ok(Self { plan: plan.map_err(refused)?, file })
+    }
+
+    /// `[n, features]`.
+    pub(super) fn of(&self, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
+        let failed = |error: TractError| Error::invalid(format!("running {}: {error:#}", self.file));
+        let places: Vec<usize> = (0..x.len_of(Axis(0))).step_by(AT_A_TIME).collect();
+        let parts: Vec<Array2<f32>> = places
+            .par_iter()
+            .map(|&from| {
+                let to = (from + AT_A_TIME).min(x.len_of(Axis(0)));
+                let part = x.slice_axis(Axis(0), (from..to).into());
+                let values: Vec<f32> = part.iter().copied().collect();
+                let input = Tensor::from_shape(part.shape(), &values).map_err(failed)?;
+                let output = self.plan.run(tvec!(input.into())).map_err(failed)?;
+                let first =
+                    output.first().ok_or_else(|| Error::invalid(format!("{} has no output", self.file)))?;
+                let first = first.cast_to::<f32>().map_err(failed)?;
+                let values: Vec<f32> =
+                    first.to_plain_array_view::<f32>().map_err(failed)?.iter().copied().collect();
+                let shape = (to - from, values.len() / (to - from));
+                Array2::from_shape_vec(shape, values).map_err(|_| {
+                    Error::invalid(format!(
+                        "{} gives {:?} for {} examples",
+                        self.file,
+                        first.shape(),
+                        to - from
+                    ))
+                })
+            })
+            .collect::<Result<_>>()?;
+        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
+        ndarray::concatenate(Axis(0), &views)
+            .map_err(|error| Error::invalid(format!("{}: {error}", self.file)))
+    }
+}

@@ -1,0 +1,43 @@
+//! Encoders of ONNX files: ONNX Runtime's outputs, in batches of any size. `cargo test --release -p kshot --features onnx
+//! --test onnx`.
+
+// A test fails by panicking, its helpers too.
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code, reason = "other tests need the rest")]
+#[path = "oracle/fixture.rs"]
+mod fixture;
+
+use std::path::Path;
+
+use kshot::embedding::Embedding;
+use ndarray::{Array4, Axis};
+
+use fixture::Fixture;
+
+#[test]
+fn oracle_encoders() {
+    let Some(fixture) = Fixture::open("onnx/onnx") else { return };
+    for name in ["resnet", "mobilenet_v3", "vit"] {
+        let shape = fixture.shape(&format!("{name}/x"));
+        let values = fixture.f32(&format!("{name}/x"));
+        let x = Array4::from_shape_vec((shape[0], shape[1], shape[2], shape[3]), values).unwrap();
+        let file = Fixture::path(&format!("onnx/{name}.onnx"));
+        let encoder = Embedding::read(&file, [shape[1], shape[2], shape[3]]).unwrap();
+        let all = encoder.of(x.view()).unwrap();
+        let expected = fixture.f32(&format!("{name}/embedding"));
+        let scale = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        assert_eq!(all.len(), expected.len(), "{name}");
+        for (ours, theirs) in all.iter().zip(&expected) {
+            assert!((ours - theirs).abs() <= 1e-5 * scale, "{name}: {ours}, expected {theirs}");
+        }
+        // One at a time, and more than are encoded at a time.
+        let alone = encoder.of(x.slice_axis(Axis(0), (2..3).into())).unwrap();
+        let off = (&alone.row(0) - &all.row(2)).iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        assert!(off <= 1e-5 * scale, "{name}: {off}");
+    }
+    let other = Embedding::read(&Fixture::path("onnx/resnet.onnx"), [1, 9, 9]);
+    assert!(other.err().unwrap().to_string().contains("resnet.onnx"));
+    let none = Embedding::read(Path::new("nothing.onnx"), [3, 64, 64]);
+    assert!(none.err().unwrap().to_string().contains("no such file"));
+}
