@@ -2,12 +2,12 @@
 
 mod class_set;
 mod domains;
+mod images;
 mod quarter_turn;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -15,6 +15,7 @@ use crate::episode::Episode;
 
 pub use class_set::{Class, ClassSet, Values};
 pub use domains::{Domain, Domains};
+pub use images::{Background, Images, Normalise, Resample, Resize};
 
 /// The disjoint parts of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,10 +41,27 @@ impl Split {
 }
 
 /// Where a dataset is opened.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct DatasetContext {
     /// Where datasets lie, by precedence: `--data-dir`, `KSHOT_DATA`, the user's data directory.
     pub data_dir: PathBuf,
+    /// Where what took long to make may be kept; nowhere if there is none.
+    pub cache_dir: Option<PathBuf>,
+    /// Told how much of what takes long is done: what it is, done, in all.
+    pub progress: fn(&str, u64, u64),
+}
+
+impl DatasetContext {
+    /// Datasets that lie here, opened in silence, nothing kept.
+    pub fn at(data_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: data_dir.into(), cache_dir: None, progress: |_, _, _| () }
+    }
+}
+
+impl Default for DatasetContext {
+    fn default() -> Self {
+        Self::at("")
+    }
 }
 
 /// A dataset, opened.
@@ -72,18 +90,19 @@ pub trait Dataset: Send + Sync {
 }
 
 /// How inputs are made of files: what whoever prepares another file in the same way has to know, besides the inputs' shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Preparation {
-    /// Images, of one channel (luminance) or three, as values of 0–1.
-    Images {
-        /// How they were brought to the inputs' height and width.
-        resample: Resample,
-        /// Whether dark is 1 and light 0.
-        invert: bool,
-        /// What shows through where they are transparent.
-        #[serde(default)]
-        background: Background,
+    /// Images.
+    Images(Images),
+    /// Features that an encoder makes of images.
+    Features {
+        /// How the encoder is shown an image.
+        images: Images,
+        /// Shape of what it is shown, `[channels, height, width]`.
+        shape: [usize; 3],
+        /// Its `.onnx` file, or the directory of a run.
+        encoder: PathBuf,
     },
     /// Numbers of files, as features or signals.
     Numbers {
@@ -92,27 +111,6 @@ pub enum Preparation {
     },
     /// No file: drawn or simulated.
     Generated,
-}
-
-/// What shows through where an image is transparent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Background {
-    /// Paper: for dark drawings.
-    #[default]
-    White,
-    /// For light drawings.
-    Black,
-}
-
-/// How an image is brought to another size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Resample {
-    /// The mean over the area that a pixel covers.
-    Area,
-    /// A triangle filter (bilinear, widened where the image shrinks).
-    Triangle,
 }
 
 /// One method's published accuracies from domain to domain.

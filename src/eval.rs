@@ -186,16 +186,7 @@ fn measure(prediction: &Prediction, episode: &Episode) -> Result<(Measure, f32)>
                     "there is one class only, so that any answer is right; ask for 2 ways or more",
                 ));
             }
-            // −∞ is a score: a class that is ruled out. All of them are no answer.
-            check(scores, (classes.len(), ways), |s| s.is_nan() || s == f32::INFINITY)?;
-            if let Some(query) =
-                scores.outer_iter().position(|row| row.iter().all(|&s| s == f32::NEG_INFINITY))
-            {
-                return Err(Error::NotFinite(format!(
-                    "all scores of query {query} are −∞: distances leave what f32 holds; bring the inputs to a scale near \
-                     1 (`standardise`)"
-                )));
-            }
+            check_scores(scores, (classes.len(), ways))?;
             let predicted = prediction.classes();
             let correct = predicted.iter().zip(classes).filter(|(predicted, class)| predicted == class);
             Ok((Measure::Accuracy, correct.count() as f32 / classes.len() as f32))
@@ -211,6 +202,19 @@ fn measure(prediction: &Prediction, episode: &Episode) -> Result<(Measure, f32)>
         (Prediction::Values(_), Targets::Classes(_)) => {
             Err(Error::invalid("the task is a classification, but the learner predicted values"))
         }
+    }
+}
+
+/// Refuses scores that are not of this shape, `[queries, classes]`, or no answer.
+pub(crate) fn check_scores(scores: &Array2<f32>, wanted: (usize, usize)) -> Result<()> {
+    // −∞ is a score: a class that is ruled out. All of them are no answer.
+    check(scores, wanted, |s| s.is_nan() || s == f32::INFINITY)?;
+    match scores.outer_iter().position(|row| row.iter().all(|&s| s == f32::NEG_INFINITY)) {
+        Some(query) => Err(Error::NotFinite(format!(
+            "all scores of query {query} are −∞: distances leave what f32 holds; bring the inputs to a scale near 1 \
+             (`standardise`)"
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -45,7 +45,7 @@
 //! # Ok::<(), Error>(())
 //! ```
 
-use ndarray::{Array2, ArrayView2, ArrayView4, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView4, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -125,6 +125,13 @@ pub fn argmax(values: impl IntoIterator<Item = f32>) -> usize {
         }
     }
     best.0
+}
+
+/// How sure a query's scores are of the best class: its share of their softmax, the same whatever is added to all of them
+/// (Hendrycks & Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples", ICLR 2017).
+pub fn confidence(scores: ArrayView1<'_, f32>) -> f32 {
+    let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    scores.iter().map(|score| (score - best).exp()).sum::<f32>().recip()
 }
 
 /// Share of examples whose highest score is their label's; 0 of none. Scores are `[examples, classes]`, row by row.

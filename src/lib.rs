@@ -19,6 +19,7 @@ pub mod learner;
 pub mod log;
 pub mod metric;
 mod named;
+pub mod open_set;
 pub mod optimizer;
 pub mod options;
 pub mod registry;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kshot::dataset::{Normalise, Resize};
 
 use crate::experiment::Flags;
 
@@ -34,12 +35,17 @@ pub(crate) enum Command {
     /// The support is a directory with one sub-directory of images for each class (two images are enough), or a file of arrays
     /// with labels (`X` and `y` of .npz or .mat, a CSV). Images are prepared as the checkpoint says.
     Predict(PredictArgs),
-    /// Are two examples of the same class? Answered by their similarity, for classes that were not trained on
+    /// Are two images of the same class? Answered by their similarity, for classes that were not trained on
+    ///
+    /// The similarity is the learner's own: minus a squared distance (`prototypical`, `triplet`), a cosine, or a score; the
+    /// threshold is of the same kind.
     Verify(VerifyArgs),
     /// Write what a trained network makes of images or arrays to a file: features for any other program
     Embed(EmbedArgs),
     /// Time kshot's own hot paths: one JSON line a row, as documented in docs/performance.md
     Perf(PerfArgs),
+    /// Write test tasks as a manifest, so that another program, or `eval --manifest`, runs on the same
+    Tasks(TasksArgs),
     /// List the learners, or one with its options
     Learners {
         /// Which one, as `prototypical`
@@ -105,9 +111,24 @@ pub(crate) struct EvalArgs {
     /// Do two examples share a class, and which are most alike? On `--episodes` batches [default: 20]
     #[arg(long)]
     pub(crate) verification: bool,
+    /// With `--verification`: compare all test examples with all, once, instead of batches; intervals are then over classes
+    #[arg(long, requires = "verification")]
+    pub(crate) gallery: bool,
+    /// Ask of K more classes in each task, which are not in the support: how well are they told from those that are?
+    #[arg(long, value_name = "K", conflicts_with = "verification")]
+    pub(crate) open_set: Option<usize>,
     /// Write the figures to this JSON file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct TasksArgs {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// The JSON file to write: `{"episodes": [{"support": [{"file": "CLASS/FILE", "label": 0}, …], "query": […]}, …]}`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }
 
 #[derive(Args)]
@@ -125,8 +146,9 @@ pub(crate) struct PredictArgs {
     /// Set an option of the learner, as `finetune.test-steps=50`
     #[arg(long = "set", value_name = "NAME.KEY=VALUE")]
     pub(crate) set: Vec<String>,
-    /// With `--learner`: an encoder in an ONNX file, whose features the learner takes
-    #[arg(long, value_name = "FILE.onnx", requires = "learner")]
+    /// With `--learner`: an encoder, whose features the learner is given instead of images: an ONNX file, or the directory of
+    /// a run
+    #[arg(long, value_name = "ENCODER", requires = "learner")]
     pub(crate) encoder: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) images: ImageArgs,
@@ -153,12 +175,14 @@ pub(crate) struct ImageArgs {
     /// Without a checkpoint: three colour channels instead of one; an encoder has them always
     #[arg(long)]
     pub(crate) rgb: bool,
-    /// Cut the middle out of images, as torchvision does, instead of stretching them to a square
-    #[arg(long)]
-    pub(crate) crop: bool,
-    /// For an encoder: means and deviations of the channels, as `0.5,0.5,0.5/0.5,0.5,0.5`, or `none` [default: ImageNet's]
+    /// Without a checkpoint: what becomes of images that are not square: `stretch`, `fit`, `crop`, or `imagenet` (the middle 7/8
+    /// of `crop`) [default: stretch]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) resize: Option<Resize>,
+    /// Without a checkpoint: means and deviations of the channels, as `0.5,0.5,0.5/0.5,0.5,0.5`, `imagenet` or `none` [default:
+    /// imagenet for an encoder, else none]
     #[arg(long, value_name = "MEANS/DEVIATIONS")]
-    pub(crate) normalise: Option<String>,
+    pub(crate) normalise: Option<Normalise>,
 }
 
 #[derive(Args)]
@@ -271,15 +295,4 @@ pub(crate) enum DataCommand {
         #[arg(long, value_name = "URL", conflicts_with = "from")]
         mirror: Option<String>,
     },
-}
-
-/// Where datasets lie: the flag, else `KSHOT_DATA`, else the user's data directory.
-pub(crate) fn data_dir(flag: Option<&PathBuf>) -> PathBuf {
-    flag.cloned()
-        .or_else(|| std::env::var_os("KSHOT_DATA").filter(|value| !value.is_empty()).map(PathBuf::from))
-        .or_else(|| {
-            let user = etcetera::base_strategy::choose_native_strategy().ok()?;
-            Some(etcetera::BaseStrategy::data_dir(&user).join("kshot"))
-        })
-        .unwrap_or_else(|| PathBuf::from("data"))
 }

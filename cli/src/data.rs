@@ -8,8 +8,8 @@ use crate::args::DataCommand;
 pub(crate) fn run(command: DataCommand) -> Result<()> {
     use std::io::{IsTerminal as _, Write as _};
 
-    use crate::args::data_dir;
     use crate::output::{complain, print};
+    use crate::place::data_dir;
     use kshot_datasets::download::{Progress, fetch};
 
     let DataCommand::Get { dataset, place, from, mirror } = command;

@@ -5,7 +5,8 @@ use kshot::nn::peak::instruction_set;
 use kshot::options::described;
 use kshot::registry;
 
-use crate::args::{Place, data_dir};
+use crate::args::Place;
+use crate::place::data_dir;
 
 /// Version, device, threads and data, one a line.
 pub(crate) fn report(place: &Place) -> String {
@@ -21,7 +22,7 @@ pub(crate) fn report(place: &Place) -> String {
         registry::learners().iter().map(|e| e.name).collect::<Vec<_>>().join(", ")
     );
     text += &format!("data      {}\n", data_dir.display());
-    let context = DatasetContext { data_dir };
+    let context = DatasetContext::at(data_dir);
     for entry in registry::datasets() {
         let found = match entry.locate {
             Some(locate) => match locate(&context) {

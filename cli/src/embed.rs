@@ -26,13 +26,12 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<()> {
         return Err(Error::invalid(format!("`--out {}` does not end in .npz", args.out.display())));
     }
     writable(&args.out)?;
-    let (reader, input) = if is_encoder(&args.checkpoint) {
-        Reader::by_flags(&args.images, true)?
+    let reader = if is_encoder(&args.checkpoint) {
+        Reader::Images(Reader::by_flags(&args.images, true)?)
     } else {
-        let origin = read_run(&args.checkpoint)?.1.origin;
-        let input = origin.setup.backbone.input;
-        (Reader::of_run(&args.paths[0], &origin, &args.images)?, input)
+        Reader::of_run(&args.paths[0], &read_run(&args.checkpoint)?.1.origin, Some(&args.images))?
     };
+    let input = reader.input()?;
     let embedding = Embedding::read(&args.checkpoint, input)?;
     if embedding.is_transductive() {
         complain(&format!(
@@ -47,7 +46,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<()> {
         "checkpoint": fs::canonicalize(&file).ok(),
         "modified": modified.map(|time| format!("{time:?}")),
         "input": input,
-        "images": [args.images.crop.to_string(), args.images.normalise.clone().unwrap_or_default()],
+        "images": [json!(args.images.resize), json!(args.images.normalise)],
         "paths": args.paths,
     });
     let mut work = Work::open(&args.out, &of, holds_arrays(&args.paths[0]))?;

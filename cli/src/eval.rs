@@ -1,10 +1,14 @@
 //! `kshot eval`: a trained learner on test episodes.
 
+use kshot::eval::Watch;
+use kshot::learner::Learner;
+use kshot::open_set::evaluate_open_set;
 use kshot::registry;
 use kshot::registry::Setup;
+use kshot::stats::Interval;
 use kshot::train::{read_run, restored};
 use kshot::{Error, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::EvalArgs;
 use crate::experiment::Experiment;
@@ -12,8 +16,10 @@ use crate::job::{Job, after_steps, with_test_steps};
 use crate::leak;
 use crate::measure::{completed, evaluated};
 use crate::output::{print, writable, write_json};
+use crate::progress::episode_bar;
 use crate::row::Row;
-use crate::stop::stop_on_ctrl_c;
+use crate::setting::Setting;
+use crate::stop::{STOP, stop_on_ctrl_c};
 use crate::verification;
 use crate::words::{figure, plural};
 
@@ -59,7 +65,11 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     let mut learner = restored(&checkpoint, entry, &setup, &options)?;
     stop_on_ctrl_c();
     if let (true, Some(comparer)) = (args.verification, learner.comparer()) {
-        let json = verification::run(&job, entry.name, comparer, learner.is_transductive())?;
+        let json = verification::run(&job, entry.name, comparer, learner.is_transductive(), args.gallery)?;
+        return args.json.map_or(Ok(()), |path| write_json(&path, &json));
+    }
+    if let Some(unknown) = args.open_set {
+        let json = open_set(&job, &setting, learner.as_ref(), unknown)?;
         return args.json.map_or(Ok(()), |path| write_json(&path, &json));
     }
     let (tasks, episodes) = job.test(&setting)?;
@@ -114,6 +124,43 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         write_json(&path, &json)?;
     }
     outcome
+}
+
+/// Tasks with `unknown` classes more than their supports have: prints how they are told apart, and gives it as JSON.
+fn open_set(job: &Job, setting: &Setting, learner: &dyn Learner, unknown: usize) -> Result<Value> {
+    if job.experiment.manifest.is_some() || job.experiment.test_steps.is_some() {
+        return Err(Error::invalid(
+            "`--open-set` samples tasks of its own, with the learner's own inner steps: leave out `manifest` and `test-steps`",
+        ));
+    }
+    let (tasks, episodes) = (job.few_shot(setting, unknown)?, job.experiment.episodes());
+    let bar = episode_bar("open set", episodes);
+    let watch = Watch { on_episode: &|| bar.inc(1), stop: &STOP };
+    let figures = evaluate_open_set(learner, &tasks, unknown, episodes, &watch)?;
+    bar.finish_and_clear();
+    let name = job.experiment.only_learner()?.name;
+    let percent = |Interval { mean, ci95 }: Interval| format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * ci95);
+    print(&format!(
+        "{name} on {}, {} and {} not in the support, over {}, {}transductive\n  AUROC of known against unknown  {}\n  accuracy \
+         on the known           {}\n",
+        job.experiment.data(),
+        setting.in_words(job.problem()),
+        if unknown == 1 { "1 class".to_owned() } else { format!("{unknown} classes") },
+        plural(figures.per_episode.len(), "episode"),
+        if learner.is_transductive() { "" } else { "not " },
+        percent(figures.auroc),
+        percent(figures.accuracy),
+    ))?;
+    Ok(json!({
+        "learner": name,
+        "dataset": job.experiment.data(),
+        "seed": job.experiment.seed(),
+        "unknown_classes": unknown,
+        "transductive": learner.is_transductive(),
+        "auroc": figures.auroc,
+        "accuracy": figures.accuracy,
+        "per_episode": figures.per_episode,
+    }))
 }
 
 fn line(job: &Job, row: &Row) -> String {

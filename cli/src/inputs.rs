@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
 
-use kshot::dataset::Preparation;
+use kshot::dataset::{Images, Normalise, Preparation};
+use kshot::embedding::Embedding;
 use kshot::episode::{Labelled, Targets, Unlabelled};
 use kshot::train::Origin;
 use kshot::{Error, Result};
 use kshot_datasets::arrays::{self, Examples};
 use kshot_datasets::folder::{classes_in, images_below};
-use kshot_datasets::images::{IMAGENET, ImageReader};
+use kshot_datasets::images::ImageReader;
 use ndarray::{Array4, Axis};
 
 use crate::args::ImageArgs;
@@ -19,6 +20,7 @@ use crate::output::complain;
 /// How files become inputs.
 pub(crate) enum Reader {
     Images(ImageReader),
+    Features(ImageReader, Box<Embedding>),
     Numbers([usize; 3]),
 }
 
@@ -36,63 +38,92 @@ pub(crate) fn holds_arrays(path: &Path) -> bool {
 
 impl Reader {
     /// Images or numbers as the description of a run says, which no flag can change.
-    pub(crate) fn of_run(first: &Path, origin: &Origin, args: &ImageArgs) -> Result<Self> {
-        if args.image_size.is_some() || args.rgb || args.crop || args.normalise.is_some() {
+    pub(crate) fn of_run(first: &Path, origin: &Origin, flags: Option<&ImageArgs>) -> Result<Self> {
+        let given = |args: &ImageArgs| {
+            args.image_size.is_some() || args.rgb || args.resize.is_some() || args.normalise.is_some()
+        };
+        if flags.is_some_and(given) {
             return Err(Error::invalid(
-                "images are prepared as the checkpoint says: leave out `--image-size`, `--rgb`, `--crop` and `--normalise`",
+                "images are prepared as the checkpoint says: leave out `--image-size`, `--rgb`, `--resize` and `--normalise`",
             ));
         }
-        Self::new(first, origin.preparation, origin.setup.backbone.input)
-    }
-
-    /// Images as the flags say, for an encoder or a learner on pixels; with the shape of the inputs.
-    pub(crate) fn by_flags(args: &ImageArgs, encoder: bool) -> Result<(Self, [usize; 3])> {
-        let size = args.image_size.unwrap_or(if encoder { 224 } else { 28 });
-        let shape = [if encoder || args.rgb { 3 } else { 1 }, size, size];
-        let mut reader = ImageReader::new(Preparation::Generated, shape)?;
-        if args.crop {
-            reader = reader.cropped();
-        }
-        match args.normalise.as_deref() {
-            None if encoder => reader = reader.normalised(IMAGENET),
-            None | Some("none") => {}
-            Some(_) if !encoder => {
-                return Err(Error::invalid("`--normalise` is for an encoder: leave it out"));
+        let input = origin.setup.backbone.input;
+        if holds_arrays(first) {
+            if origin.preparation == (Preparation::Numbers { standardise: true }) {
+                complain(
+                    "note: the learner was trained on standardised features: give features that are standardised in the \
+                     same way, as they are taken as they are",
+                );
             }
-            Some(text) => reader = reader.normalised(means_and_deviations(text)?),
+            return Ok(Self::Numbers(input));
         }
-        Ok((Self::Images(reader), shape))
+        match &origin.preparation {
+            Preparation::Images(images) => ImageReader::new(*images, input).map(Self::Images),
+            Preparation::Generated => ImageReader::new(Images::default(), input).map(Self::Images),
+            Preparation::Features { images, shape, encoder } => {
+                Self::features(ImageReader::new(*images, *shape)?, encoder)
+            }
+            Preparation::Numbers { .. } => Err(Error::invalid(format!(
+                "the learner was trained on numbers, so {} is to be a file of arrays, not images",
+                first.display()
+            ))),
+        }
     }
 
-    /// For inputs of this shape, prepared so, of a support that lies here.
-    pub(crate) fn new(support: &Path, preparation: Preparation, input: [usize; 3]) -> Result<Self> {
-        if !holds_arrays(support) {
-            return Ok(Self::Images(ImageReader::new(preparation, input)?));
+    /// Images as the flags say.
+    pub(crate) fn by_flags(args: &ImageArgs, encoder: bool) -> Result<ImageReader> {
+        let size = args.image_size.unwrap_or(if encoder { 224 } else { 28 });
+        let images = Images {
+            resize: args.resize.unwrap_or_default(),
+            normalise: args.normalise.unwrap_or(if encoder { Normalise::IMAGENET } else { Normalise::NONE }),
+            ..Images::default()
+        };
+        ImageReader::new(images, [if encoder || args.rgb { 3 } else { 1 }, size, size])
+    }
+
+    /// What an encoder makes of images that it is shown so.
+    pub(crate) fn features(reader: ImageReader, encoder: &Path) -> Result<Self> {
+        let embedding = Embedding::read(encoder, reader.shape())?;
+        Ok(Self::Features(reader, Box::new(embedding)))
+    }
+
+    /// Shape of an input, `[channels, height, width]`.
+    pub(crate) fn input(&self) -> Result<[usize; 3]> {
+        match self {
+            Self::Images(reader) => Ok(reader.shape()),
+            Self::Features(reader, embedding) => {
+                let [channels, height, width] = reader.shape();
+                let probe = embedding.of(Array4::zeros((1, channels, height, width)).view())?;
+                Ok([probe.ncols(), 1, 1])
+            }
+            Self::Numbers(input) => Ok(*input),
         }
-        if preparation == (Preparation::Numbers { standardise: true }) {
-            complain(
-                "note: the learner was trained on standardised features: give features that are standardised in the same \
-                 way, as they are taken as they are",
-            );
+    }
+
+    /// Inputs of image files.
+    pub(crate) fn images(&self, files: &[PathBuf]) -> Result<Array4<f32>> {
+        match self {
+            Self::Images(reader) => reader.inputs(files),
+            Self::Features(reader, embedding) => {
+                let z = embedding.of(reader.inputs(files)?.view())?;
+                Ok(z.insert_axis(Axis(2)).insert_axis(Axis(3)))
+            }
+            Self::Numbers(_) => Err(Error::invalid("images are no numbers")),
         }
-        Ok(Self::Numbers(input))
     }
 
     /// The support of a directory or file.
     pub(crate) fn support(&self, path: &Path) -> Result<Support> {
-        let (inputs, labels): (Array4<f32>, Vec<String>) = match self {
-            Self::Images(reader) => {
-                let (mut files, mut labels) = (Vec::new(), Vec::new());
-                for class in classes_in(path)? {
-                    labels.extend(class.images.iter().map(|_| class.name.clone()));
-                    files.extend(class.images.into_iter().map(|(_, file)| file));
-                }
-                (reader.inputs(&files)?, labels)
+        let (inputs, labels): (Array4<f32>, Vec<String>) = if let Self::Numbers(input) = self {
+            let Examples { shape, values, labels, .. } = arrays::examples(path, true)?;
+            (inputs(path, *input, shape, values)?, labels)
+        } else {
+            let (mut files, mut labels) = (Vec::new(), Vec::new());
+            for class in classes_in(path)? {
+                labels.extend(class.images.iter().map(|_| class.name.clone()));
+                files.extend(class.images.into_iter().map(|image| image.path));
             }
-            Self::Numbers(input) => {
-                let Examples { shape, values, labels } = arrays::examples(path, true)?;
-                (inputs(path, *input, shape, values)?, labels)
-            }
+            (self.images(&files)?, labels)
         };
         let mut classes = labels.clone();
         classes.sort();
@@ -108,28 +139,6 @@ impl Reader {
         let labels = labels.iter().map(label).collect();
         Ok(Support { examples: Labelled::new(inputs, Targets::Classes(labels)), classes })
     }
-
-    fn numbers(&self) -> Option<[usize; 3]> {
-        match self {
-            Self::Images(_) => None,
-            Self::Numbers(input) => Some(*input),
-        }
-    }
-}
-
-/// `0.5,0.5,0.5/0.2,0.2,0.2`.
-fn means_and_deviations(text: &str) -> Result<[[f32; 3]; 2]> {
-    let three = |part: &str| -> Option<[f32; 3]> {
-        let numbers: Vec<f32> = part.split(',').map(|one| one.trim().parse().ok()).collect::<Option<_>>()?;
-        numbers.try_into().ok()
-    };
-    let parts =
-        text.split_once('/').and_then(|(means, deviations)| Some([three(means)?, three(deviations)?]));
-    parts.filter(|[_, deviations]| deviations.iter().all(|&deviation| deviation > 0.0)).ok_or_else(|| {
-        Error::invalid(format!(
-            "`--normalise {text}` is not three means and three deviations, as `0.5,0.5,0.5/0.5,0.5,0.5`"
-        ))
-    })
 }
 
 fn inputs(path: &Path, input: [usize; 3], shape: [usize; 3], values: Vec<f32>) -> Result<Array4<f32>> {
@@ -159,8 +168,8 @@ pub(crate) struct Queries<'a> {
     stdin: bool,
     /// Files of which no more than their path is read so far.
     files: VecDeque<PathBuf>,
-    /// Examples of a file of arrays that are still to be given.
-    examples: Option<(PathBuf, Array4<f32>, usize)>,
+    /// Examples of a file of arrays, their names, and how many have been given.
+    examples: Option<(Vec<PathBuf>, Array4<f32>, usize)>,
     /// Files that could not be read.
     pub(crate) failed: usize,
 }
@@ -178,8 +187,8 @@ impl<'a> Queries<'a> {
     /// The next queries, at most `count`; fewer only where a file ends or the last are given. None when there are no more.
     pub(crate) fn next(&mut self, count: usize) -> Result<Option<Batch>> {
         match self.reader {
-            Reader::Images(reader) => self.images(reader, count),
             Reader::Numbers(input) => self.rows(*input, count),
+            images => self.images(images, count),
         }
     }
 
@@ -225,7 +234,7 @@ impl<'a> Queries<'a> {
             };
             if path.as_os_str() == "-" {
                 self.stdin = true;
-            } else if path.is_dir() && self.reader.numbers().is_none() {
+            } else if path.is_dir() && !matches!(self.reader, Reader::Numbers(_)) {
                 let images = images_below(&path)?;
                 if images.is_empty() {
                     complain(&format!("note: no image is in {}", path.display()));
@@ -238,18 +247,18 @@ impl<'a> Queries<'a> {
         Ok(())
     }
 
-    fn images(&mut self, reader: &ImageReader, count: usize) -> Result<Option<Batch>> {
+    fn images(&mut self, reader: &Reader, count: usize) -> Result<Option<Batch>> {
         self.look_for_files(count)?;
         let mut names: Vec<PathBuf> = self.files.drain(..count.min(self.files.len())).collect();
         if names.is_empty() {
             return Ok(None);
         }
-        let inputs = match reader.inputs(&names) {
+        let inputs = match reader.images(&names) {
             Ok(inputs) => inputs,
             // One that is broken does not cost the others.
             Err(_) => {
                 let mut read = Vec::new();
-                names.retain(|file| match reader.inputs(std::slice::from_ref(file)) {
+                names.retain(|file| match reader.images(std::slice::from_ref(file)) {
                     Ok(input) => {
                         read.push(input);
                         true
@@ -272,20 +281,25 @@ impl<'a> Queries<'a> {
 
     fn rows(&mut self, input: [usize; 3], count: usize) -> Result<Option<Batch>> {
         loop {
-            if let Some((path, examples, at)) = &mut self.examples {
+            if let Some((names, examples, at)) = &mut self.examples {
                 let to = (*at + count).min(examples.len_of(Axis(0)));
                 if *at < to {
                     let inputs = examples.slice_axis(Axis(0), (*at..to).into()).to_owned();
-                    let names = (*at..to).map(|row| format!("{}#{row}", path.display()).into()).collect();
+                    let names = names[*at..to].to_vec();
                     *at = to;
                     return Ok(Some(Batch { names, queries: Unlabelled { inputs } }));
                 }
             }
             self.look_for_files(1)?;
             let Some(path) = self.files.pop_front() else { return Ok(None) };
-            let Examples { shape, values, .. } = arrays::examples(&path, false)?;
+            let Examples { shape, values, names, .. } = arrays::examples(&path, false)?;
             let examples = inputs(&path, input, shape, values)?;
-            self.examples = Some((path, examples, 0));
+            let numbered = |row: usize| PathBuf::from(format!("{}#{row}", path.display()));
+            let names = match names {
+                Some(names) => names.into_iter().map(PathBuf::from).collect(),
+                None => (0..examples.len_of(Axis(0))).map(numbered).collect(),
+            };
+            self.examples = Some((names, examples, 0));
         }
     }
 }

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use kshot::backbone::Backbone;
-use kshot::dataset::{Dataset, DatasetContext, Published, Split, TaskSource};
-use kshot::episode::{Count, Shift, TaskSpec, Tasks};
+use kshot::dataset::{Dataset, Published, Split, TaskSource};
+use kshot::episode::{Count, FewShot, Labelled, Shift, TaskSpec, Tasks};
 use kshot::learner::{Family, Learner, Trainable};
 use kshot::options::described;
 use kshot::registry::{self, LearnerEntry, Problem, Setup};
 use kshot::train::{Origin, TrainConfig};
 use kshot::{Error, Result};
 
-use crate::args::data_dir;
 use crate::experiment::{Experiment, List, WAYS};
 use crate::fit::fitted;
 use crate::output::complain;
+use crate::place::context;
 use crate::setting::{Pair, Setting};
 
 /// An experiment with its dataset open.
@@ -23,10 +23,15 @@ pub(crate) struct Job {
     dataset: Arc<dyn Dataset>,
     /// What a test is drawn from; of domains, all splits offer the same.
     test: TaskSource,
+    /// Whether there are test classes; if not, `test` has those of training.
+    tested: bool,
 }
 
 /// Shots and queries that learners are trained with for tasks that take all of a domain.
 const SHOTS_OF_ALL: usize = 5;
+
+/// Examples that are compared with one another, at most.
+const GALLERY: usize = 5000;
 
 /// The option of learners that take inner steps on a task.
 const TEST_STEPS: &str = "test-steps";
@@ -60,6 +65,15 @@ pub(crate) fn after_steps(error: Error, steps: Option<usize>) -> Error {
 impl Job {
     /// Opens the dataset and sets the number of threads.
     pub(crate) fn open(experiment: Experiment) -> Result<Self> {
+        let job = Self::open_to_train(experiment)?;
+        if !job.tested {
+            job.dataset.split(Split::Test)?;
+        }
+        Ok(job)
+    }
+
+    /// The same where there need not be anything to test on.
+    pub(crate) fn open_to_train(experiment: Experiment) -> Result<Self> {
         if let Some(threads) = experiment.threads {
             rayon::ThreadPoolBuilder::new()
                 .num_threads(threads)
@@ -67,20 +81,23 @@ impl Job {
                 .map_err(|error| Error::invalid(format!("`threads`: cannot start {threads}: {error}")))?;
         }
         let entry = registry::dataset(experiment.data())?;
-        let context = DatasetContext { data_dir: data_dir(experiment.data_dir.as_ref()) };
+        let context = context(experiment.data_dir.as_ref());
         let dataset: Arc<dyn Dataset> = (entry.open)(&context, &experiment.options(entry.name))?.into();
         for note in dataset.notes() {
             complain(&format!("note: {note}"));
         }
-        let test = dataset.split(Split::Test)?;
+        let (test, tested) = match dataset.split(Split::Test) {
+            Ok(test) => (test, true),
+            Err(error) => (dataset.split(Split::Train).map_err(|_| error)?, false),
+        };
         let experiment = fitted(experiment, dataset.as_ref(), &test)?;
-        Ok(Self { experiment, dataset, test })
+        Ok(Self { experiment, dataset, test, tested })
     }
 
     /// The same with another seed.
     pub(crate) fn with_seed(&self, seed: u64) -> Self {
         let experiment = Experiment { seed: Some(seed), ..self.experiment.clone() };
-        Self { experiment, dataset: self.dataset.clone(), test: self.test.clone() }
+        Self { experiment, dataset: self.dataset.clone(), test: self.test.clone(), tested: self.tested }
     }
 
     /// What the dataset's tasks ask.
@@ -139,8 +156,9 @@ impl Job {
         let mut pairs = Vec::new();
         for source in names(source)? {
             for other in names(target)? {
-                // The source itself only where it is asked for by name.
-                if other == source && target.is_none() {
+                // The source itself only where it is asked for by name, or is all there is and has two sides.
+                let only = domains.domains().len() == 1 && !domains.named(&source)?.is_undivided();
+                if other == source && target.is_none() && !only {
                     continue;
                 }
                 for &target_shots in target_shots.as_ref().map_or(&[0][..], List::as_slice) {
@@ -150,16 +168,11 @@ impl Job {
             }
         }
         if let ([], [one]) = (&pairs[..], domains.domains()) {
-            return Err(Error::invalid(match one.is_undivided() {
-                true => format!(
-                    "there is only one domain, `{}`: tasks go from one to another. Without domains its classes are divided \
-                     into training and test instead",
-                    one.name
-                ),
-                false => {
-                    format!("there is only one domain; name it as source and target: `--target {}`", one.name)
-                }
-            }));
+            return Err(Error::invalid(format!(
+                "there is only one domain, `{}`: tasks go from one to another. Without domains its classes are divided into \
+                 training and test instead",
+                one.name
+            )));
         }
         let trained = self.experiment.train_domains.as_ref().map_or(&[][..], List::as_slice);
         match pairs.iter().flatten().find(|pair| pair.target != pair.source && trained.contains(&pair.target))
@@ -347,8 +360,18 @@ impl Job {
                 self.sampled(&setting, Split::Validation)
             }
             _ => {
+                let source = match self.dataset.split(Split::Validation) {
+                    Ok(source) => source,
+                    Err(_) if !self.experiment.train.0.contains_key("validation-episodes") => {
+                        complain(
+                            "note: the last weights are kept, as there are no validation classes to choose by",
+                        );
+                        return Ok(None);
+                    }
+                    Err(error) => return Err(error),
+                };
                 // Fewer classes choose as well.
-                let there = self.dataset.split(Split::Validation)?.class_count();
+                let there = source.class_count();
                 let ways = setting.ways.map(|ways| if there < 2 { ways } else { ways.at_most(there) });
                 self.sampled(&Setting { ways, ..setting.clone() }, Split::Validation)
             }
@@ -356,6 +379,11 @@ impl Job {
         tasks
             .map(Some)
             .map_err(|error| error.context("validation (`--validation-episodes 0` trains without)"))
+    }
+
+    /// Whether there is anything to test on.
+    pub(crate) fn is_tested(&self) -> bool {
+        self.tested
     }
 
     /// The test tasks, and how many.
@@ -381,13 +409,41 @@ impl Job {
         }
     }
 
+    /// Test tasks with this many classes more than asked for.
+    pub(crate) fn few_shot(&self, setting: &Setting, more: usize) -> Result<FewShot> {
+        let TaskSource::Classes(set) = &self.test else {
+            return Err(Error::invalid(format!(
+                "the tasks of `{}` are not drawn from classes that only the test has, as these have to be",
+                self.experiment.data()
+            )));
+        };
+        let one = Count::fixed(1);
+        let (ways, shots) = (setting.ways.unwrap_or(Count::fixed(WAYS)), setting.shots.unwrap_or(one));
+        let ways = Count::range(ways.min() + more, ways.max() + more)?;
+        let (queries, seed) = (self.experiment.queries(), self.experiment.seed());
+        FewShot::new(set.clone(), ways, shots, queries, Split::Test, seed)
+    }
+
+    /// Every example of the test classes, as far as there are no more than [`GALLERY`]: else as many of each class as fit.
+    pub(crate) fn gallery(&self) -> Result<Labelled> {
+        let TaskSource::Classes(set) = &self.test else { return Err(only_classes()) };
+        let most = GALLERY / set.classes().len().max(1);
+        let examples = set.classes().iter().map(|class| class.images.len());
+        let all: usize = examples.clone().sum();
+        let per_class = if all > GALLERY { most } else { usize::MAX };
+        if all > GALLERY {
+            complain(&format!(
+                "note: {most} examples a class, as {all} are more than the {GALLERY} of a gallery"
+            ));
+        }
+        Ok(set.first_of_each(per_class))
+    }
+
     /// Batches of up to 50 classes × 10 examples, to compare all with all.
     pub(crate) fn batches(&self, split: Split) -> Result<Box<dyn Tasks>> {
         let source = self.dataset.split(split)?;
         let TaskSource::Classes(set) = &source else {
-            return Err(Error::invalid(
-                "verification compares classes that were not trained on, which this dataset has none of",
-            ));
+            return Err(only_classes());
         };
         let fewest = set.classes().iter().map(|class| class.images.len()).min().unwrap_or(0);
         TaskSpec::PkBatch { classes: set.classes().len().min(50), per_class: fewest.min(10) }.open(
@@ -417,4 +473,8 @@ impl Job {
         };
         spec.open(&self.dataset.split(split)?, split, self.experiment.seed())
     }
+}
+
+fn only_classes() -> Error {
+    Error::invalid("verification compares classes that were not trained on, which this dataset has none of")
 }

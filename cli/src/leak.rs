@@ -1,15 +1,15 @@
 //! What a test must not see: classes and domains that the learner was trained on.
 
-use kshot::dataset::{DatasetContext, Split, TaskSource};
+use kshot::dataset::{Split, TaskSource};
 use kshot::embedding::is_encoder;
 use kshot::registry;
 use kshot::train::read_run;
 use kshot::{Error, Result};
 use std::path::Path;
 
-use crate::args::data_dir;
 use crate::experiment::{Experiment, List};
 use crate::job::Job;
+use crate::place::context;
 use crate::setting::Setting;
 
 /// Refuses a test of what was trained as `trained` says, if it asks what that training saw.
@@ -38,7 +38,7 @@ pub(crate) fn refuse(trained: &Experiment, job: &Job, setting: &Setting, what: &
     if before == now || before.get("path") != now.get("path") {
         return Ok(());
     }
-    let context = DatasetContext { data_dir: data_dir(tested.data_dir.as_ref()) };
+    let context = context(tested.data_dir.as_ref());
     let dataset = (entry.open)(&context, &before)?;
     let (TaskSource::Classes(learned), TaskSource::Classes(asked)) =
         (dataset.split(Split::Train)?, job.test_source())

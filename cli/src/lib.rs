@@ -26,6 +26,7 @@ mod measure;
 mod new;
 mod output;
 mod perf;
+mod place;
 mod plot;
 mod predict;
 mod progress;
@@ -34,6 +35,7 @@ mod schema;
 mod setting;
 mod stop;
 mod table;
+mod tasks;
 mod train;
 mod train_keys;
 mod verification;
@@ -88,6 +90,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Predict(args) => predict::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::Embed(args) => embed::run(&args),
+        Command::Tasks(args) => tasks::run(args),
         Command::Perf(args) => perf::run(args),
         Command::Learners { name } => print(&list::learners(name.as_deref())?),
         Command::Datasets { name } => print(&list::datasets(name.as_deref())?),

@@ -1,6 +1,7 @@
 //! Progress on stderr: a bar on a terminal, plain lines elsewhere.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -119,6 +120,22 @@ impl Drop for Progress {
 /// A bar over the episodes of an evaluation, to `inc(1)` after each: nothing is shown unless stderr is a terminal.
 pub(crate) fn episode_bar(label: &str, episodes: u64) -> ProgressBar {
     if std::io::stderr().is_terminal() { bar(label, episodes) } else { ProgressBar::hidden() }
+}
+
+/// Shows that so much of something is done: a bar on a terminal, else a line every 10 seconds.
+pub(crate) fn done_of_all(what: &str, done: u64, all: u64) {
+    static SHOWN: Mutex<Option<(ProgressBar, Instant)>> = Mutex::new(None);
+    let Ok(mut shown) = SHOWN.lock() else { return };
+    let (bar, last_line) = shown.get_or_insert_with(|| (episode_bar(what, all), Instant::now()));
+    bar.set_position(done);
+    if bar.is_hidden() && last_line.elapsed() >= LINE_EVERY {
+        *last_line = Instant::now();
+        let _ = writeln!(std::io::stderr(), "{what}: {done} of {all}");
+    }
+    if done >= all {
+        bar.finish_and_clear();
+        *shown = None;
+    }
 }
 
 fn bar(label: &str, length: u64) -> ProgressBar {

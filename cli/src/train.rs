@@ -27,12 +27,12 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     if entry.training.is_none() {
         return Err(nothing());
     }
-    let job = Job::open(experiment)?;
+    let job = Job::open_to_train(experiment)?;
     job.learners()?;
     let setting = job.only_setting()?;
     let setup = job.setup(entry, &setting)?;
     let mut learner = job.build(entry, &setup)?;
-    let (test, episodes) = job.test(&setting)?;
+    let test = job.is_tested().then(|| job.test(&setting)).transpose()?;
     let path = args.out.unwrap_or_else(|| {
         let (data, seed) = (job.experiment.data(), job.experiment.seed());
         PathBuf::from("runs").join(format!("{}-{data}-{}-seed{seed}", entry.name, setting.in_a_name()))
@@ -43,19 +43,21 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     let trainable = learner.trainable().ok_or_else(nothing)?;
     let trained = trained(&job, entry, &setting, trainable, Some(directory))?;
     keep_thresholds(&job, learner.as_mut(), &path.join(BEST))?;
+    let weights = format!(
+        "weights of step {} of {}; {:.1} s of training",
+        trained.best_step, trained.steps, trained.seconds
+    );
+    let what = format!("{} on {}, {}", entry.name, job.experiment.data(), setting.in_words(job.problem()));
+    let file = path.join(BEST).display().to_string();
+    let Some((test, episodes)) = test else {
+        return print(&format!("{what}: not tested, as there are no test classes ({weights})\n{file}\n"));
+    };
     let evaluation = evaluated("test", learner.as_ref(), test.as_ref(), episodes)?;
     print(&format!(
-        "{} on {}, {}: test {} {} over {} (weights of step {} of {}; {:.1} s of training)\n{}\n",
-        entry.name,
-        job.experiment.data(),
-        setting.in_words(job.problem()),
+        "{what}: test {} {} over {} ({weights})\n{file}\n",
         evaluation.score.measure.name(),
         figure(&evaluation),
         plural(evaluation.per_episode.len(), "episode"),
-        trained.best_step,
-        trained.steps,
-        trained.seconds,
-        path.join(BEST).display()
     ))?;
     crate::measure::completed(&evaluation, episodes)
 }

@@ -4,7 +4,7 @@ use kshot::dataset::Split;
 use kshot::episode::Tasks;
 use kshot::learner::Comparer;
 use kshot::stats::Interval;
-use kshot::verification::{TarAtFar, verify};
+use kshot::verification::{TarAtFar, verify, verify_gallery};
 use kshot::{Error, Result};
 use serde_json::{Value, json};
 
@@ -16,39 +16,50 @@ use crate::progress::episode_bar;
 const BATCHES: u64 = 20;
 
 /// Prints the figures, and gives them as JSON.
-pub(crate) fn run(job: &Job, name: &str, comparer: &dyn Comparer, transductive: bool) -> Result<Value> {
+pub(crate) fn run(
+    job: &Job,
+    name: &str,
+    comparer: &dyn Comparer,
+    transductive: bool,
+    gallery: bool,
+) -> Result<Value> {
     if job.experiment.manifest.is_some() || job.experiment.test_steps.is_some() {
         return Err(Error::invalid(
             "`--verification` samples batches of its own and adapts to no task: leave out `manifest` and `test-steps`",
         ));
     }
     let (validation, test) = (job.batches(Split::Validation)?, job.batches(Split::Test)?);
-    let batches = |tasks: &dyn Tasks| match tasks.limit() {
-        Some(limit) => limit,
-        None => job.experiment.episodes.unwrap_or(BATCHES),
+    let wanted = job.experiment.episodes.unwrap_or(BATCHES);
+    let batches = |tasks: &dyn Tasks| tasks.limit().unwrap_or(wanted);
+    // One batch of all there is is a gallery.
+    let gallery = match gallery || test.limit() == Some(1) {
+        true => Some(job.gallery()?),
+        false => None,
     };
-    let bar = episode_bar("verification", batches(validation.as_ref()) + batches(test.as_ref()));
-    let batches = batches(test.as_ref());
-    let figures = verify(
-        comparer,
-        validation.as_ref(),
-        test.as_ref(),
-        job.experiment.episodes.unwrap_or(BATCHES),
-        &|| bar.inc(1),
-    )
-    .map_err(|error| error.context(format!("verification by `{name}`")))?;
+    let (first, second) =
+        (batches(validation.as_ref()), gallery.as_ref().map_or(batches(test.as_ref()), |_| 0));
+    let bar = episode_bar("verification", first + second);
+    let figures = match &gallery {
+        Some(gallery) => verify_gallery(comparer, validation.as_ref(), wanted, gallery, &|| bar.inc(1)),
+        None => verify(comparer, validation.as_ref(), test.as_ref(), wanted, &|| bar.inc(1)),
+    };
+    let figures = figures.map_err(|error| error.context(format!("verification by `{name}`")))?;
     bar.finish_and_clear();
-    let support = test.episode(0)?.support;
-    let (classes, examples) = (support.ways()?, support.len());
-    let percent = |Interval { mean, ci95 }: Interval| match ci95.is_nan() {
-        true => format!("{:.2} %", 100.0 * mean),
-        false => format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * ci95),
+    let (classes, examples) = match &gallery {
+        Some(gallery) => (gallery.ways()?, gallery.len()),
+        None => {
+            let batch = test.episode(0)?.support;
+            (batch.ways()?, batch.len())
+        }
     };
+    let what = match &gallery {
+        Some(_) => format!("a gallery of {classes} classes, {examples} examples"),
+        None => format!("{second} batches of {classes} classes × {} examples", examples / classes),
+    };
+    let percent = |Interval { mean, ci95 }: Interval| format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * ci95);
     let mut text = format!(
-        "{name} on {}, test classes: {} of {classes} classes × {} examples, {}transductive\n",
+        "{name} on {}, test classes: {what}, {}transductive\n",
         job.experiment.data(),
-        if batches == 1 { "one batch".to_owned() } else { format!("{batches} batches") },
-        examples / classes,
         if transductive { "" } else { "not " }
     );
     for (what, interval) in [
@@ -61,6 +72,7 @@ pub(crate) fn run(job: &Job, name: &str, comparer: &dyn Comparer, transductive: 
     ] {
         text += &format!("  {what:<17} {}\n", percent(interval));
     }
+    text += &format!("  {:<17} {:.4}, the best on validation classes\n", "  threshold", figures.threshold);
     for TarAtFar { far, tar } in &figures.tar_at_far {
         text += &format!("  {:<17} {}\n", format!("TAR at FAR {far}"), percent(*tar));
     }
@@ -70,7 +82,8 @@ pub(crate) fn run(job: &Job, name: &str, comparer: &dyn Comparer, transductive: 
         "dataset": job.experiment.data(),
         "seed": job.experiment.seed(),
         "transductive": transductive,
-        "batches": batches,
+        "batches": if gallery.is_some() { 1 } else { second },
+        "gallery": gallery.is_some(),
         "classes": classes,
         "examples": examples,
         "verification": figures,

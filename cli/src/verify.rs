@@ -7,7 +7,6 @@ use kshot::registry;
 use kshot::train::{Description, read_run, restored};
 use kshot::verification::{Threshold, thresholds_of};
 use kshot::{Error, Result};
-use kshot_datasets::images::ImageReader;
 
 use crate::args::VerifyArgs;
 use crate::inputs::{Reader, Support};
@@ -23,13 +22,14 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<()> {
             origin.learner
         )));
     };
-    let images = ImageReader::new(origin.preparation, origin.setup.backbone.input)?;
+    let first = args.files.first().map_or(Path::new(""), PathBuf::as_path);
+    let reader = Reader::of_run(first, origin, None)?;
     let Threshold { far, similarity: least } = threshold(args, &description, comparer)?;
     if learner.is_transductive() {
         complain("note: this network normalises by the batch: the two examples are embedded together");
     }
     let compare = |a: &Path, b: &Path| -> Result<f32> {
-        let z = comparer.embed(images.inputs(&[a.to_path_buf(), b.to_path_buf()])?.view())?;
+        let z = comparer.embed(reader.images(&[a.to_path_buf(), b.to_path_buf()])?.view())?;
         let (a, b) = z.view().split_at(ndarray::Axis(0), 1);
         Ok(comparer.similarity(a, b)?[[0, 0]])
     };
@@ -74,8 +74,7 @@ fn threshold(args: &VerifyArgs, description: &Description, comparer: &dyn Compar
 
 fn by_classes(path: &Path, description: &Description, comparer: &dyn Comparer) -> Result<Vec<Threshold>> {
     let origin = &description.origin;
-    let reader = Reader::new(path, origin.preparation, origin.setup.backbone.input)?;
-    let Support { examples, .. } = reader.support(path)?;
+    let Support { examples, .. } = Reader::of_run(path, origin, None)?.support(path)?;
     let (z, labels) = (comparer.embed(examples.inputs())?, examples.classes()?);
     let all = comparer.similarity(z.view(), z.view())?;
     let others = all.indexed_iter().filter(|((i, j), _)| i < j && labels[*i] != labels[*j]);

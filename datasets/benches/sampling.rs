@@ -22,7 +22,7 @@ fn main() -> Result<()> {
 
 fn measure(name: &str, options: toml::Table) -> Result<()> {
     let data_dir = env::var_os("KSHOT_DATA").map(PathBuf::from).unwrap_or_default();
-    let context = DatasetContext { data_dir };
+    let context = DatasetContext::at(data_dir);
     let entry = registry::dataset(name)?;
     if let Some(Err(missing)) = entry.locate.map(|locate| locate(&context)) {
         println!("{name}: skipped: {missing}");

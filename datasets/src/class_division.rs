@@ -55,7 +55,42 @@ pub(crate) fn by_file(file: &Path, classes: &[String]) -> Result<Division> {
     Ok(division)
 }
 
-/// A random division into these shares. A share above 0 gets at least one class.
+/// The shares of classes for training, validation and test where nothing else is said.
+pub(crate) const FRACTIONS: [f64; 3] = [0.6, 0.2, 0.2];
+
+/// [`by_fractions`], with what whoever reads the figures should know: all classes are for test where they are too few for the
+/// default shares.
+pub(crate) fn by_fractions_or_all(
+    fractions: [f64; 3],
+    seed: u64,
+    classes: &[String],
+    notes: &mut Vec<String>,
+) -> Result<Division> {
+    if fractions == FRACTIONS && (1..3).contains(&classes.len()) {
+        notes.push(format!(
+            "all {} classes are for test, as they are too few to divide (`fractions` divides otherwise)",
+            classes.len()
+        ));
+        return Ok([Vec::new(), Vec::new(), classes.to_vec()]);
+    }
+    let division = by_fractions(fractions, seed, classes)?;
+    let [train, validation, test] = &division;
+    if train.len() + validation.len() > 0 && !test.is_empty() {
+        const NAMED: usize = 8;
+        let more = test.len().saturating_sub(NAMED);
+        notes.push(format!(
+            "{} + {} + {} classes for training, validation and test, by `fractions` and its `seed`; for test: {}{}",
+            train.len(),
+            validation.len(),
+            test.len(),
+            test[..test.len() - more].join(", "),
+            if more > 0 { format!(" and {more} more") } else { String::new() }
+        ));
+    }
+    Ok(division)
+}
+
+/// A random division into these shares. A share above 0 gets at least one class, and two where there are enough.
 pub(crate) fn by_fractions(fractions: [f64; 3], seed: u64, classes: &[String]) -> Result<Division> {
     let whole = (fractions.iter().sum::<f64>() - 1.0).abs() < 1e-6;
     if !whole || fractions.iter().any(|share| !(0.0..=1.0).contains(share)) {
@@ -65,12 +100,16 @@ pub(crate) fn by_fractions(fractions: [f64; 3], seed: u64, classes: &[String]) -
         )));
     }
     let mut counts = fractions.map(|share| usize::from(share > 0.0));
-    let least = counts.iter().sum::<usize>();
+    let mut least = counts.iter().sum::<usize>();
     if classes.len() < least {
         return Err(Error::invalid(format!(
             "{} classes cannot be divided into {least} splits; add classes, or set shares of `fractions` to 0",
             classes.len()
         )));
+    }
+    // A split of one class has no task.
+    if classes.len() >= 2 * least {
+        (counts, least) = (counts.map(|count| 2 * count), 2 * least);
     }
     for _ in least..classes.len() {
         // The split that is furthest below its share gets the next class; the first of equals.
@@ -114,8 +153,28 @@ mod tests {
         };
         assert_eq!(counts([0.6, 0.2, 0.2], 3).unwrap(), [1, 1, 1]);
         assert_eq!(counts([0.9, 0.05, 0.05], 5).unwrap(), [3, 1, 1]);
+        assert_eq!(counts([0.6, 0.2, 0.2], 8).unwrap(), [4, 2, 2]);
         assert_eq!(counts([0.0, 0.0, 1.0], 4).unwrap(), [0, 0, 4]);
         assert!(counts([0.6, 0.2, 0.2], 2).unwrap_err().to_string().contains("2 classes cannot be divided"));
+    }
+
+    #[test]
+    fn too_few_classes_for_the_default_shares_are_all_for_test_and_test_classes_are_named() {
+        let with = |fractions, n| {
+            let mut notes = Vec::new();
+            let division = by_fractions_or_all(fractions, 0, &classes(n), &mut notes);
+            (division.map(|division| division.map(|names| names.len())), notes)
+        };
+        let (few, notes) = with(FRACTIONS, 2);
+        assert_eq!(few.unwrap(), [0, 0, 2]);
+        assert!(notes[0].starts_with("all 2 classes are for test"));
+        assert!(with([0.5, 0.25, 0.25], 2).0.is_err());
+        let (_, notes) = with(FRACTIONS, 60);
+        assert!(
+            notes[0].starts_with("36 + 12 + 12 classes") && notes[0].ends_with(" and 4 more"),
+            "{notes:?}"
+        );
+        assert!(with([0.0, 0.0, 1.0], 9).1.is_empty());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kshot::dataset::{Class, ClassSet, Dataset, Preparation, Split, TaskSource, Values};
+use kshot::dataset::{Class, ClassSet, Dataset, Preparation, Split, TaskSource};
 use kshot::{Error, Result};
 
 /// A dataset of classes in memory, its splits disjoint in classes and sharing their inputs.
@@ -18,25 +18,16 @@ pub(crate) struct ClassSplits {
 }
 
 impl ClassSplits {
-    /// Splits over `values`, `[examples, channels, height, width]` flattened; `classes` are train, validation and test.
+    /// Splits of a set's examples; `classes` are train, validation and test.
     pub(crate) fn new(
         dataset: &'static str,
-        shape: [usize; 3],
         preparation: Preparation,
-        values: impl Into<Values>,
-        image_names: Vec<String>,
+        whole: &ClassSet,
         classes: [Vec<Class>; 3],
     ) -> Result<Self> {
-        let (values, image_names) = (values.into(), Arc::new(image_names));
-        let [train, validation, test] =
-            classes.map(|classes| ClassSet::new(shape, values.clone(), image_names.clone(), classes));
-        Ok(Self {
-            dataset,
-            shape,
-            preparation,
-            sets: [Arc::new(train?), Arc::new(validation?), Arc::new(test?)],
-            notes: Vec::new(),
-        })
+        let [train, validation, test] = classes.map(|classes| whole.with_classes(classes).map(Arc::new));
+        let sets = [train?, validation?, test?];
+        Ok(Self { dataset, shape: whole.shape(), preparation, sets, notes: Vec::new() })
     }
 
     /// The same, with something to say of it.
@@ -67,7 +58,7 @@ impl Dataset for ClassSplits {
     }
 
     fn preparation(&self) -> Preparation {
-        self.preparation
+        self.preparation.clone()
     }
 
     fn notes(&self) -> &[String] {

@@ -22,6 +22,24 @@ pub(crate) struct DomainSplits {
 }
 
 impl DomainSplits {
+    /// One domain, whose images are divided into those to be learned from and those that are asked.
+    pub(crate) fn of_two_sides(
+        name: String,
+        preparation: Preparation,
+        whole: &ClassSet,
+        [train, test]: [Vec<Class>; 2],
+    ) -> Result<Self> {
+        let side = |classes| whole.with_classes(classes).map(Arc::new);
+        let domain = Domain { name, train: side(train)?, test: side(test)? };
+        Ok(Self {
+            shape: whole.shape(),
+            domains: Arc::new(Domains::new(vec![domain])?),
+            preparation,
+            published: &[],
+            notes: Vec::new(),
+        })
+    }
+
     /// The same, with something more to say of it.
     pub(crate) fn with_notes(mut self, notes: Vec<String>) -> Self {
         self.notes.extend(notes);
@@ -43,7 +61,7 @@ impl Dataset for DomainSplits {
     }
 
     fn preparation(&self) -> Preparation {
-        self.preparation
+        self.preparation.clone()
     }
 
     fn notes(&self) -> &[String] {
@@ -69,11 +87,20 @@ pub(crate) struct DomainBuilder {
     names: Vec<String>,
     domains: Vec<(String, Vec<Class>, Vec<Class>)>,
     divided: bool,
+    /// Of each example ([`ClassSet::grouped`]).
+    pub(crate) groups: Option<Vec<u32>>,
 }
 
 impl DomainBuilder {
     pub(crate) fn new(shape: [usize; 3]) -> Self {
-        Self { shape, values: Vec::new(), names: Vec::new(), domains: Vec::new(), divided: false }
+        Self {
+            shape,
+            values: Vec::new(),
+            names: Vec::new(),
+            domains: Vec::new(),
+            divided: false,
+            groups: None,
+        }
     }
 
     /// Adds an example of `[channels, height, width]` values. Domains and classes are in order of first appearance.
@@ -114,7 +141,10 @@ impl DomainBuilder {
             Preparation::Numbers { standardise: true } => vec![STANDARDISED.to_owned()],
             _ => Vec::new(),
         };
-        let whole = ClassSet::new(self.shape, Arc::new(self.values), Arc::new(self.names), Vec::new())?;
+        let mut whole = ClassSet::new(self.shape, Arc::new(self.values), Arc::new(self.names), Vec::new())?;
+        if let Some(groups) = self.groups {
+            whole = whole.grouped(Arc::new(groups))?;
+        }
         let domain = |(name, train, test): (String, Vec<Class>, Vec<Class>)| {
             let train = Arc::new(whole.with_classes(train)?);
             let test = if self.divided { Arc::new(whole.with_classes(test)?) } else { train.clone() };

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use image::imageops::FilterType;
-use image::{DynamicImage, ImageDecoder as _};
-use kshot::dataset::{Background, Preparation, Resample};
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, ImageDecoder as _, Pixel as _, Rgb, RgbImage};
+use kshot::dataset::{Images, Normalise, Resample, Resize};
 use kshot::{Error, Result};
 use ndarray::{Array4, Axis};
 use rayon::prelude::*;
@@ -17,61 +17,32 @@ pub struct ImageReader {
     channels: usize,
     height: usize,
     width: usize,
-    resample: Resample,
-    invert: bool,
-    background: Background,
-    /// Whether the middle is cut out, instead of stretching the whole.
-    crop: bool,
-    /// Mean and deviation of each channel.
-    normalise: Option<[[f32; 3]; 2]>,
+    images: Images,
 }
 
-/// Means and deviations of ImageNet's channels, of values of 0–1, as torchvision's encoders were trained with.
-pub const IMAGENET: [[f32; 3]; 2] = [[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]];
-
 impl ImageReader {
-    /// Prepares as `preparation` says, to inputs `[channels, height, width]`.
+    /// Prepares so, to inputs `[channels, height, width]`.
     ///
     /// # Errors
-    /// When that is no preparation of images, or of neither one nor three channels.
-    pub fn new(preparation: Preparation, [channels, height, width]: [usize; 3]) -> Result<Self> {
-        match preparation {
-            Preparation::Images { resample, invert, background } if [1, 3].contains(&channels) => Ok(Self {
-                channels,
-                height,
-                width,
-                resample,
-                invert,
-                background,
-                crop: false,
-                normalise: None,
-            }),
-            Preparation::Images { .. } | Preparation::Generated if [1, 3].contains(&channels) => Ok(Self {
-                channels,
-                height,
-                width,
-                resample: Resample::Triangle,
-                invert: false,
-                background: Background::White,
-                crop: false,
-                normalise: None,
-            }),
-            _ => Err(Error::invalid(format!(
-                "inputs of {:?} (channels, height, width) are not made of images",
-                [channels, height, width]
-            ))),
+    /// For neither one nor three channels.
+    pub fn new(images: Images, shape: [usize; 3]) -> Result<Self> {
+        let [channels, height, width] = shape;
+        if ![1, 3].contains(&channels) {
+            return Err(Error::invalid(format!(
+                "inputs of {shape:?} (channels, height, width) are not made of images"
+            )));
         }
+        Ok(Self { channels, height, width, images })
     }
 
-    /// Cuts the middle out of images brought to 8/7 of the size by their shorter side, as torchvision does, instead of
-    /// stretching them.
-    pub fn cropped(self) -> Self {
-        Self { crop: true, ..self }
+    /// Shape of an input, `[channels, height, width]`.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.height, self.width]
     }
 
-    /// Subtracts from inputs, of values of 0–1, the means of the channels and divides by their deviations.
-    pub fn normalised(self, by: [[f32; 3]; 2]) -> Self {
-        Self { normalise: Some(by), ..self }
+    /// How it prepares them.
+    pub fn images(&self) -> Images {
+        self.images
     }
 
     /// Reads images in parallel to bytes `[files, channels, height, width]`; says how many are blank, where most of those
@@ -86,7 +57,7 @@ impl ImageReader {
             .par_chunks_exact_mut(size)
             .zip(files)
             .map(|(out, file)| {
-                let (image, transparent) = open(file, self.level()).map_err(|error| {
+                let (image, transparent) = open(file, self.images.background.0).map_err(|error| {
                     Error::invalid(format!(
                         "{} cannot be read as an image: {}; correct or remove it",
                         file.display(),
@@ -94,22 +65,21 @@ impl ImageReader {
                     ))
                 })?;
                 self.prepare(image, out);
-                let blank = out.iter().all(|value| *value == self.level());
-                if self.invert {
+                let planes = out.chunks_exact(self.height * self.width).zip(self.levels());
+                let blank =
+                    transparent && planes.into_iter().all(|(plane, level)| plane.iter().all(|&v| v == level));
+                if self.images.invert {
                     out.iter_mut().for_each(|value| *value = u8::MAX - *value);
                 }
-                Ok([usize::from(transparent), usize::from(transparent && blank)])
+                Ok([usize::from(transparent), usize::from(blank)])
             })
             .try_reduce(|| [0; 2], |a, b| Ok::<_, Error>([a[0] + b[0], a[1] + b[1]]))?;
         let [transparent, blank] = vanished;
         let blank = (2 * blank > transparent).then(|| {
             format!(
-                "{blank} of the {transparent} images with transparency have nothing to see on a {} background, as \
-                 what is drawn has its colour",
-                match self.background {
-                    Background::White => "white",
-                    Background::Black => "black",
-                }
+                "{blank} of the {transparent} images with transparency have nothing to see on the background `{}`, as what \
+                 is drawn has its colour",
+                self.images.background
             )
         });
         Ok((pixels, blank))
@@ -126,35 +96,23 @@ impl ImageReader {
         let values = pixels.into_iter().map(|value| f32::from(value) * SCALE).collect();
         let mut inputs =
             Array4::from_shape_vec(shape, values).map_err(|error| Error::invalid(error.to_string()))?;
-        if let Some([mean, deviation]) = self.normalise {
+        if self.images.normalise != Normalise::NONE {
             for (channel, mut plane) in inputs.axis_iter_mut(Axis(1)).enumerate() {
-                plane.mapv_inplace(|value| (value - mean[channel]) / deviation[channel]);
+                plane.mapv_inplace(|value| self.images.normalise.apply(channel, value));
             }
         }
         Ok(inputs)
     }
 
-    fn level(&self) -> u8 {
-        match self.background {
-            Background::White => u8::MAX,
-            Background::Black => 0,
-        }
+    /// The background in each channel.
+    fn levels(&self) -> Vec<u8> {
+        let colour = Rgb(self.images.background.0);
+        if self.channels == 1 { colour.to_luma().0.to_vec() } else { colour.0.to_vec() }
     }
 
     /// Brings an image to size and colour, one plane for each channel.
     fn prepare(&self, image: DynamicImage, out: &mut [u8]) {
-        let (width, height) = (self.width as u32, self.height as u32);
-        let image = match self.resample {
-            _ if self.crop => {
-                let (whole_width, whole_height) = (width * 8 / 7, height * 8 / 7);
-                let scaled = image.resize_to_fill(whole_width, whole_height, FilterType::Triangle);
-                scaled.crop_imm((whole_width - width) / 2, (whole_height - height) / 2, width, height)
-            }
-            Resample::Triangle if (image.width(), image.height()) != (width, height) => {
-                image.resize_exact(width, height, FilterType::Triangle)
-            }
-            _ => image,
-        };
+        let image = self.resized(image);
         let from = [image.height() as usize, image.width() as usize];
         let interleaved = match self.channels {
             1 => image.into_luma8().into_raw(),
@@ -168,11 +126,38 @@ impl ImageReader {
             }
         }
     }
+
+    /// The image in the size of the inputs; as it is where it is to be averaged.
+    fn resized(&self, image: DynamicImage) -> DynamicImage {
+        let (width, height) = (self.width as u32, self.height as u32);
+        let Images { resample, resize, background, .. } = self.images;
+        let filter = FilterType::Triangle;
+        if resample == Resample::Area || (image.width(), image.height()) == (width, height) {
+            return image;
+        }
+        match resize {
+            Resize::Stretch => image.resize_exact(width, height, filter),
+            Resize::Fit => {
+                let scaled = image.resize(width, height, filter).into_rgb8();
+                let mut whole = RgbImage::from_pixel(width, height, Rgb(background.0));
+                let at = |whole: u32, part: u32| i64::from((whole - part) / 2);
+                let (x, y) = (at(width, scaled.width()), at(height, scaled.height()));
+                imageops::replace(&mut whole, &scaled, x, y);
+                whole.into()
+            }
+            Resize::Crop => image.resize_to_fill(width, height, filter),
+            Resize::Imagenet => {
+                let (wide, high) = (width * 8 / 7, height * 8 / 7);
+                let scaled = image.resize_to_fill(wide, high, filter);
+                scaled.crop_imm((wide - width) / 2, (high - height) / 2, width, height)
+            }
+        }
+    }
 }
 
 /// Decodes a file by its content, whatever its name ends in, turns it as the camera was held, and lays what is transparent
-/// on a background of that level; says whether something was.
-fn open(file: &Path, level: u8) -> Result<(DynamicImage, bool), image::ImageError> {
+/// on a background of that colour; says whether something was.
+fn open(file: &Path, background: [u8; 3]) -> Result<(DynamicImage, bool), image::ImageError> {
     let mut decoder = image::ImageReader::open(file)?.with_guessed_format()?.into_decoder()?;
     let orientation = decoder.orientation()?;
     let mut image = DynamicImage::from_decoder(decoder)?;
@@ -185,8 +170,8 @@ fn open(file: &Path, level: u8) -> Result<(DynamicImage, bool), image::ImageErro
     for pixel in image.pixels_mut() {
         let [.., alpha] = pixel.0;
         transparent |= alpha != u8::MAX;
-        for value in &mut pixel.0[..3] {
-            let (ink, paper) = (u32::from(*value), u32::from(level));
+        for (value, paper) in pixel.0[..3].iter_mut().zip(background) {
+            let (ink, paper) = (u32::from(*value), u32::from(paper));
             *value = ((ink * u32::from(alpha) + paper * u32::from(u8::MAX - alpha) + 127) / 255) as u8;
         }
         pixel.0[3] = u8::MAX;

@@ -6,7 +6,7 @@
 //! | [`bearing`] | a simulated bearing, 7 states at 4 loads | none |
 //! | [`cwru`] | bearing faults at 4 motor loads | 36 records |
 //! | [`digits`] (`digits-da`) | MNIST and USPS digits | 4 arrays |
-//! | [`folder`] | your own images, one directory for each class | any PNG, JPEG, WebP, TIFF, BMP, PGM |
+//! | [`folder`] | your own images, one directory for each class | any PNG, JPEG, WebP, TIFF, BMP, PGM; a zip, tar or list of them |
 //! | [`glyphs`] | invented handwritten characters, drawn as the dataset is opened | none |
 //! | [`office_caltech`] (`office-caltech10-surf`) | 10 kinds of objects in 4 domains | 4 `.mat` |
 //! | [`omniglot`] | 1,623 handwritten characters of 50 alphabets | two zips, 16 MB |
@@ -22,12 +22,15 @@ pub mod bearing;
 mod class_division;
 mod class_splits;
 pub mod cwru;
+mod digest;
 pub mod digits;
 mod domain_splits;
 #[cfg(feature = "download")]
 pub mod download;
+pub mod encoded;
 pub mod folder;
 pub mod glyphs;
+mod groups;
 pub mod images;
 pub mod office_caltech;
 pub mod omniglot;

@@ -1,12 +1,24 @@
 //! Where a dataset's files are.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use kshot::{Error, Result};
 
-/// `path` as it is where absolute, else in the data directory, else in the current one.
+/// `path` as it is where absolute, else in the data directory, else in the current one; not where it is in both.
 pub(crate) fn resolve(dataset: &str, path: &Path, data_dir: &Path) -> Result<PathBuf> {
     let in_data = data_dir.join(path);
+    let whole = |path: &Path| std::fs::canonicalize(path).ok();
+    if let (Some(there), Some(here)) = (whole(&in_data), whole(path))
+        && there != here
+        && path.components().any(|part| matches!(part, Component::Normal(_)))
+    {
+        return Err(Error::invalid(format!(
+            "`{}` for `{dataset}` is both in the data directory, {}, and in the current one, {}: write one of these",
+            path.display(),
+            there.display(),
+            here.display()
+        )));
+    }
     [in_data.as_path(), path].into_iter().find(|path| path.exists()).map(Path::to_path_buf).ok_or_else(|| {
         let elsewhere =
             if path.is_absolute() { String::new() } else { format!(" (nor {})", in_data.display()) };

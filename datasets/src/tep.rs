@@ -11,7 +11,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kshot::dataset::{Class, Dataset, DatasetContext, Preparation};
+use kshot::dataset::{Class, ClassSet, Dataset, DatasetContext, Preparation};
 use kshot::options::Options;
 use kshot::{Error, Result};
 use schemars::JsonSchema;
@@ -101,14 +101,9 @@ fn open(context: &DatasetContext, options: TepOptions) -> Result<Box<dyn Dataset
         classes.iter().filter(|class| chosen.contains(&class.name)).cloned().collect::<Vec<Class>>()
     });
     let shape = [VARIABLES, 1, options.window];
-    Ok(Box::new(ClassSplits::new(
-        "tep",
-        shape,
-        Preparation::Numbers { standardise: true },
-        Arc::new(values),
-        window_names,
-        splits,
-    )?))
+    let whole = ClassSet::new(shape, Arc::new(values), Arc::new(window_names), Vec::new())?;
+    let preparation = Preparation::Numbers { standardise: true };
+    Ok(Box::new(ClassSplits::new("tep", preparation, &whole, splits)?))
 }
 
 /// Mean of each variable, and the inverse of its deviation.

@@ -11,7 +11,7 @@ use kshot_datasets as _; // registers the datasets
 use npyz::WriterBuilder as _;
 
 fn open(folder: &Path, options: &str) -> kshot::Result<Box<dyn Dataset>> {
-    let context = DatasetContext { data_dir: folder.to_path_buf() };
+    let context = DatasetContext::at(folder);
     (registry::dataset("arrays")?.open)(&context, &options.parse().unwrap())
 }
 

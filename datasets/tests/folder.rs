@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::HashSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use image::{GrayAlphaImage, GrayImage, Luma, LumaA, Rgb, RgbImage, Rgba, RgbaImage};
 use kshot::dataset::{ClassSet, Dataset, DatasetContext, Split, TaskSource};
+use kshot::episode::{Count, FewShot, Manifest, Shift, TaskSpec};
 use kshot::registry;
 use kshot_datasets as _; // registers the datasets
 use tempfile::TempDir;
@@ -29,7 +32,7 @@ fn five_classes() -> TempDir {
 }
 
 fn open(folder: &Path, options: &str) -> kshot::Result<Box<dyn Dataset>> {
-    let context = DatasetContext { data_dir: folder.to_path_buf() };
+    let context = DatasetContext::at(folder);
     (registry::dataset("folder")?.open)(&context, &toml::from_str(options).unwrap())
 }
 
@@ -184,7 +187,7 @@ fn a_division_by_directories_is_followed_and_a_class_in_two_of_them_refused() {
     assert!(dataset.notes()[0].contains("2 + 1 + 1 classes"));
     class("test/a");
     let twice = error(folder.path(), "path = '.'");
-    assert!(twice.contains("the class `a` is both in test and in train"), "{twice}");
+    assert!(twice.contains("the class `a`") && twice.contains("`d` is in test only"), "{twice}");
 }
 
 #[test]
@@ -216,4 +219,185 @@ fn what_is_transparent_shows_the_background_and_drawings_that_vanish_on_it_are_r
             }
         }
     }
+}
+
+/// The values of the example at `place` of class 0 of the test split.
+fn values(dataset: &dyn Dataset, place: usize) -> Vec<f32> {
+    let mut values = Vec::new();
+    set(dataset, Split::Test).push_examples([(0, place)], &mut values);
+    values
+}
+
+#[test]
+fn what_is_not_square_is_stretched_fitted_in_or_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("one")).unwrap();
+    // 16 × 8: black in the middle half, white at both ends.
+    let bar = |x| if (4..12).contains(&x) { 0 } else { 255 };
+    GrayImage::from_fn(16, 8, |x, _| Luma([bar(x)])).save(folder.path().join("one/a.png")).unwrap();
+    let with = |options: &str| {
+        let all = format!("path = '.'\nimage-size = 8\nfractions = [0.0, 0.0, 1.0]\n{options}");
+        values(open(folder.path(), &all).unwrap().as_ref(), 0)
+    };
+    let (stretched, cut) = (with(""), with("resize = 'crop'"));
+    for y in 0..8 {
+        assert_eq!((stretched[8 * y], stretched[8 * y + 3], stretched[8 * y + 7]), (1.0, 0.0, 1.0));
+        assert!(cut[8 * y..8 * y + 8].iter().all(|&value| value == 0.0), "{cut:?}");
+    }
+    // 8 × 4 in the middle, the background above and below.
+    let fitted = with("resize = 'fit'\nbackground = '#333333'");
+    for (at, value) in fitted.iter().enumerate() {
+        match at / 8 {
+            0 | 1 | 6 | 7 => assert!((value - 0.2).abs() < 1e-6, "{fitted:?}"),
+            _ if at % 8 == 3 => assert_eq!(*value, 0.0),
+            _ => {}
+        }
+    }
+    let inverted = with("resize = 'crop'\ninvert = true");
+    assert!(inverted.iter().all(|&value| value == 1.0));
+    let normalised = with("resize = 'crop'\nnormalise = '0.5,0,0/0.25,1,1'");
+    assert!(normalised.iter().all(|&value| value == -2.0), "{normalised:?}");
+    let wrong = error(folder.path(), "path = '.'\nbackground = 'green'");
+    assert!(wrong.contains("`white`, `black` or `#rrggbb`"), "{wrong}");
+    let wrong = error(folder.path(), "path = '.'\nnormalise = '1,2'");
+    assert!(wrong.contains("three means and three deviations"), "{wrong}");
+}
+
+#[test]
+fn a_zip_and_a_tar_hold_what_the_directory_does() {
+    let folder = five_classes();
+    let all = |path: &str, cache: Option<&Path>| {
+        let context =
+            DatasetContext { cache_dir: cache.map(Path::to_path_buf), ..DatasetContext::at(folder.path()) };
+        let options =
+            toml::from_str(&format!("path = '{path}'\nimage-size = 9\nfractions = [0.0, 0.0, 1.0]")).unwrap();
+        let dataset = (registry::dataset("folder").unwrap().open)(&context, &options).unwrap();
+        let set = set(dataset.as_ref(), Split::Test);
+        let mut values = Vec::new();
+        let counts = set.classes().iter().map(|class| class.images.len());
+        set.push_examples(
+            counts.enumerate().flat_map(|(c, n)| (0..n).map(move |place| (c, place))),
+            &mut values,
+        );
+        let mut names: Vec<String> = set.example_names().into_keys().collect();
+        names.sort();
+        (names, values)
+    };
+    let expected = all("trees", None);
+    let files: Vec<_> =
+        expected.0.iter().map(|name| (name, folder.path().join("trees").join(name))).collect();
+    let mut zip = zip::ZipWriter::new(fs::File::create(folder.path().join("trees.zip")).unwrap());
+    let compressed = flate2::write::GzEncoder::new(
+        fs::File::create(folder.path().join("trees.tar.gz")).unwrap(),
+        flate2::Compression::fast(),
+    );
+    let mut tar = tar::Builder::new(compressed);
+    for (name, file) in &files {
+        let inside = format!("upper/trees/{name}");
+        zip.start_file(inside.as_str(), zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(&fs::read(file).unwrap()).unwrap();
+        tar.append_path_with_name(file, inside).unwrap();
+    }
+    zip.finish().unwrap();
+    tar.into_inner().unwrap().finish().unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    for archive in ["trees.zip", "trees.tar.gz"] {
+        assert_eq!(all(archive, None), expected, "{archive}");
+        assert_eq!(all(archive, Some(cache.path())), expected, "{archive}");
+        assert_eq!(all(archive, Some(cache.path())), expected, "{archive}, again");
+    }
+    assert_eq!(fs::read_dir(cache.path().join("unpacked")).unwrap().count(), 2);
+    fs::write(folder.path().join("broken.zip"), "no zip").unwrap();
+    assert!(error(folder.path(), "path = 'broken.zip'").contains("broken.zip"));
+}
+
+#[test]
+fn a_list_names_images_their_labels_splits_and_groups() {
+    let folder = five_classes();
+    let list = |text: &str| fs::write(folder.path().join("trees/list.csv"), text).unwrap();
+    let options = "path = 'trees/list.csv'\nimage-size = 9";
+    list(
+        "path,label,split\nash/a.png,dark,train\nbirch/a.png,dark,train\nelm/a.png,mid,val\noak/a.png,light,test\n",
+    );
+    let dataset = open(folder.path(), options).unwrap();
+    let count =
+        |split| set(dataset.as_ref(), split).classes().iter().map(|c| c.images.len()).collect::<Vec<_>>();
+    assert_eq!([Split::Train, Split::Validation, Split::Test].map(count), [vec![2], vec![1], vec![1]]);
+    assert!(set(dataset.as_ref(), Split::Train).example_names().contains_key("dark/ash/a.png"));
+
+    // Without a split, classes are divided; of four patients, none is on both sides of a task.
+    let mut text = "group,path,label\n".to_owned();
+    for (number, class) in ["ash", "birch", "elm", "oak"].iter().enumerate() {
+        for (place, image) in ["a.png", "b.pgm", "c.JPG"].iter().enumerate() {
+            text += &format!("p{place},{class}/{image},{}\n", if number < 2 { "ill" } else { "well" });
+        }
+    }
+    list(&text);
+    let dataset = open(folder.path(), &format!("{options}\nfractions = [0.0, 0.0, 1.0]")).unwrap();
+    let spec = TaskSpec::FewShot { ways: Count::fixed(2), shots: Count::fixed(1), queries: 2 };
+    let source = dataset.split(Split::Test).unwrap();
+    let tasks = spec.open(&source, Split::Test, 0).unwrap();
+    let file = folder.path().join("tasks.json");
+    let TaskSource::Classes(classes) = source else { panic!("classes") };
+    let few = FewShot::new(classes, Count::fixed(2), Count::fixed(1), 2, Split::Test, 0).unwrap();
+    Manifest::write(&file, &few, 50).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    for (number, episode) in json["episodes"].as_array().unwrap().iter().enumerate() {
+        let patients = |side: &str| -> HashSet<String> {
+            let examples = episode[side].as_array().unwrap();
+            let of = |example: &serde_json::Value| {
+                let name = example["file"].as_str().unwrap().split_once('/').unwrap().1.to_owned();
+                let line = text.lines().find(|line| line.contains(&format!(",{name},"))).unwrap();
+                line.split(',').next().unwrap().to_owned()
+            };
+            examples.iter().map(of).collect()
+        };
+        assert!(patients("support").is_disjoint(&patients("query")), "episode {number}");
+        let episode = tasks.episode(number as u64).unwrap();
+        assert_eq!((episode.support.len(), episode.query.len()), (2, 4));
+    }
+
+    let cases = [
+        ("file,label\na,b\n", "must have `path` and `label`"),
+        ("path,label\nash/a.png,\n", "line 2: the label is empty"),
+        ("path,label\nash/a.png,x\nash/z.png,y\n", "line 3: there is no file"),
+        ("path,label\nash/a.png,x\nash/a.png,y\n", "line 3: `ash/a.png` is also in line 2"),
+        ("path,label,split\nash/a.png,x,tset\n", "`tset` is no split"),
+        ("path,label,group\nash/a.png,x,\n", "the group is empty"),
+        ("path,label\n", "lists no image"),
+    ];
+    for (text, expected) in cases {
+        list(text);
+        let why = error(folder.path(), options);
+        assert!(why.contains(expected), "{expected}: {why}");
+    }
+}
+
+#[test]
+fn the_same_classes_in_training_and_test_are_two_sides() {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, count) in [("train/ok", 6), ("train/bad", 4), ("val/ok", 2), ("test/ok", 3), ("test/bad", 2)] {
+        let directory = folder.path().join("parts").join(path);
+        fs::create_dir_all(&directory).unwrap();
+        let level = if path.starts_with("test") { 200 } else { 100 };
+        for number in 0..count {
+            GrayImage::from_pixel(4, 4, Luma([level])).save(directory.join(format!("{number}.png"))).unwrap();
+        }
+    }
+    let dataset = open(folder.path(), "path = 'parts'\nimage-size = 4").unwrap();
+    let source = dataset.split(Split::Test).unwrap();
+    let TaskSource::Domains(domains) = &source else { panic!("sides of a domain") };
+    let [domain] = domains.domains() else { panic!("one domain") };
+    let counts =
+        |set: &ClassSet| set.classes().iter().map(|c| (c.name.clone(), c.images.len())).collect::<Vec<_>>();
+    assert_eq!(domain.name, "parts");
+    assert_eq!(counts(&domain.train), [("bad".to_owned(), 4), ("ok".to_owned(), 8)]);
+    assert_eq!(counts(&domain.test), [("bad".to_owned(), 2), ("ok".to_owned(), 3)]);
+    let shift = Shift { ways: None, shots: Some(Count::fixed(3)), target_shots: 0, queries: Some(2) };
+    let task = TaskSpec::DomainShift { source: "parts".to_owned(), target: "parts".to_owned(), shift };
+    let episode = task.open(&source, Split::Test, 0).unwrap().episode(0).unwrap();
+    assert!(episode.support.inputs().iter().all(|&value| (value - 100.0 / 255.0).abs() < 1e-6));
+    assert!(episode.query.inputs().iter().all(|&value| (value - 200.0 / 255.0).abs() < 1e-6));
+    assert_eq!((episode.support.len(), episode.query.len()), (6, 4));
+    assert!(dataset.notes().iter().any(|note| note.contains("validation")), "{:?}", dataset.notes());
 }

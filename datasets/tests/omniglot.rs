@@ -16,7 +16,7 @@ use kshot_datasets as _; // registers the datasets
 
 /// Opens Omniglot in `data_dir` with options written as TOML.
 fn open(data_dir: &Path, options: &str) -> kshot::Result<Box<dyn Dataset>> {
-    let context = DatasetContext { data_dir: data_dir.to_path_buf() };
+    let context = DatasetContext::at(data_dir);
     (registry::dataset("omniglot")?.open)(&context, &toml::from_str(options).unwrap())
 }
 

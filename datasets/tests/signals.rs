@@ -13,7 +13,7 @@ use kshot::registry;
 use kshot_datasets as _; // registers the datasets
 
 fn open(name: &str, data_dir: &Path, options: &str) -> kshot::Result<Box<dyn Dataset>> {
-    let context = DatasetContext { data_dir: data_dir.to_path_buf() };
+    let context = DatasetContext::at(data_dir);
     (registry::dataset(name)?.open)(&context, &options.parse().unwrap())
 }
 

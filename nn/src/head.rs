@@ -113,6 +113,29 @@ pub fn split(x: TapedMatrix, at: usize) -> Result<[TapedMatrix; 2]> {
     Ok([rows(x.clone().put_tape(tape), 0, at)?, rows(x.put_tape(OwnedTape::default()), at, n)?])
 }
 
+/// A loss whose value and gradient in `x` are known, as those of an implicit function are: for heads that tape cannot
+/// differentiate.
+///
+/// # Errors
+/// When the gradient has another shape than `x`, or the device fails.
+pub fn with_gradient(x: TapedMatrix, value: f32, gradient: ArrayView2<'_, f32>) -> Result<TapedScalar> {
+    let device = x.device().clone();
+    if *x.shape() != gradient.dim() {
+        return Err(Error::invalid(format!(
+            "a gradient of {:?} was given for weights or embeddings of {:?}",
+            gradient.dim(),
+            x.shape()
+        )));
+    }
+    let compute = || {
+        let gradient = device.try_tensor_from_vec(gradient.iter().copied().collect(), gradient.dim())?;
+        // Less a copy of itself it is 0, whatever rounds.
+        let copy = device.try_tensor_from_vec(x.as_vec(), *x.shape())?;
+        x.try_sub(copy)?.try_mul(gradient)?.try_sum::<(), _>()?.try_add(value)
+    };
+    compute().map_err(|error| Error::device("giving a gradient", error))
+}
+
 /// Each row at length 1 (a row of zeros stays), with a finite gradient everywhere.
 ///
 /// Not dfdx's `normalize`, which subtracts the mean as well.

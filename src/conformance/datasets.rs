@@ -60,7 +60,7 @@ pub fn dataset(entry: &DatasetEntry, context: &DatasetContext, options: &toml::T
     });
     checks.run("preparation", || {
         let preparation = open()?.preparation();
-        let json = serde_json::to_value(preparation).map_err(|error| Error::invalid(error.to_string()))?;
+        let json = serde_json::to_value(&preparation).map_err(|error| Error::invalid(error.to_string()))?;
         let back: Preparation =
             serde_json::from_value(json).map_err(|error| Error::invalid(error.to_string()))?;
         unless(back == preparation, || "it is read back as another".to_owned())

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::images::Normalise;
 use super::quarter_turn::turn;
 use crate::{Error, Result};
 
@@ -68,6 +69,10 @@ pub struct ClassSet {
     shape: [usize; 3],
     values: Values,
     image_names: Arc<Vec<String>>,
+    /// Of bytes.
+    normalise: Normalise,
+    /// Of each example, where some are not to be on both sides of a task.
+    groups: Option<Arc<Vec<u32>>>,
     classes: Vec<Class>,
 }
 
@@ -99,16 +104,44 @@ impl ClassSet {
         if let Values::Floats(numbers) = &values {
             check_scale(numbers)?;
         }
-        Self::of(shape, values, image_names, classes)
+        let (normalise, groups) = (Normalise::NONE, None);
+        Self { shape, values, image_names, normalise, groups, classes: Vec::new() }.with_classes(classes)
     }
 
-    /// [`ClassSet::new`] for inputs that have been checked.
-    fn of(
-        shape: [usize; 3],
-        values: Values,
-        image_names: Arc<Vec<String>>,
-        classes: Vec<Class>,
-    ) -> Result<Self> {
+    /// The same with pixels normalised as they are sampled.
+    #[must_use]
+    pub fn normalised(self, normalise: Normalise) -> Self {
+        Self { normalise, ..self }
+    }
+
+    /// The same with a group for each example: a patient, a machine, a video, whose examples are alike in more than their
+    /// class. No group is on both sides of a task.
+    ///
+    /// # Errors
+    /// When they are not as many as the examples.
+    pub fn grouped(self, groups: Arc<Vec<u32>>) -> Result<Self> {
+        if groups.len() != self.image_names.len() {
+            return Err(Error::invalid(format!(
+                "{} groups are not those of {} examples",
+                groups.len(),
+                self.image_names.len()
+            )));
+        }
+        Ok(Self { groups: Some(groups), ..self })
+    }
+
+    /// The group of each example of a class, where there are groups.
+    pub(crate) fn groups_of(&self, class: usize) -> Option<Vec<u32>> {
+        let groups = self.groups.as_ref()?;
+        Some(self.classes[class].images.iter().map(|&image| groups[image as usize]).collect())
+    }
+
+    /// The same examples under other classes.
+    ///
+    /// # Errors
+    /// As [`ClassSet::new`].
+    pub fn with_classes(&self, classes: Vec<Class>) -> Result<Self> {
+        let Self { shape, values, image_names, .. } = self;
         for class in &classes {
             if class.images.is_empty() {
                 return Err(Error::invalid(format!("class `{}` has no examples", class.name)));
@@ -132,20 +165,12 @@ impl ClassSet {
                 )));
             }
         }
-        Ok(Self { shape, values, image_names, classes })
+        Ok(Self { classes, ..self.clone() })
     }
 
     /// Shape of one image, `[channels, height, width]`.
     pub fn shape(&self) -> [usize; 3] {
         self.shape
-    }
-
-    /// The same examples under other classes.
-    ///
-    /// # Errors
-    /// As [`ClassSet::new`].
-    pub fn with_classes(&self, classes: Vec<Class>) -> Result<Self> {
-        Self::of(self.shape, self.values.clone(), self.image_names.clone(), classes)
     }
 
     /// Whether both are views of the same inputs: one was made of the other by [`ClassSet::with_classes`].
@@ -158,12 +183,18 @@ impl ClassSet {
         &self.classes
     }
 
+    /// `CLASS/FILE` of an example of a class.
+    pub(crate) fn example_name(&self, class: usize, place: usize) -> String {
+        let class = &self.classes[class];
+        format!("{}/{}", class.name, self.image_names[class.images[place] as usize])
+    }
+
     /// `CLASS/FILE` of every example → (class, place within the class): what manifests name.
     pub fn example_names(&self) -> HashMap<String, (usize, usize)> {
         let mut names = HashMap::new();
         for (number, class) in self.classes.iter().enumerate() {
-            for (place, &image) in class.images.iter().enumerate() {
-                names.insert(format!("{}/{}", class.name, self.image_names[image as usize]), (number, place));
+            for place in 0..class.images.len() {
+                names.insert(self.example_name(number, place), (number, place));
             }
         }
         names
@@ -194,7 +225,15 @@ impl ClassSet {
                 pixels = &turned;
             }
             // Appended, not written over zeros: that is another pass over memory.
-            out.extend(pixels.iter().map(|&pixel| f32::from(pixel) * SCALE));
+            if self.normalise == Normalise::NONE {
+                out.extend(pixels.iter().map(|&pixel| f32::from(pixel) * SCALE));
+                continue;
+            }
+            for (channel, plane) in pixels.chunks_exact(height * width).enumerate() {
+                out.extend(
+                    plane.iter().map(|&pixel| self.normalise.apply(channel, f32::from(pixel) * SCALE)),
+                );
+            }
         }
     }
 }

@@ -6,10 +6,11 @@ use rand::Rng as _;
 use rand::seq::SliceRandom as _;
 use rand::seq::index::sample;
 
-use super::few_shot::{check_classes, gather};
+use super::few_shot::{Pick, check_classes, gather};
+use super::groups::{Wanted, of_support, on_side};
 use super::{Count, Episode, Labelled, Tasks};
 use crate::dataset::{ClassSet, Domain, Domains, Split};
-use crate::rng::stream;
+use crate::rng::{Rng, stream};
 use crate::{Error, Result};
 
 /// How much of source and target a task has; `None` takes all there is.
@@ -122,24 +123,50 @@ impl DomainShift {
         Ok(())
     }
 
-    /// Whether every task is the same: whole source, whole target.
-    fn is_one_task(&self) -> bool {
-        let Shift { ways, shots, target_shots, queries } = self.shift;
-        ways.is_none() && shots.is_none() && target_shots == 0 && queries.is_none()
-    }
-}
-
-impl Tasks for DomainShift {
-    fn episode(&self, index: u64) -> Result<Episode> {
-        let mut rng = stream(self.seed, &format!("shift/{}/{}", self.name, self.split.name()), index);
-        let there = self.source.classes().len();
-        let classes: Vec<usize> = match self.shift.ways {
-            None => (0..there).collect(),
-            Some(ways) => {
-                let ways = ways.draw(&mut rng);
-                sample(&mut rng, there, ways).into_vec()
-            }
+    /// The groups of each class's examples in the source, in the target's labelled and in its queried set.
+    fn groups(&self, classes: &[usize]) -> Option<Vec<[Vec<u32>; 3]>> {
+        let of = |set: &ClassSet, class: Option<usize>| match class {
+            Some(class) => set.groups_of(class),
+            None => Some(Vec::new()),
         };
+        let all = |&class: &usize| {
+            let (labelled, queried) = self.target[class];
+            Some([of(&self.source, Some(class))?, of(&self.labelled, labelled)?, of(&self.queried, queried)?])
+        };
+        classes.iter().map(all).collect()
+    }
+
+    /// The examples of source, labelled target and queries, no group on both sides.
+    fn by_groups(
+        &self,
+        rng: &mut Rng,
+        classes: &[usize],
+        groups: &[[Vec<u32>; 3]],
+    ) -> Result<[Vec<Pick>; 3]> {
+        let Shift { shots, target_shots, queries, .. } = self.shift;
+        let (mut support, mut asked) = (Vec::new(), Vec::new());
+        for [source, labelled, queried] in groups {
+            support.push(Wanted::new(shots.map_or(source.len(), |shots| shots.draw(rng)), source));
+            support.push(Wanted::new(target_shots, labelled));
+            asked.push(Wanted::new(queries.unwrap_or(1).min(queried.len()), queried));
+        }
+        let chosen = of_support(rng, &support, &asked)?;
+        let mut picks: [Vec<Pick>; 3] = Default::default();
+        for (label, (&class, groups)) in classes.iter().zip(groups).enumerate() {
+            let (labelled, queried) = self.target[class];
+            let counts = [support[2 * label].count(), target_shots, queries.unwrap_or(usize::MAX)];
+            for (side, of) in [Some(class), labelled, queried].into_iter().enumerate() {
+                let Some(of) = of else { continue };
+                let mut places = on_side(&groups[side], &chosen, side < 2);
+                places.shuffle(rng);
+                picks[side].extend(places.into_iter().take(counts[side]).map(|place| (of, place, label)));
+            }
+        }
+        Ok(picks)
+    }
+
+    /// The same where there are no groups.
+    fn freely(&self, rng: &mut Rng, classes: &[usize]) -> [Vec<Pick>; 3] {
         let undivided = Arc::ptr_eq(&self.labelled, &self.queried);
         let (mut source, mut labelled, mut query) = (Vec::new(), Vec::new(), Vec::new());
         for (label, &class) in classes.iter().enumerate() {
@@ -147,8 +174,8 @@ impl Tasks for DomainShift {
             let places = match self.shift.shots {
                 None => (0..all).collect(),
                 Some(shots) => {
-                    let shots = shots.draw(&mut rng);
-                    sample(&mut rng, all, shots).into_vec()
+                    let shots = shots.draw(rng);
+                    sample(rng, all, shots).into_vec()
                 }
             };
             source.extend(places.into_iter().map(|place| (class, place, label)));
@@ -157,7 +184,7 @@ impl Tasks for DomainShift {
                 let mut places: Vec<usize> =
                     (0..place.map_or(0, |place| set.classes()[place].images.len())).collect();
                 if !self.is_one_task() {
-                    places.shuffle(&mut rng);
+                    places.shuffle(rng);
                 }
                 places
             };
@@ -176,6 +203,31 @@ impl Tasks for DomainShift {
                 query.extend(queried.into_iter().take(queries).map(|place| (class, place, label)));
             }
         }
+        [source, labelled, query]
+    }
+
+    /// Whether every task is the same: whole source, whole target.
+    fn is_one_task(&self) -> bool {
+        let Shift { ways, shots, target_shots, queries } = self.shift;
+        ways.is_none() && shots.is_none() && target_shots == 0 && queries.is_none()
+    }
+}
+
+impl Tasks for DomainShift {
+    fn episode(&self, index: u64) -> Result<Episode> {
+        let mut rng = stream(self.seed, &format!("shift/{}/{}", self.name, self.split.name()), index);
+        let there = self.source.classes().len();
+        let classes: Vec<usize> = match self.shift.ways {
+            None => (0..there).collect(),
+            Some(ways) => {
+                let ways = ways.draw(&mut rng);
+                sample(&mut rng, there, ways).into_vec()
+            }
+        };
+        let [source, labelled, mut query] = match self.groups(&classes) {
+            Some(groups) => self.by_groups(&mut rng, &classes, &groups)?,
+            None => self.freely(&mut rng, &classes),
+        };
         // In order of their classes, a query's place would tell its label.
         query.shuffle(&mut rng);
         let mut support = gather(&self.source, &source);

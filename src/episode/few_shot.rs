@@ -11,8 +11,9 @@ use rand::seq::index::sample;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::groups::{Wanted, of_support, on_side};
 use super::{Episode, Labelled, Targets, Tasks};
-use crate::dataset::{ClassSet, Split};
+use crate::dataset::{Class, ClassSet, Split};
 use crate::rng::{Rng, stream};
 use crate::{Error, Result};
 
@@ -176,8 +177,8 @@ pub(super) fn check_examples(set: &ClassSet, wanted: usize, why: &str, split: Sp
     }
 }
 
-/// Copies examples, each (class of the set, place in it, label), into a labelled array.
-pub(super) fn gather(set: &ClassSet, picks: &[(usize, usize, usize)]) -> Labelled {
+/// Copies examples into a labelled array.
+pub(super) fn gather(set: &ClassSet, picks: &[Pick]) -> Labelled {
     let [channels, height, width] = set.shape();
     let mut values = Vec::with_capacity(picks.len() * channels * height * width);
     set.push_examples(picks.iter().map(|&(class, place, _)| (class, place)), &mut values);
@@ -187,22 +188,79 @@ pub(super) fn gather(set: &ClassSet, picks: &[(usize, usize, usize)]) -> Labelle
     Labelled::new(inputs, Targets::Classes(labels))
 }
 
-impl Tasks for FewShot {
-    fn episode(&self, index: u64) -> Result<Episode> {
+/// An example of an episode: (class of the set, place in it, label).
+pub(super) type Pick = (usize, usize, usize);
+
+/// The examples of an episode.
+pub(super) struct Picks {
+    /// The dataset's class behind each label.
+    pub(super) classes: Vec<usize>,
+    pub(super) support: Vec<Pick>,
+    pub(super) query: Vec<Pick>,
+}
+
+impl ClassSet {
+    /// All classes with their examples, no more than the first `most` of each; labels are the set's class numbers.
+    pub fn first_of_each(&self, most: usize) -> Labelled {
+        let of = |(class, details): (usize, &Class)| {
+            (0..details.images.len().min(most)).map(move |place| (class, place, class)).collect::<Vec<Pick>>()
+        };
+        let picks: Vec<Pick> = self.classes().iter().enumerate().flat_map(of).collect();
+        gather(self, &picks)
+    }
+}
+
+impl FewShot {
+    /// The examples of episode number `index`.
+    pub(super) fn picks(&self, index: u64) -> Result<Picks> {
         let mut rng = stream(self.seed, &format!("episode/{}", self.split.name()), index);
         let ways = self.ways.draw(&mut rng);
         let classes: Vec<usize> = sample(&mut rng, self.set.classes().len(), ways).into_vec();
+        let groups: Option<Vec<_>> = classes.iter().map(|&class| self.set.groups_of(class)).collect();
         let (mut support, mut query) = (Vec::new(), Vec::with_capacity(ways * self.queries));
-        for (label, &class) in classes.iter().enumerate() {
-            let shots = self.shots.draw(&mut rng);
-            let mut places =
-                sample(&mut rng, self.set.classes()[class].images.len(), shots + self.queries).into_vec();
-            places.shuffle(&mut rng);
-            support.extend(places[..shots].iter().map(|&place| (class, place, label)));
-            query.extend(places[shots..].iter().map(|&place| (class, place, label)));
+        let mut take = |label: usize, shots: &[usize], queries: &[usize]| {
+            let class = classes[label];
+            support.extend(shots.iter().map(|&place| (class, place, label)));
+            query.extend(queries.iter().map(|&place| (class, place, label)));
+        };
+        if let Some(groups) = groups {
+            let shots: Vec<usize> = classes.iter().map(|_| self.shots.draw(&mut rng)).collect();
+            let wanted = |count: &dyn Fn(usize) -> usize| -> Vec<Wanted> {
+                groups.iter().enumerate().map(|(label, groups)| Wanted::new(count(label), groups)).collect()
+            };
+            let (learned, asked) = (wanted(&|label| shots[label]), wanted(&|_| self.queries));
+            let chosen = of_support(&mut rng, &learned, &asked)?;
+            for (label, groups) in groups.iter().enumerate() {
+                let mut side = |support| {
+                    let mut places = on_side(groups, &chosen, support);
+                    places.shuffle(&mut rng);
+                    places
+                };
+                take(label, &side(true)[..shots[label]], &side(false)[..self.queries]);
+            }
+        } else {
+            for (label, &class) in classes.iter().enumerate() {
+                let shots = self.shots.draw(&mut rng);
+                let images = self.set.classes()[class].images.len();
+                let mut places = sample(&mut rng, images, shots + self.queries).into_vec();
+                places.shuffle(&mut rng);
+                take(label, &places[..shots], &places[shots..]);
+            }
         }
         // In order of their classes, a query's place would tell its label.
         query.shuffle(&mut rng);
+        Ok(Picks { classes, support, query })
+    }
+
+    /// The classes the examples are of.
+    pub(super) fn set(&self) -> &ClassSet {
+        &self.set
+    }
+}
+
+impl Tasks for FewShot {
+    fn episode(&self, index: u64) -> Result<Episode> {
+        let Picks { classes, support, query } = self.picks(index)?;
         Ok(Episode { index, support: gather(&self.set, &support), query: gather(&self.set, &query), classes })
     }
 }

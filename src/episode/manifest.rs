@@ -7,11 +7,11 @@ use std::sync::Arc;
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
 
-use super::few_shot::gather;
-use super::{Count, Episode, Tasks};
+use super::few_shot::{Pick, Picks, gather};
+use super::{Count, Episode, FewShot, Tasks};
 use crate::dataset::ClassSet;
 use crate::rng::stream;
-use crate::{Error, Result};
+use crate::{Error, Result, atomic};
 
 /// The file: `{"episodes": [{"support": [{"file": "CLASS/FILE", "label": 0}, …], "query": […]}, …]}`.
 #[derive(Serialize, Deserialize)]
@@ -33,9 +33,6 @@ struct ManifestExample {
     file: String,
     label: usize,
 }
-
-/// An example of an episode: (class of the set, place in it, label).
-type Pick = (usize, usize, usize);
 
 /// How many examples each label has.
 fn of_each_class(picks: &[Pick]) -> Vec<usize> {
@@ -103,6 +100,27 @@ impl Manifest {
             return Err(Error::invalid(format!("the manifest {} has no episodes", path.display())));
         }
         Ok(Self { path: path.to_path_buf(), set, episodes })
+    }
+
+    /// Writes the tasks `0..episodes` of a distribution, for [`Manifest::read`] or another program.
+    ///
+    /// # Errors
+    /// When a task cannot be drawn, or the file cannot be written; what was there before is untouched then.
+    pub fn write(path: &Path, tasks: &FewShot, episodes: u64) -> Result<()> {
+        let set = tasks.set();
+        let named = |picks: Vec<Pick>| {
+            let example =
+                |(class, place, label)| ManifestExample { file: set.example_name(class, place), label };
+            picks.into_iter().map(example).collect()
+        };
+        let episode = |index| {
+            let Picks { support, query, .. } = tasks.picks(index)?;
+            Ok(ManifestEpisode { support: named(support), query: named(query) })
+        };
+        let file = ManifestFile { episodes: (0..episodes).map(episode).collect::<Result<_>>()? };
+        let mut json = serde_json::to_vec(&file).map_err(|error| Error::invalid(error.to_string()))?;
+        json.push(b'\n');
+        atomic::write(path, &json, "writing the tasks to")
     }
 
     /// Classes of its tasks.

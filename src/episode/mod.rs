@@ -24,6 +24,7 @@
 mod batches;
 mod domain_shift;
 mod few_shot;
+mod groups;
 mod manifest;
 mod spec;
 #[cfg(test)]

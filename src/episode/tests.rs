@@ -282,3 +282,51 @@ fn shifts_that_cannot_be_are_refused_by_name() {
     assert!(same.contains("choose two domains"), "{same}");
     assert!(domains(8).named("domian1").err().unwrap().to_string().contains("did you mean `domain1`"));
 }
+
+/// Of 48 images, the group of image i is i mod 4.
+fn in_four_groups(set: &ClassSet) -> ClassSet {
+    set.clone().grouped(Arc::new((0..48).map(|image| image % 4).collect())).unwrap()
+}
+
+#[test]
+fn no_group_is_on_both_sides_of_a_task() {
+    let TaskSource::Classes(set) = source(6, 8) else { panic!("classes") };
+    let grouped = TaskSource::Classes(Arc::new(in_four_groups(&set)));
+    let groups = |examples: &Labelled| images(examples).into_iter().map(|i| i % 4).collect::<HashSet<_>>();
+    let tasks = open(&few_shot("3", "1-3", 2), &grouped);
+    for index in 0..200 {
+        let task = tasks.episode(index).unwrap();
+        assert_eq!(task, tasks.episode(index).unwrap());
+        assert!(groups(&task.support).is_disjoint(&groups(&task.query)), "{index}");
+        assert!(counts(&task.support).iter().all(|n| (1..=3).contains(n)));
+        assert_eq!(counts(&task.query), [2; 3]);
+    }
+    // Eight examples in four groups of two: a side that has six leaves two.
+    assert!(open(&few_shot("3", "6", 2), &grouped).episode(0).is_ok());
+    let error = open(&few_shot("3", "5", 3), &grouped).episode(0).err().unwrap().to_string();
+    assert!(
+        error.contains("4 groups") && error.contains("5 labelled") && error.contains("3 queries"),
+        "{error}"
+    );
+
+    // From domain to domain, whose groups are the same.
+    let both = domains(8);
+    let whole = in_four_groups(&both.domains()[0].train);
+    let domain = |domain: &Domain| {
+        let train = Arc::new(whole.with_classes(domain.train.classes().to_vec()).unwrap());
+        Domain { name: domain.name.clone(), test: train.clone(), train }
+    };
+    let grouped = || Domains::new(both.domains().iter().map(domain).collect()).unwrap();
+    let few = Shift { ways: None, shots: Some(Count::fixed(2)), target_shots: 1, queries: None };
+    let tasks = shift(few, grouped()).unwrap();
+    let of = |value: &f32| *value as u32 % 10 % 4;
+    for index in 0..50 {
+        let task = tasks.episode(index).unwrap();
+        let support: HashSet<u32> = task.support.inputs().iter().map(of).collect();
+        assert!(task.query.inputs().iter().all(|value| !support.contains(&of(value))), "{index}");
+        assert_eq!((counts(&task.support), task.support.in_target), (vec![3; 3], 3));
+        assert!(!task.query.is_empty());
+    }
+    let all = Shift { ways: None, shots: None, target_shots: 0, queries: None };
+    assert!(shift(all, grouped()).unwrap().episode(0).is_err());
+}

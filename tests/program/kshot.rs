@@ -34,7 +34,7 @@ impl From<Output> for Ran {
 
 pub fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kshot"));
-    command.args(arguments).env_remove("KSHOT_DATA");
+    command.args(arguments).env_remove("KSHOT_DATA").env("KSHOT_CACHE", "");
     command
 }
 

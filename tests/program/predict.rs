@@ -36,6 +36,12 @@ fn rows(path: &Path) -> Vec<Value> {
     serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap().as_array().unwrap().clone()
 }
 
+/// Of the learners of a bench.
+fn accuracies(path: &Path) -> Vec<f64> {
+    let table: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    table["rows"].as_array().unwrap().iter().map(|row| row["accuracy"].as_f64().unwrap()).collect()
+}
+
 /// Every query's file begins with the number of its class.
 fn right(rows: &[Value]) -> usize {
     let own = |row: &Value| {
@@ -259,8 +265,88 @@ fn an_encoder_is_asked_for_by_name() {
     // A build without the feature says how to get one with it; one with it, what is wrong.
     refuse(&["embed", &at("no.onnx"), &at("new"), "--out", &at("o.npz")], &["no.onnx"]);
     let predict = ["predict", "--encoder", &at("no.onnx"), "--support", &at("known")];
-    refuse(&[&predict[..], &["--learner=centroid", &at("new")]].concat(), &["`centroid`", "no.onnx"]);
-    refuse(&[&predict[..], &["--learner=pixels", &at("new")]].concat(), &["`pixels` takes no features"]);
+    refuse(&[&predict[..], &["--learner=centroid", &at("new")]].concat(), &["no.onnx"]);
     let bad = ["--learner=centroid", "--normalise=1,2", &at("new")];
     refuse(&[&predict[..], &bad].concat(), &["three means and three deviations"]);
+    refuse(
+        &[&predict[..], &["--learner=pixels", "--resize=fitt", &at("new")]].concat(),
+        &["did you mean `fit`"],
+    );
+}
+
+#[test]
+fn an_encoder_makes_features_of_a_folder_that_are_kept_and_learned_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    draw_all(root);
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    let run = at("run");
+    succeed(&[&["train", "--learner=prototypical", "--out", &run], TINY].concat());
+    let (path, cache) = (format!("folder.path={}", at("known")), at("cache"));
+    let bench = |more: &[&str]| -> Ran {
+        let same =
+            ["bench", "--data=folder", "--set", &path, "--learner=centroid", "--ways=3", "--queries=1"];
+        let rest = ["--set=folder.fractions=[0,0,1]", "--episodes=50", "--json", &at("rows.json")];
+        let mut command = command(&[&same[..], &rest, more].concat());
+        command.env("KSHOT_CACHE", &cache).output().unwrap().into()
+    };
+    let accuracy = || accuracies(&root.join("rows.json"))[0];
+    let encoder = format!("folder.encoder={run}");
+    let ran = bench(&["--set", &encoder]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let first = accuracy();
+    // The same as a learner that takes the network's features itself.
+    let ran = bench(&["--set", &format!("centroid.features={run}")]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(accuracy(), first);
+    // What is kept is taken: one file, and numbers put in it are seen.
+    let kept: Vec<_> =
+        fs::read_dir(root.join("cache/features")).unwrap().map(|file| file.unwrap().path()).collect();
+    let bytes = fs::read(&kept[0]).unwrap();
+    assert_eq!((kept.len(), bytes.len() % 40), (1, 0));
+    fs::write(&kept[0], vec![0; bytes.len()]).unwrap();
+    assert_eq!(bench(&["--set", &encoder]).code, Some(0));
+    assert_ne!(accuracy(), first);
+    // A file cut off is made again.
+    fs::write(&kept[0], &bytes[..bytes.len() / 2 + 1]).unwrap();
+    assert_eq!(bench(&["--set", &encoder]).code, Some(0));
+    assert_eq!((accuracy(), fs::read(&kept[0]).unwrap()), (first, bytes));
+    let ran = bench(&["--set", &encoder, "--image-size=28"]);
+    assert!(ran.code == Some(2) && ran.stderr.contains("leave out `image-size`"), "{}", ran.stderr);
+
+    // What is learned on features labels images.
+    let head = at("head");
+    let train = ["train", "--data=folder", "--set", &path, "--set", &encoder, "--learner=prototypical"];
+    let rest = ["--set=folder.fractions=[1,0,0]", "--ways=3", "--queries=1", "--steps=5", "--out", &head];
+    let few = ["--set=prototypical.train-ways=3", "--set=prototypical.train-queries=1"];
+    let ran = succeed(&[&train[..], &rest, &few].concat());
+    assert!(ran.stdout.contains("not tested, as there are no test classes"), "{}", ran.stdout);
+    let answers = at("answers.json");
+    succeed(&["predict", &head, "--support", &at("known"), &at("new"), "--json", &answers]);
+    assert!(right(&rows(&root.join("answers.json"))) >= 9);
+    let pixels = ["predict", "--learner=pixels", "--encoder", &run, "--support", &at("known"), &at("new")];
+    succeed(&[&pixels[..], &["--json", &answers]].concat());
+    assert!(right(&rows(&root.join("answers.json"))) >= 9);
+}
+
+#[test]
+fn two_classes_of_8_and_40_in_train_and_test_are_compared_and_labelled() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    for (class, name, count) in [(0, "bad", 8), (3, "ok", 40)] {
+        (0..count).for_each(|n| draw(&root.join(format!("train/{name}/{n}.pgm")), class, n));
+        (0..6).for_each(|n| draw(&root.join(format!("test/{name}/{n}.pgm")), class, 100 + n));
+    }
+    let (path, json) = (format!("folder.path={}", root.display()), root.join("rows.json"));
+    let bench =
+        ["bench", "--data=folder", "--set", &path, "--image-size=12", "--json", json.to_str().unwrap()];
+    // All of one side, asked all of the other, and tasks of a few.
+    let ran = succeed(&[&bench[..], &["--learner=pixels,ridge,tca"]].concat());
+    assert!(ran.stderr.contains("same classes in training and test"), "{}", ran.stderr);
+    assert!(accuracies(&json).into_iter().all(|accuracy| accuracy > 0.9), "{}", ran.stdout);
+    succeed(&[&bench[..], &["--learner=pixels,logistic", "--shots=5", "--episodes=40"]].concat());
+    assert!(accuracies(&json).into_iter().all(|accuracy| accuracy > 0.9));
+    let trained = ["--learner=prototypical,finetune", "--shots=3", "--steps=10", "--episodes=20"];
+    let small = ["--set=backbone.width=8", "--set=backbone.blocks=2"];
+    succeed(&[&bench[..], &trained, &small].concat());
 }

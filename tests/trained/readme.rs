@@ -25,7 +25,10 @@ fn every_learner_and_dataset_is_in_the_readme_of_the_project_and_of_its_crate() 
         source.filter(move |name| {
             let families = [
                 ("tca", &["no-adaptation", "pca", "coral", "tca", "sstca", "jda"][..]),
-                ("heads", &["centroid", "logistic", "ridge", "bd-cspn", "laplacian-shot", "tim", "pt-map"]),
+                (
+                    "heads",
+                    &["centroid", "logistic", "ridge", "bd-cspn", "laplacian-shot", "tim", "pt-map", "r2d2"],
+                ),
                 ("maml", &["maml", "fomaml", "anil", "meta-sgd", "reptile", "imaml"][..]),
             ];
             families.iter().any(|(family, names)| *family == crate_name && names.contains(name))

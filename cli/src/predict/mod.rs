@@ -2,19 +2,17 @@
 
 mod answers;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use kshot::backbone::Backbone;
-use kshot::dataset::Preparation;
 use kshot::embedding::is_encoder;
 use kshot::episode::{Count, Labelled, Targets, Unlabelled};
-use kshot::learner::{Learner, Prediction, argmax};
-use kshot::options::described;
+use kshot::learner::{Learner, Prediction, argmax, confidence};
 use kshot::registry::{self, Problem, Setup};
 use kshot::train::{read_run, restored};
 use kshot::{Error, Result};
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{Array2, Axis};
 
 use crate::args::PredictArgs;
 use crate::experiment::parse_setting;
@@ -50,18 +48,18 @@ pub(crate) fn run(args: &PredictArgs) -> Result<()> {
     let count = if learner.is_transductive() { TOGETHER } else { BATCH };
     let mut answers = Answers::new(args, &classes)?;
     stop_on_ctrl_c();
-    let (mut batches, mut outcome) = (0, Ok(()));
+    if learner.is_transductive() {
+        complain(&format!(
+            "note: this learner's answers depend on the queries asked together, {TOGETHER} at a time, and may be wrong where \
+             these are not of all classes, about as many of each"
+        ));
+    }
+    let mut outcome = Ok(());
     while let Some(batch) = queries.next(count)? {
-        batches += 1;
-        if batches == 2 && learner.is_transductive() {
-            complain(&format!(
-                "note: this learner's answers depend on the queries asked together: {TOGETHER} at a time"
-            ));
-        }
         let scores = scores(adapted.predict(&batch.queries)?)?;
         for (query, scores) in batch.names.iter().zip(scores.outer_iter()) {
             let best = argmax(scores.iter().copied());
-            let sure = threshold.is_none_or(|least| probability(scores) >= least);
+            let sure = threshold.is_none_or(|least| confidence(scores) >= least);
             let second =
                 scores.iter().enumerate().filter(|(class, _)| *class != best).map(|(_, &score)| score);
             answers.push(&Answer {
@@ -115,7 +113,7 @@ fn opened(args: &PredictArgs) -> Result<(Box<dyn Learner>, Reader, &[PathBuf])> 
         }
         let origin = description.origin;
         let entry = registry::learner(&origin.learner)?;
-        let reader = Reader::of_run(&args.support, &origin, &args.images)?;
+        let reader = Reader::of_run(&args.support, &origin, Some(&args.images))?;
         let mut options = origin.options;
         options.extend(own_options(entry.name)?);
         let learner = restored(&checkpoint, entry, &origin.setup, &options)?;
@@ -127,28 +125,32 @@ fn opened(args: &PredictArgs) -> Result<(Box<dyn Learner>, Reader, &[PathBuf])> 
             "`{name}` has to be trained first: `kshot train --learner {name} …`, then `kshot predict CHECKPOINT …`"
         )));
     }
-    let mut options = own_options(name)?;
-    if let Some(encoder) = &args.encoder {
-        if !described(&(entry.options)()).iter().any(|option| option.name == "features") {
-            return Err(Error::invalid(format!("`{name}` takes no features of an encoder; `centroid` does")));
+    let options = own_options(name)?;
+    let reader = if holds_arrays(&args.support) {
+        Reader::Numbers(kshot_datasets::arrays::examples(&args.support, true)?.shape)
+    } else if let Some(encoder) = &args.encoder {
+        match is_encoder(encoder) {
+            true => Reader::features(Reader::by_flags(&args.images, true)?, encoder)?,
+            // Shown images as it was trained.
+            false => match Reader::of_run(&args.support, &read_run(encoder)?.1.origin, Some(&args.images))? {
+                Reader::Images(reader) => Reader::features(reader, encoder)?,
+                _ => {
+                    return Err(Error::invalid(format!(
+                        "the network of {} was not trained on images: it cannot encode them",
+                        encoder.display()
+                    )));
+                }
+            },
         }
-        options.insert("features".to_owned(), encoder.display().to_string().into());
-    }
-    let (reader, input) = if holds_arrays(&args.support) {
-        let input = kshot_datasets::arrays::examples(&args.support, true)?.shape;
-        (Reader::new(&args.support, Preparation::Numbers { standardise: false }, input)?, input)
+    } else if let Some(run) = options.get("features").and_then(toml::Value::as_str).map(Path::new) {
+        match is_encoder(run) {
+            true => Reader::Images(Reader::by_flags(&args.images, true)?),
+            false => Reader::of_run(&args.support, &read_run(run)?.1.origin, Some(&args.images))?,
+        }
     } else {
-        let features = options.get("features").and_then(toml::Value::as_str).map(PathBuf::from);
-        match features.filter(|path| !is_encoder(path)) {
-            // The network's inputs are as its run prepared them.
-            Some(run) => {
-                let origin = read_run(&run)?.1.origin;
-                let input = origin.setup.backbone.input;
-                (Reader::of_run(&args.support, &origin, &args.images)?, input)
-            }
-            None => Reader::by_flags(&args.images, options.contains_key("features"))?,
-        }
+        Reader::Images(Reader::by_flags(&args.images, false)?)
     };
+    let input = reader.input()?;
     let setup = Setup {
         problem: Problem::Classification,
         backbone: Backbone::of(&toml::Table::new(), input, entry.norm)?,
@@ -168,13 +170,6 @@ fn scores(prediction: Prediction) -> Result<Array2<f32>> {
             Err(Error::invalid("this learner was trained for a regression: it has no labels"))
         }
     }
-}
-
-/// The best class's share of the softmax of the scores, the same whatever is added to all of them: how sure a query is
-/// (Hendrycks & Gimpel, "A Baseline for Detecting Misclassified and Out-of-Distribution Examples", ICLR 2017).
-fn probability(scores: ArrayView1<'_, f32>) -> f32 {
-    let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    scores.iter().map(|score| (score - best).exp()).sum::<f32>().recip()
 }
 
 /// How sure this share of the support is not, each example asked of a learner that knows the others.
@@ -201,7 +196,7 @@ fn threshold(learner: &dyn Learner, support: &Labelled, share: f64) -> Result<f3
         let targets = Targets::Classes(others.iter().map(|&other| labels[other]).collect());
         let asked = Unlabelled { inputs: support.inputs().select(Axis(0), &[row]) };
         let scores = scores(learner.answer(&Labelled::new(inputs, targets), &asked)?)?;
-        own.push(probability(scores.row(0)));
+        own.push(confidence(scores.row(0)));
     }
     own.sort_by(f32::total_cmp);
     Ok(own[((share * own.len() as f64) as usize).min(own.len() - 1)])

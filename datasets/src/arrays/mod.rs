@@ -21,17 +21,18 @@ pub mod write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kshot::dataset::{Class, Dataset, DatasetContext, Preparation};
+use kshot::dataset::{Class, ClassSet, Dataset, DatasetContext, Preparation};
 use kshot::options::Options;
 use kshot::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::class_division::by_fractions;
+use crate::class_division::{FRACTIONS, by_fractions_or_all};
 use crate::class_splits::ClassSplits;
 use crate::domain_splits::{DomainBuilder, Part};
+use crate::groups::numbered;
 use crate::place::resolve;
-use array::{Array, take};
+use array::{Array, Arrays, take};
 
 pub(crate) use standardise::standardise;
 
@@ -48,7 +49,7 @@ kshot::register_dataset! {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ArraysOptions {
-    /// The file or directory; where it is relative, it is looked for in the data directory, then in the current one.
+    /// The file or directory; where it is relative, it is looked for in the data directory and in the current one.
     pub path: Option<PathBuf>,
     /// Name of the examples' array.
     pub x: String,
@@ -56,6 +57,9 @@ pub struct ArraysOptions {
     pub y: String,
     /// Name of the domains' array or column; it need not be there.
     pub domain: String,
+    /// Name of the groups' array or column: patients, machines, videos, none of which is on both sides of a task; it need not
+    /// be there.
+    pub group: String,
     /// Columns of a CSV file that are not read.
     pub leave_out: Vec<String>,
     /// Whether each feature is standardised (mean 0, deviation 1) within each domain, or over all where there are none.
@@ -73,9 +77,10 @@ impl Default for ArraysOptions {
             x: "X".to_owned(),
             y: "y".to_owned(),
             domain: "domain".to_owned(),
+            group: "group".to_owned(),
             leave_out: Vec::new(),
             standardise: false,
-            fractions: [0.6, 0.2, 0.2],
+            fractions: FRACTIONS,
             seed: 0,
         }
     }
@@ -89,6 +94,7 @@ struct Table {
     values: Vec<f32>,
     labels: Vec<String>,
     domains: Option<Vec<String>>,
+    groups: Option<Vec<u32>>,
     /// What was left out, in words.
     notes: Vec<String>,
 }
@@ -113,10 +119,11 @@ fn open(context: &DatasetContext, options: ArraysOptions) -> Result<Box<dyn Data
             // In order of their names, whatever the order of the examples.
             let mut order: Vec<usize> = (0..table.labels.len()).collect();
             order.sort_by_key(|&i| (natural(&domains[i]), natural(&table.labels[i])));
-            for i in order {
+            for &i in &order {
                 let values = &table.values[i * size..][..size];
                 builder.push(&domains[i], &table.labels[i], Part::Both, i.to_string(), values);
             }
+            builder.groups = table.groups.map(|groups| order.iter().map(|&i| groups[i]).collect());
             let preparation = Preparation::Numbers { standardise: options.standardise };
             Ok(Box::new(builder.finish(preparation, &[])?.with_notes(table.notes)))
         }
@@ -130,11 +137,11 @@ fn natural(name: &str) -> (Option<i64>, String) {
 }
 
 /// A dataset of classes, divided among the splits.
-fn classes(table: Table, options: &ArraysOptions) -> Result<Box<dyn Dataset>> {
+fn classes(mut table: Table, options: &ArraysOptions) -> Result<Box<dyn Dataset>> {
     let mut names = table.labels.clone();
     names.sort_by_key(|name| natural(name));
     names.dedup();
-    let division = by_fractions(options.fractions, options.seed, &names)?;
+    let division = by_fractions_or_all(options.fractions, options.seed, &names, &mut table.notes)?;
     let class = |name: String| {
         let of = |(i, label): (usize, &String)| (*label == name).then_some(i as u32);
         Class { images: table.labels.iter().enumerate().filter_map(of).collect(), name, quarter_turns: 0 }
@@ -142,8 +149,11 @@ fn classes(table: Table, options: &ArraysOptions) -> Result<Box<dyn Dataset>> {
     let splits = division.map(|names| names.into_iter().map(class).collect());
     let names = (0..table.labels.len()).map(|i| i.to_string()).collect();
     let preparation = Preparation::Numbers { standardise: options.standardise };
-    let splits = ClassSplits::new("arrays", table.shape, preparation, Arc::new(table.values), names, splits)?;
-    Ok(Box::new(splits.with_notes(table.notes)))
+    let mut whole = ClassSet::new(table.shape, Arc::new(table.values), Arc::new(names), Vec::new())?;
+    if let Some(groups) = table.groups {
+        whole = whole.grouped(Arc::new(groups))?;
+    }
+    Ok(Box::new(ClassSplits::new("arrays", preparation, &whole, splits)?.with_notes(table.notes)))
 }
 
 /// Examples of a file or directory as the dataset reads them, with the default names of arrays and columns.
@@ -154,6 +164,8 @@ pub struct Examples {
     pub values: Vec<f32>,
     /// A label each; none where they were not asked for.
     pub labels: Vec<String>,
+    /// The array `name`, where there is one, as `kshot embed` writes it.
+    pub names: Option<Vec<String>>,
 }
 
 /// Reads labelled examples, or, from a `.npy` too, examples whose labels, if any, are left aside.
@@ -162,26 +174,34 @@ pub struct Examples {
 /// When there is no such file, or it does not hold what is asked of it.
 pub fn examples(path: &Path, labelled: bool) -> Result<Examples> {
     let Table { shape, values, labels, .. } = read(path, &ArraysOptions::default(), labelled)?;
-    Ok(Examples { shape, values, labels })
+    let mut arrays = match path.extension().is_some_and(|end| end.eq_ignore_ascii_case("npz")) {
+        true => npy::npz(path, &["name"])?,
+        false => Arrays::new(),
+    };
+    let n = values.len() / shape.iter().product::<usize>().max(1);
+    let names = arrays.remove("name").and_then(|array| array.ok()?.names(n, "`name`").ok());
+    Ok(Examples { shape, values, labels, names })
 }
 
 fn read(path: &Path, options: &ArraysOptions, labelled: bool) -> Result<Table> {
-    let ArraysOptions { x, y, domain, leave_out, .. } = options;
+    let ArraysOptions { x, y, domain, group, .. } = options;
     let ending = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
     let mut notes = Vec::new();
-    let (x, y, domain): (Array, Option<Array>, Option<Array>) = if path.is_dir() {
+    let (x, [y, domain, group]): (Array, [Option<Array>; 3]) = if path.is_dir() {
         let file = |name: &str| path.join(format!("{name}.npy"));
         let read = |wanted: bool, name: &str| wanted.then(|| npy::npy(&file(name))).transpose();
-        (npy::npy(&file(x))?, read(labelled, y)?, read(file(domain).exists(), domain)?)
+        let there = |name: &str| file(name).exists();
+        let x = npy::npy(&file(x))?;
+        (x, [read(labelled, y)?, read(there(domain), domain)?, read(there(group), group)?])
     } else if ending == "npy" && !labelled {
-        (npy::npy(path)?, None, None)
+        (npy::npy(path)?, [None, None, None])
     } else if ending == "csv" {
-        let columns = table::csv(path, y, domain, leave_out, labelled)?;
+        let columns = table::csv(path, options, labelled)?;
         notes.extend(columns.note);
-        (columns.x, columns.y, columns.domain)
+        (columns.x, [columns.y, columns.domain, columns.group])
     } else {
         let mut arrays = match ending.as_str() {
-            "npz" => npy::npz(path, &[x, y, domain])?,
+            "npz" => npy::npz(path, &[x, y, domain, group])?,
             "mat" => mat::mat(path)?,
             _ => {
                 return Err(Error::invalid(format!(
@@ -190,9 +210,10 @@ fn read(path: &Path, options: &ArraysOptions, labelled: bool) -> Result<Table> {
                 )));
             }
         };
-        let domain = arrays.contains_key(domain).then(|| take(&mut arrays, domain, path)).transpose()?;
-        let y = labelled.then(|| take(&mut arrays, y, path)).transpose()?;
-        (take(&mut arrays, x, path)?, y, domain)
+        let [domain_there, group_there] = [domain, group].map(|name| arrays.contains_key(name));
+        let mut taken = |wanted: bool, name| wanted.then(|| take(&mut arrays, name, path)).transpose();
+        let others = [taken(labelled, y)?, taken(domain_there, domain)?, taken(group_there, group)?];
+        (take(&mut arrays, x, path)?, others)
     };
     let named = |name: &str| format!("`{name}` of {}", path.display());
     let what = named(&options.x);
@@ -211,6 +232,8 @@ fn read(path: &Path, options: &ArraysOptions, labelled: bool) -> Result<Table> {
     let n = x.shape[0];
     let labels = y.map_or(Ok(Vec::new()), |y| y.names(n, &named(&options.y)))?;
     let domains = domain.map(|domain| domain.names(n, &named(&options.domain))).transpose()?;
+    let groups = group.map(|group| group.names(n, &named(&options.group))).transpose()?;
+    let groups = groups.and_then(|groups| numbered(&groups));
     let values: Vec<f32> = x.numbers(&what)?.into_iter().map(|value| value as f32).collect();
     let size = values.len() / n.max(1);
     if size == 0 {
@@ -225,5 +248,5 @@ fn read(path: &Path, options: &ArraysOptions, labelled: bool) -> Result<Table> {
              of examples sorted by it: take it out"
         )));
     }
-    Ok(Table { shape, values, labels, domains, notes })
+    Ok(Table { shape, values, labels, domains, groups, notes })
 }

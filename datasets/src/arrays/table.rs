@@ -4,6 +4,7 @@ use std::path::Path;
 
 use kshot::{Error, Result};
 
+use super::ArraysOptions;
 use super::array::{Array, Content, broken, is_missing, out_of_range, read};
 
 /// What a CSV file holds.
@@ -14,6 +15,8 @@ pub(super) struct Columns {
     pub(super) y: Option<Array>,
     /// The domain of each, where there is such a column.
     pub(super) domain: Option<Array>,
+    /// The group of each, where there is such a column.
+    pub(super) group: Option<Array>,
     /// The index left out, in words.
     pub(super) note: Option<String>,
 }
@@ -23,19 +26,15 @@ pub(super) struct Columns {
 enum Role {
     Label,
     Domain,
+    Group,
     Feature,
     LeftOut,
 }
 
-/// A CSV file with a header: `label` (which has to be there if `labelled`) and, where it is there, `domain` as columns of
-/// their own, `left_out` not read, all others features.
-pub(super) fn csv(
-    path: &Path,
-    label: &str,
-    domain: &str,
-    left_out: &[String],
-    labelled: bool,
-) -> Result<Columns> {
+/// A CSV file with a header: the labels (which have to be there if `labelled`) and, where they are there, domains and groups
+/// as columns of their own, what is to be left out not read, all others features.
+pub(super) fn csv(path: &Path, options: &ArraysOptions, labelled: bool) -> Result<Columns> {
+    let ArraysOptions { y: label, domain, group, leave_out: left_out, .. } = options;
     let bytes = read(path)?;
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     let mut reader = csv::Reader::from_reader(bytes);
@@ -57,7 +56,7 @@ pub(super) fn csv(
         ));
     }
     let known = || header.iter().map(String::as_str);
-    for name in labelled.then_some(label).into_iter().chain(left_out.iter().map(String::as_str)) {
+    for name in labelled.then_some(label).into_iter().chain(left_out) {
         if !header.iter().any(|column| column == name) {
             return Err(Error::unknown("column", name, known()).context(path.display()));
         }
@@ -68,6 +67,7 @@ pub(super) fn csv(
             name if name == label && labelled => Role::Label,
             name if name == label => Role::LeftOut,
             name if name == domain => Role::Domain,
+            name if name == group => Role::Group,
             name if left_out.contains(name) => Role::LeftOut,
             _ => Role::Feature,
         })
@@ -82,18 +82,19 @@ pub(super) fn csv(
         return Err(broken(path, format!("it has no feature, only `{}`", header.join("`, `"))));
     }
 
-    let (mut x, mut labels, mut domains) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut x, mut labels, mut domains, mut groups) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for record in &records {
         let line = record.position().map_or(0, csv::Position::line);
         for ((cell, role), name) in record.iter().map(str::trim).zip(&roles).zip(&header) {
             let wrong = |what: &str| broken(path, format!("line {line}, column `{name}`: {what}"));
             match role {
                 Role::LeftOut => {}
-                Role::Label | Role::Domain if is_missing(cell) => {
+                Role::Label | Role::Domain | Role::Group if is_missing(cell) => {
                     return Err(wrong(&format!("`{cell}` is no name; fill it in, or leave the row out")));
                 }
                 Role::Label => labels.push(cell.to_owned()),
                 Role::Domain => domains.push(cell.to_owned()),
+                Role::Group => groups.push(cell.to_owned()),
                 Role::Feature if cell.is_empty() => {
                     return Err(wrong("the cell is empty; fill it in, or leave the row out"));
                 }
@@ -110,7 +111,7 @@ pub(super) fn csv(
                     }
                     Err(_) => {
                         return Err(wrong(&format!(
-                            "`{cell}` is not a number; name the column as `y`, `domain` or in `leave-out`"
+                            "`{cell}` is not a number; name the column as `y`, `domain`, `group` or in `leave-out`"
                         )));
                     }
                 },
@@ -123,6 +124,7 @@ pub(super) fn csv(
         x: Array { shape: vec![records.len(), features], content: Content::Numbers(x) },
         y: labelled.then(|| names(labels)),
         domain: roles.contains(&Role::Domain).then(|| names(domains)),
+        group: roles.contains(&Role::Group).then(|| names(groups)),
         note,
     })
 }

@@ -57,7 +57,7 @@ pub fn files(dataset: &str, data_dir: &Path) -> Result<Vec<RemoteFile>> {
     let Some(entry) = datasets().into_iter().find(|entry| entry.name == dataset) else {
         return Err(Error::unknown("dataset to get", dataset, ["omniglot"].into_iter()));
     };
-    Err(match entry.locate.map(|locate| locate(&DatasetContext { data_dir: data_dir.to_path_buf() })) {
+    Err(match entry.locate.map(|locate| locate(&DatasetContext::at(data_dir))) {
         None => Error::invalid(format!(
             "the dataset `{dataset}` has no files to get: it needs none, or they are your own"
         )),

@@ -1,6 +1,5 @@
 //! What lies where in a directory of images: its classes, and the division that sub-directories may already make.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,16 +18,44 @@ const SPLITS: [&[&str]; 3] = [&["train", "training"], &["val", "valid", "validat
 pub struct ClassFiles {
     /// The directory's name, in Unicode's composed form (NFC): `é` is one letter on every file system.
     pub name: String,
-    /// Its images, sorted, each with its path below the class's directory.
-    pub images: Vec<(String, PathBuf)>,
+    /// Its images, sorted.
+    pub images: Vec<ImageFile>,
+}
+
+/// An image of a class.
+#[derive(Debug)]
+pub struct ImageFile {
+    /// Its path below the class's directory, or as the list has it.
+    pub name: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// What it has in common with others besides the class; empty where that is not said.
+    pub group: String,
 }
 
 /// What a directory holds.
 pub(super) enum Layout {
     /// A class in each sub-directory.
     Classes(Vec<ClassFiles>),
-    /// Sub-directories `train`, `val`, `test` with the classes of each.
-    Divided([Vec<ClassFiles>; 3]),
+    /// They are divided already.
+    Divided(Parts<ClassFiles>),
+}
+
+/// How classes are divided.
+pub(super) enum Parts<T> {
+    /// Classes of training, of validation and of test.
+    Splits([Vec<T>; 3]),
+    /// The same classes on two sides: what may be learned from, and what is asked.
+    Sides([Vec<T>; 2]),
+}
+
+impl<T> Parts<T> {
+    pub(super) fn map<U>(self, each: impl FnMut(Vec<T>) -> Vec<U>) -> Parts<U> {
+        match self {
+            Self::Splits(splits) => Parts::Splits(splits.map(each)),
+            Self::Sides(sides) => Parts::Sides(sides.map(each)),
+        }
+    }
 }
 
 /// Looks through `root`; what it leaves out is told in `notes`.
@@ -44,10 +71,7 @@ pub(super) fn read(root: &Path, notes: &mut Vec<String>) -> Result<Layout> {
         )));
     }
     let directories = directories(root)?;
-    let split_of = |path: &Path| {
-        let name = file_name(path).to_lowercase();
-        SPLITS.iter().position(|names| names.contains(&name.as_str()))
-    };
+    let split_of = |path: &Path| split_named(&file_name(path));
     let divided = directories.len() >= 2
         && directories.iter().all(|path| split_of(path).is_some())
         && directories
@@ -60,32 +84,74 @@ pub(super) fn read(root: &Path, notes: &mut Vec<String>) -> Result<Layout> {
         return Ok(Layout::Classes(classes(root, directories, notes)?));
     }
     let mut splits: [Vec<ClassFiles>; 3] = Default::default();
-    let mut seen: HashMap<String, usize> = HashMap::new();
     for path in directories {
         let Some(split) = split_of(&path) else { continue };
-        for class in classes(&path, self::directories(&path)?, notes)? {
-            if let Some(other) = seen.insert(class.name.clone(), split).filter(|&other| other != split) {
-                return Err(Error::invalid(format!(
-                    "the class `{}` is both in {} and in {} of {}: tasks are tested on classes that were not trained \
-                     on. Name one of the two as `path`, or gather each class in one directory",
-                    class.name,
-                    SPLITS[other][0],
-                    SPLITS[split][0],
+        splits[split].extend(classes(&path, self::directories(&path)?, notes)?);
+    }
+    by_splits(root, splits, notes).map(Layout::Divided)
+}
+
+/// 0 for training, 1 for validation, 2 for test, by the names that people give them.
+pub(super) fn split_named(name: &str) -> Option<usize> {
+    let name = name.to_lowercase();
+    SPLITS.iter().position(|names| names.contains(&name.as_str()))
+}
+
+/// What images are that someone has divided: classes of their own in each split, or the same in all.
+///
+/// # Errors
+/// When some classes are in several splits, and others are not.
+pub(super) fn by_splits(
+    root: &Path,
+    splits: [Vec<ClassFiles>; 3],
+    notes: &mut Vec<String>,
+) -> Result<Parts<ClassFiles>> {
+    let has = |split: usize, name: &str| splits[split].iter().any(|class| class.name == name);
+    let twice = (0..3).find_map(|a| {
+        let other = |class: &&ClassFiles| (a + 1..3).any(|b| has(b, &class.name));
+        splits[a].iter().find(other).map(|class| (a, class.name.clone()))
+    });
+    let Some((a, class)) = twice else {
+        let [train, validation, test] = [0, 1, 2].map(|split| splits[split].len());
+        notes.push(format!(
+            "{} is divided into train, validation and test, with {train} + {validation} + {test} classes; `fractions` is \
+             not used",
+            root.display()
+        ));
+        return Ok(Parts::Splits(splits));
+    };
+    let asked = if splits[2].is_empty() { 1 } else { 2 };
+    match splits[asked].iter().find(|class| (0..asked).all(|split| !has(split, &class.name))) {
+        Some(new) => Err(Error::invalid(format!(
+            "the class `{class}` of {} is in {} and in another split, but `{}` is in {} only: the splits are to have either \
+             the same classes, or each its own. Name one of the directories as `path`, or gather each class in one split",
+            root.display(),
+            SPLITS[a][0],
+            new.name,
+            SPLITS[asked][0],
+        ))),
+        None => {
+            let [mut train, validation, test] = splits;
+            let (more, test) = if asked == 1 { (Vec::new(), validation) } else { (validation, test) };
+            if !more.is_empty() {
+                notes.push(format!(
+                    "the images of validation in {} are taken with those of training, as their classes are the same",
                     root.display()
-                )));
+                ));
             }
-            splits[split].push(class);
+            for class in more {
+                match train.iter_mut().find(|known| known.name == class.name) {
+                    Some(known) => known.images.extend(class.images),
+                    None => train.push(class),
+                }
+            }
+            notes.push(format!(
+                "{} has the same classes in training and test: support is taken from one, queries from the other",
+                root.display()
+            ));
+            Ok(Parts::Sides([train, test]))
         }
     }
-    notes.push(format!(
-        "{} is divided into train, validation and test by its directories, with {} + {} + {} classes; `fractions` is not \
-         used",
-        root.display(),
-        splits[0].len(),
-        splits[1].len(),
-        splits[2].len()
-    ));
-    Ok(Layout::Divided(splits))
 }
 
 /// The classes in a directory: its sub-directories with images in them or below.
@@ -109,7 +175,7 @@ pub fn classes_in(root: &Path) -> Result<Vec<ClassFiles>> {
 pub fn images_below(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
     gather(directory, directory, 0, &mut images)?;
-    Ok(images.into_iter().map(|(_, path)| path).collect())
+    Ok(images.into_iter().map(|image| image.path).collect())
 }
 
 /// The classes in these sub-directories of `root`.
@@ -147,12 +213,12 @@ fn classes(root: &Path, directories: Vec<PathBuf>, notes: &mut Vec<String>) -> R
 }
 
 /// Adds the images of a directory and those below it, each with its path below `class`.
-fn gather(class: &Path, directory: &Path, depth: usize, images: &mut Vec<(String, PathBuf)>) -> Result<()> {
+fn gather(class: &Path, directory: &Path, depth: usize, images: &mut Vec<ImageFile>) -> Result<()> {
     // A link may lead back up.
     const DEEPEST: usize = 16;
     for path in images_in(directory)? {
         let name = path.strip_prefix(class).unwrap_or(&path).to_string_lossy().replace('\\', "/");
-        images.push((name, path));
+        images.push(ImageFile { name, path, group: String::new() });
     }
     if depth < DEEPEST {
         for below in directories(directory)? {
@@ -163,16 +229,18 @@ fn gather(class: &Path, directory: &Path, depth: usize, images: &mut Vec<(String
 }
 
 /// The sub-directories, sorted, without hidden ones and those that archives of another system leave behind.
-fn directories(root: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn directories(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries(root)?.into_iter().filter(|path| path.is_dir() && file_name(path) != "__MACOSX").collect())
 }
 
 /// The files in a directory that are named as images, sorted.
 fn images_in(directory: &Path) -> Result<Vec<PathBuf>> {
-    let named_as_image = |path: &PathBuf| {
-        path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end.eq_ignore_ascii_case(known)))
-    };
     Ok(entries(directory)?.into_iter().filter(|path| named_as_image(path) && path.is_file()).collect())
+}
+
+/// Whether a file's name is that of an image.
+pub(super) fn named_as_image(path: &Path) -> bool {
+    path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end.eq_ignore_ascii_case(known)))
 }
 
 /// What a directory holds, hidden files left out, sorted.

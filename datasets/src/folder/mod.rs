@@ -1,12 +1,16 @@
 //! A directory of images, one sub-directory for each class: anyone's own dataset.
 //!
-//! A class's images lie in its directory and below, PNG, JPEG, WebP, TIFF, BMP or portable any-map (`.pgm`, `.ppm`, `.pbm`, `.pnm`) of any
-//! size; other files, hidden ones and directories without an image are left out. They become `[channels, image-size,
-//! image-size]`, resampled with a triangle filter, without keeping their aspect ratio, after the camera's orientation has
-//! been applied and what is transparent has been laid on `background`.
+//! A class's images lie in its directory and below, PNG, JPEG, WebP, TIFF, BMP or portable any-map (`.pgm`, `.ppm`, `.pbm`,
+//! `.pnm`) of any size; other files, hidden ones and directories without an image are left out. They become `[channels,
+//! image-size, image-size]`, resampled with a triangle filter as `resize` says, after the camera's orientation has been applied
+//! and what is transparent has been laid on `background`; with an `encoder`, its features `[features, 1, 1]`.
 //!
-//! Classes go to splits as the directories `train`, `val` and `test` divide them, where `path` holds these; else by a TOML
-//! file, `split-file`, that names them,
+//! `path` may also be a zip or tar of such a directory, or a CSV file with the columns `path` (from where the file lies) and
+//! `label`, and perhaps `split` (train, val or test) and `group`: no group is on both sides of a task.
+//!
+//! Classes go to splits as the directories `train`, `val` and `test`, or the column `split`, divide them. Where these have the
+//! same classes, as those of defects do, they are the two sides of one domain: support is taken from `train`, queries from
+//! `test`. Where nothing divides them, a TOML file, `split-file`, may name those of each split,
 //!
 //! ```toml
 //! train = ["oak", "birch", "lime"]
@@ -14,15 +18,19 @@
 //! test = ["ash", "yew"]
 //! ```
 //!
-//! or at random by `fractions`.
+//! else they are divided at random by `fractions`.
 
 mod layout;
+mod list;
+mod unpacked;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kshot::dataset::{Background, Class, Dataset, DatasetContext, Preparation, Resample};
+use kshot::dataset::{
+    Background, Class, ClassSet, Dataset, DatasetContext, Images, Normalise, Preparation, Resize, Values,
+};
 use kshot::options::Options;
 use kshot::{Error, Result};
 use schemars::JsonSchema;
@@ -30,16 +38,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::class_division;
 use crate::class_splits::ClassSplits;
+use crate::domain_splits::DomainSplits;
+use crate::encoded::{features, shown_to};
+use crate::groups::numbered;
 use crate::images::ImageReader;
 use crate::place::resolve;
-use layout::Layout;
+use layout::{Layout, Parts};
+use unpacked::{Unpacked, is_archive};
 
-pub use layout::{ClassFiles, classes_in, images_below};
+pub use layout::{ClassFiles, ImageFile, classes_in, images_below};
 
 kshot::register_dataset! {
     /// your own images: the directory `path`, one sub-directory for each class
     ///
-    /// PNG, JPEG, WebP, TIFF, BMP or PGM files of any size
+    /// PNG, JPEG, WebP, TIFF, BMP or PGM files of any size; a zip, a tar or a CSV list of them
     name: "folder",
     options: FolderOptions,
     open: open,
@@ -49,15 +61,26 @@ kshot::register_dataset! {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct FolderOptions {
-    /// The directory; where it is relative, it is looked for in the data directory, then in the current one.
+    /// The directory, a zip or tar of it, or a CSV file `path,label[,split][,group]`; where it is relative, it is looked for
+    /// in the data directory and in the current one.
     pub path: Option<PathBuf>,
-    /// Height and width the images are resampled to, in pixels.
+    /// Height and width the images are brought to, in pixels [default: 28; 224 for an encoder].
     #[schemars(range(min = 1, max = 1024))]
-    pub image_size: usize,
-    /// One channel or three.
-    pub colour: Colour,
-    /// What shows through where images are transparent.
+    pub image_size: Option<usize>,
+    /// One channel or three [default: grey; rgb for an encoder].
+    pub colour: Option<Colour>,
+    /// What becomes of images that are not square.
+    pub resize: Resize,
+    /// What shows through where images are transparent: `white`, `black` or `#rrggbb`.
     pub background: Background,
+    /// Whether dark is to be 1 and light 0.
+    pub invert: bool,
+    /// What is subtracted from the channels, and divided by: `imagenet`, `none`, or `0.5,0.5,0.5/0.2,0.2,0.2` [default: none;
+    /// imagenet for an encoder].
+    pub normalise: Option<Normalise>,
+    /// An encoder, whose features take the place of the images: an `.onnx` file, or the directory of a run. They are kept in
+    /// the cache.
+    pub encoder: Option<PathBuf>,
     /// TOML file that names the classes of each split; found as `path` is.
     pub split_file: Option<PathBuf>,
     /// Without `split-file`: the shares of the classes for training, validation and test.
@@ -70,11 +93,15 @@ impl Default for FolderOptions {
     fn default() -> Self {
         Self {
             path: None,
-            image_size: 28,
-            colour: Colour::Grey,
-            background: Background::White,
+            image_size: None,
+            colour: None,
+            resize: Resize::Stretch,
+            background: Background::WHITE,
+            invert: false,
+            normalise: None,
+            encoder: None,
             split_file: None,
-            fractions: [0.6, 0.2, 0.2],
+            fractions: class_division::FRACTIONS,
             seed: 0,
         }
     }
@@ -109,52 +136,132 @@ fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Data
              each class",
         )
     })?;
-    let root = resolve("folder", path, &context.data_dir)?;
+    let path = resolve("folder", path, &context.data_dir)?;
+    let unpacked =
+        is_archive(&path).then(|| Unpacked::of(&path, context.cache_dir.as_deref())).transpose()?;
+    let root = unpacked.as_ref().map_or(&path, |unpacked| &unpacked.root);
     let mut notes = Vec::new();
-    let divided = match layout::read(&root, &mut notes)? {
+    let layout = match root.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) {
+        true => list::read(root, &mut notes)?,
+        false => layout::read(root, &mut notes)?,
+    };
+    let parts = match layout {
+        Layout::Classes(classes) => Parts::Splits(divided(classes, &options, context, &mut notes)?),
         Layout::Divided(_) if options.split_file.is_some() => {
             return Err(Error::invalid(format!(
-                "{} is already divided by its directories train, val and test: leave out `split-file`",
+                "{} is already divided into train, validation and test: leave out `split-file`",
                 root.display()
             )));
         }
-        Layout::Divided(splits) => splits,
-        Layout::Classes(classes) => {
-            let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
-            let division = match &options.split_file {
-                Some(file) => class_division::by_file(&resolve("folder", file, &context.data_dir)?, &names)?,
-                None => class_division::by_fractions(options.fractions, options.seed, &names)?,
-            };
-            let mut classes: HashMap<String, ClassFiles> =
-                classes.into_iter().map(|class| (class.name.clone(), class)).collect();
-            division.map(|names| names.iter().filter_map(|name| classes.remove(name)).collect::<Vec<_>>())
+        Layout::Divided(parts) => parts,
+    };
+    let mut files = Files::default();
+    let parts = parts.map(|classes| files.add(classes));
+    let (preparation, shape, values) = prepared(&files.paths, &options, context)?;
+    let mut whole = ClassSet::new(shape, values, Arc::new(files.names), Vec::new())?;
+    if let Preparation::Images(images) = &preparation {
+        whole = whole.normalised(images.normalise);
+    }
+    if let Some(groups) = numbered(&files.groups) {
+        whole = whole.grouped(Arc::new(groups))?;
+    }
+    Ok(match parts {
+        Parts::Splits(splits) => {
+            Box::new(ClassSplits::new("folder", preparation, &whole, splits)?.with_notes(notes))
+        }
+        Parts::Sides(sides) => {
+            let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            Box::new(DomainSplits::of_two_sides(name, preparation, &whole, sides)?.with_notes(notes))
+        }
+    })
+}
+
+/// Classes by `split-file`, else by `fractions`.
+fn divided(
+    classes: Vec<ClassFiles>,
+    options: &FolderOptions,
+    context: &DatasetContext,
+    notes: &mut Vec<String>,
+) -> Result<[Vec<ClassFiles>; 3]> {
+    let names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
+    let division = match &options.split_file {
+        Some(file) => class_division::by_file(&resolve("folder", file, &context.data_dir)?, &names)?,
+        None => class_division::by_fractions_or_all(options.fractions, options.seed, &names, notes)?,
+    };
+    let mut classes: HashMap<String, ClassFiles> =
+        classes.into_iter().map(|class| (class.name.clone(), class)).collect();
+    Ok(division.map(|names| names.iter().filter_map(|name| classes.remove(name)).collect()))
+}
+
+/// The images of all classes, one after another.
+#[derive(Default)]
+struct Files {
+    paths: Vec<PathBuf>,
+    names: Vec<String>,
+    groups: Vec<String>,
+}
+
+impl Files {
+    fn add(&mut self, classes: Vec<ClassFiles>) -> Vec<Class> {
+        let class = |ClassFiles { name, images }: ClassFiles| {
+            let first = self.paths.len() as u32;
+            for image in images {
+                self.names.push(image.name);
+                self.paths.push(image.path);
+                self.groups.push(image.group);
+            }
+            Class { name, images: (first..self.paths.len() as u32).collect(), quarter_turns: 0 }
+        };
+        classes.into_iter().map(class).collect()
+    }
+}
+
+/// Inputs of these files, with how they were made, and the shape of one.
+fn prepared(
+    files: &[PathBuf],
+    options: &FolderOptions,
+    context: &DatasetContext,
+) -> Result<(Preparation, [usize; 3], Values)> {
+    let encoder = options.encoder.as_ref();
+    let encoder = encoder.map(|encoder| resolve("folder", encoder, &context.data_dir)).transpose()?;
+    let images = Images {
+        invert: options.invert,
+        background: options.background,
+        resize: options.resize,
+        normalise: options.normalise.unwrap_or(match encoder {
+            Some(_) => Normalise::IMAGENET,
+            None => Normalise::NONE,
+        }),
+        ..Images::default()
+    };
+    let colour = options.colour.unwrap_or(if encoder.is_some() { Colour::Rgb } else { Colour::Grey });
+    let size = options.image_size.unwrap_or(if encoder.is_some() { 224 } else { 28 });
+    let shape = [colour.channels(), size, size];
+    let reader = ImageReader::new(images, shape)?;
+    let Some(encoder) = encoder else {
+        let (pixels, blank) = reader.read(files)?;
+        return match blank {
+            Some(blank) => Err(Error::invalid(format!("{blank}: set another `background` of `folder`"))),
+            None => Ok((Preparation::Images(images), shape, Arc::new(pixels).into())),
+        };
+    };
+    let encoder = std::path::absolute(&encoder)
+        .map_err(|error| Error::io("looking for the encoder", &encoder, error))?;
+    let reader = match shown_to(&encoder)? {
+        None => reader,
+        Some(of_run) => {
+            let FolderOptions { image_size, colour, normalise, .. } = options;
+            if image_size.is_some() || colour.is_some() || normalise.is_some() {
+                return Err(Error::invalid(format!(
+                    "images are shown to the network of {} as it was trained: leave out `image-size`, `colour` and \
+                     `normalise`",
+                    encoder.display()
+                )));
+            }
+            of_run
         }
     };
-
-    let mut files = Vec::new();
-    let mut image_names = Vec::new();
-    let splits = divided.map(|split| {
-        let class = |ClassFiles { name, images }: ClassFiles| {
-            let first = files.len() as u32;
-            for (name, file) in images {
-                image_names.push(name);
-                files.push(file);
-            }
-            Class { name, images: (first..files.len() as u32).collect(), quarter_turns: 0 }
-        };
-        split.into_iter().map(class).collect::<Vec<_>>()
-    });
-    let preparation =
-        Preparation::Images { resample: Resample::Triangle, invert: false, background: options.background };
-    let shape = [options.colour.channels(), options.image_size, options.image_size];
-    let (pixels, blank) = ImageReader::new(preparation, shape)?.read(&files)?;
-    if let Some(blank) = blank {
-        let other = match options.background {
-            Background::White => "black",
-            Background::Black => "white",
-        };
-        return Err(Error::invalid(format!("{blank}: set `background` of `folder` to \"{other}\"")));
-    }
-    let splits = ClassSplits::new("folder", shape, preparation, Arc::new(pixels), image_names, splits)?;
-    Ok(Box::new(splits.with_notes(notes)))
+    let (features, width) = features(files, &reader, &encoder, context)?;
+    let preparation = Preparation::Features { images: reader.images(), shape: reader.shape(), encoder };
+    Ok((preparation, [width, 1, 1], Arc::new(features).into()))
 }

@@ -15,7 +15,7 @@ mod program;
 
 use std::sync::Arc;
 
-use kshot::dataset::{Class, Dataset, DatasetContext, Preparation, Split};
+use kshot::dataset::{Class, ClassSet, Dataset, DatasetContext, Preparation, Split};
 use kshot::options::Options;
 use kshot::rng::stream;
 use kshot::{Error, Result};
@@ -118,19 +118,13 @@ pub fn draw(options: &GlyphsOptions) -> Result<Box<dyn Dataset>> {
             }
         },
     );
-    Ok(Box::new(ClassSplits::new(
-        "glyphs",
-        [1, SIZE, SIZE],
-        Preparation::Generated,
-        Arc::new(pixels),
-        image_names,
-        splits,
-    )?))
+    let whole = ClassSet::new([1, SIZE, SIZE], Arc::new(pixels), Arc::new(image_names), Vec::new())?;
+    Ok(Box::new(ClassSplits::new("glyphs", Preparation::Generated, &whole, splits)?))
 }
 
 #[cfg(test)]
 mod tests {
-    use kshot::dataset::{ClassSet, TaskSource};
+    use kshot::dataset::TaskSource;
 
     use super::*;
 

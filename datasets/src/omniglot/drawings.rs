@@ -51,7 +51,7 @@ impl Character {
 
 /// Images read so far, of both parts.
 #[derive(Default)]
-pub(super) struct Images {
+pub(super) struct Drawn {
     /// `[images, size, size]`, ink = 255.
     pub(super) pixels: Vec<u8>,
     /// File name of each.
@@ -98,7 +98,7 @@ pub(super) fn locate(data_dir: &Path, part: &Part) -> Result<PathBuf> {
 
 /// Reads a part's drawings from `path`, appends them to `images` as `size` × `size` pixels, and returns its characters
 /// by name.
-pub(super) fn read(path: &Path, part: &Part, size: usize, images: &mut Images) -> Result<Vec<Character>> {
+pub(super) fn read(path: &Path, part: &Part, size: usize, images: &mut Drawn) -> Result<Vec<Character>> {
     let (source, mut drawings) = if path.is_dir() { list_folder(path)? } else { list_zip(path, part)? };
     drawings.sort_by(|a, b| (&a.character, &a.file).cmp(&(&b.character, &b.file)));
     let first = images.names.len();

@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kshot::Result;
-use kshot::dataset::{Background, Dataset, DatasetContext, Preparation, Resample};
+use kshot::dataset::{ClassSet, Dataset, DatasetContext, Images, Preparation, Resample};
 use kshot::options::Options;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::class_splits::ClassSplits;
-use drawings::{Images, PARTS};
+use drawings::{Drawn, PARTS};
 
 #[cfg(feature = "download")]
 pub(crate) use remote::remote_files;
@@ -71,16 +71,11 @@ fn open(context: &DatasetContext, options: OmniglotOptions) -> Result<Box<dyn Da
     let size = options.image_size;
     let paths =
         [drawings::locate(&context.data_dir, &PARTS[0])?, drawings::locate(&context.data_dir, &PARTS[1])?];
-    let mut images = Images::default();
+    let mut images = Drawn::default();
     let background = drawings::read(&paths[0], &PARTS[0], size, &mut images)?;
     let evaluation = drawings::read(&paths[1], &PARTS[1], size, &mut images)?;
     let classes = split::classes(options.split, &background, &evaluation, options.rotations)?;
-    Ok(Box::new(ClassSplits::new(
-        "omniglot",
-        [1, size, size],
-        Preparation::Images { resample: Resample::Area, invert: true, background: Background::White },
-        Arc::new(images.pixels),
-        images.names,
-        classes,
-    )?))
+    let whole = ClassSet::new([1, size, size], Arc::new(images.pixels), Arc::new(images.names), Vec::new())?;
+    let made = Images { resample: Resample::Area, invert: true, ..Images::default() };
+    Ok(Box::new(ClassSplits::new("omniglot", Preparation::Images(made), &whole, classes)?))
 }

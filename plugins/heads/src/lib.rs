@@ -1,4 +1,5 @@
-//! Simple, strong heads on given features: nothing is trained across tasks, each task fits a classifier to its support.
+//! Simple, strong heads on given features: nothing is trained across tasks, each task fits a classifier to its support; and
+//! `r2d2`, whose embedding is trained through one of them.
 //!
 //! | learner | how | paper |
 //! | --- | --- | --- |
@@ -9,8 +10,9 @@
 //! | `laplacian-shot` | neighbouring queries are labelled alike | Ziko et al. 2020 |
 //! | `tim` | class means that tell most of the queries | Boudiaf et al. 2020 |
 //! | `pt-map` | as many queries to each class, by optimal transport | Hu, Gripon & Pateux 2021 |
+//! | `r2d2` | an embedding learned through ridge regression | Bertinetto et al. 2019 |
 //!
-//! The last four see all queries of a task together (transductive). Features are the inputs as they are, or what the
+//! `bd-cspn`, `laplacian-shot`, `tim` and `pt-map` see all queries of a task together (transductive). Features are the inputs as they are, or what the
 //! network of a trained run makes of them (`features = RUN`).
 //!
 //! ```
@@ -31,6 +33,7 @@ mod centroid;
 mod laplacian_shot;
 mod logistic;
 mod pt_map;
+mod r2d2;
 mod ridge;
 mod tim;
 
@@ -41,6 +44,7 @@ use kshot::episode::{Labelled, Unlabelled};
 use kshot::learner::{Adapted, Family, Learner, Prediction};
 use kshot::options::Options;
 use kshot::registry::Setup;
+use kshot::train::TrainConfig;
 use kshot::{Error, Result};
 use ndarray::{Array2, ArrayView2, ArrayView4};
 use schemars::JsonSchema;
@@ -51,6 +55,7 @@ pub use centroid::{Centroid, Transform};
 pub use laplacian_shot::LaplacianShot;
 pub use logistic::Logistic;
 pub use pt_map::PtMap;
+pub use r2d2::R2d2;
 pub use ridge::Ridge;
 pub use tim::Tim;
 
@@ -235,4 +240,13 @@ kshot::register_learner! {
     family: Family::ModelTransfer,
     options: HeadOptions<PtMap>,
     build: OnFeatures::<PtMap>::new,
+}
+
+kshot::register_learner! {
+    /// an embedding learned through ridge regression
+    ///
+    /// Bertinetto, Henriques, Torr, Vedaldi, Meta-learning with Differentiable Closed-form Solvers, ICLR 2019
+    name: "r2d2",
+    training: |_| TrainConfig { steps: 400, validation_episodes: 100, ..TrainConfig::default() },
+    comparison: R2d2,
 }

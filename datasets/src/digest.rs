@@ -1,0 +1,44 @@
+//! Names for what is kept: the SHA-256 of what it was made of.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use kshot::{Error, Result};
+use sha2::{Digest as _, Sha256};
+
+/// Of a file's bytes, in hexadecimal.
+pub(crate) fn of_file(path: &Path) -> Result<String> {
+    read(path).map(|(_, digest)| digest).map_err(|error| Error::io("reading", path, error))
+}
+
+/// Size and digest of a file.
+pub(crate) fn read(path: &Path) -> io::Result<(u64, String)> {
+    let mut file = File::open(path)?;
+    let (mut digest, mut size) = (Sha256::new(), 0);
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok((size, hexadecimal(&digest.finalize()))),
+            n => {
+                digest.update(&buffer[..n]);
+                size += n as u64;
+            }
+        }
+    }
+}
+
+/// Of several texts, each with its end.
+pub(crate) fn of_all<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(part.len().to_le_bytes());
+        digest.update(part);
+    }
+    hexadecimal(&digest.finalize())
+}
+
+/// `00` to `ff` for each byte.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

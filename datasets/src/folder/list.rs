@@ -1,0 +1,73 @@
+//! Images that a CSV file lists: `path,label[,split][,group]`, paths from where the file lies.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use kshot::{Error, Result};
+use unicode_normalization::UnicodeNormalization as _;
+
+use super::layout::{ClassFiles, ImageFile, Layout, by_splits, split_named};
+
+/// The classes of a list, divided as its column `split` says, if it has one.
+pub(super) fn read(file: &Path, notes: &mut Vec<String>) -> Result<Layout> {
+    let wrong = |what: String| Error::invalid(format!("the list {}{what}", file.display()));
+    let at = |line: u64, what: String| wrong(format!(", line {line}: {what}"));
+    let broken = |error: csv::Error| wrong(format!(" cannot be read: {error}"));
+    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(file).map_err(broken)?;
+    let head = rows.headers().map_err(broken)?.clone();
+    let column = |name: &str| head.iter().position(|column| column.trim_start_matches('\u{feff}') == name);
+    let (Some(path), Some(label)) = (column("path"), column("label")) else {
+        return Err(wrong(format!(
+            " has the columns {}, but must have `path` and `label` (and may have `split` and `group`)",
+            head.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+        )));
+    };
+    let (split, group) = (column("split"), column("group"));
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let mut seen: HashMap<String, u64> = HashMap::new();
+    // Without a column `split`, all are in the first.
+    let mut splits: [Vec<ClassFiles>; 3] = Default::default();
+    for row in rows.records() {
+        let row = row.map_err(broken)?;
+        let line = row.position().map_or(0, csv::Position::line);
+        let cell = |column: usize| row.get(column).unwrap_or_default();
+        let (name, label): (String, String) = (cell(path).to_owned(), cell(label).nfc().collect());
+        if name.is_empty() || label.is_empty() {
+            return Err(at(line, format!("the {} is empty", if name.is_empty() { "path" } else { "label" })));
+        }
+        let image = folder.join(&name);
+        if !image.is_file() {
+            return Err(at(line, format!("there is no file {}", image.display())));
+        }
+        if let Some(before) = seen.insert(name.clone(), line) {
+            return Err(at(line, format!("`{name}` is also in line {before}")));
+        }
+        let number = match split.map(cell) {
+            None => 0,
+            Some(word) => split_named(word)
+                .ok_or_else(|| at(line, format!("`{word}` is no split: write train, val or test")))?,
+        };
+        let group = match group.map(cell) {
+            Some("") => return Err(at(line, "the group is empty".to_owned())),
+            group => group.unwrap_or_default().to_owned(),
+        };
+        let image = ImageFile { name, path: image, group };
+        match splits[number].iter_mut().find(|class| class.name == label) {
+            Some(class) => class.images.push(image),
+            None => splits[number].push(ClassFiles { name: label, images: vec![image] }),
+        }
+    }
+    if splits.iter().all(Vec::is_empty) {
+        return Err(wrong(" lists no image".to_owned()));
+    }
+    for classes in &mut splits {
+        classes.sort_by(|a, b| a.name.cmp(&b.name));
+    }
+    match split {
+        Some(_) => by_splits(file, splits, notes).map(Layout::Divided),
+        None => {
+            let [classes, ..] = splits;
+            Ok(Layout::Classes(classes))
+        }
+    }
+}
