@@ -41,3 +41,22 @@ fn oracle_encoders() {
     let none = Embedding::read(Path::new("nothing.onnx"), [3, 64, 64]);
     assert!(none.err().unwrap().to_string().contains("no such file"));
 }
+
+#[test]
+fn an_operator_that_is_not_known_is_named() {
+    // A model of one node, `Acme` of the domain `com.acme`, from `x` `[1, 1]` to `z`, in ONNX's protocol buffers.
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8][..], bytes].concat();
+    let node = [field(1, b"x"), field(2, b"z"), field(4, b"Acme"), field(7, b"com.acme")].concat();
+    let dimension = field(1, &[0x08, 1]);
+    let shape = [dimension.clone(), dimension].concat();
+    let tensor = [&[0x08, 1][..], &field(2, &shape)].concat();
+    let value = |name: &[u8]| [field(1, name), field(2, &field(1, &tensor))].concat();
+    let graph = [field(1, &node), field(2, b"g"), field(11, &value(b"x")), field(12, &value(b"z"))].concat();
+    let opset = [field(1, b"com.acme"), vec![0x10, 1]].concat();
+    let model = [vec![0x08, 8], field(7, &graph), field(8, &opset)].concat();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("acme.onnx");
+    std::fs::write(&file, model).unwrap();
+    let error = Embedding::read(&file, [1, 8, 8]).err().unwrap().to_string();
+    assert!(error.contains("acme.onnx uses the operator `Acme`"), "{error}");
+}

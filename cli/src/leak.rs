@@ -67,19 +67,21 @@ pub(crate) fn refuse(trained: &Experiment, job: &Job, setting: &Setting, what: &
     )))
 }
 
-/// The same for a learner that takes the embedding of a trained one as its features.
+/// The same for a learner that takes the embedding of a trained one as its features, or a dataset that is encoded by one.
 ///
 /// # Errors
 /// As [`refuse`], and when there is no such run.
 pub(crate) fn refuse_features(learner: &str, job: &Job, setting: &Setting) -> Result<()> {
-    let options = job.experiment.options(learner);
-    let run = options.get("features").and_then(toml::Value::as_str);
-    // What someone else trained an encoder on is not ours to know.
-    let Some(run) = run.filter(|run| !is_encoder(Path::new(run))) else { return Ok(()) };
-    let (_, description) = read_run(Path::new(run))?;
-    match serde_json::from_value(description.origin.experiment) {
-        Ok(trained) => refuse(&trained, job, setting, run),
-        // Trained by another program than this one: it cannot be known on what.
-        Err(_) => Ok(()),
+    for (name, option) in [(learner, "features"), (job.experiment.data(), "encoder")] {
+        let options = job.experiment.options(name);
+        let run = options.get(option).and_then(toml::Value::as_str);
+        // What someone else trained an encoder on is not ours to know.
+        let Some(run) = run.filter(|run| !is_encoder(Path::new(run))) else { continue };
+        let (_, description) = read_run(Path::new(run))?;
+        // Trained by another program than this one, it cannot be known on what.
+        if let Ok(trained) = serde_json::from_value(description.origin.experiment) {
+            refuse(&trained, job, setting, run)?;
+        }
     }
+    Ok(())
 }

@@ -10,6 +10,7 @@ use kshot::{Error, Result};
 
 use crate::args::TrainArgs;
 use crate::job::Job;
+use crate::leak;
 use crate::measure::{evaluated, trained};
 use crate::output::print;
 use crate::stop::stop_on_ctrl_c;
@@ -30,6 +31,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     let job = Job::open_to_train(experiment)?;
     job.learners()?;
     let setting = job.only_setting()?;
+    leak::refuse_features(entry.name, &job, &setting)?;
     let setup = job.setup(entry, &setting)?;
     let mut learner = job.build(entry, &setup)?;
     let test = job.is_tested().then(|| job.test(&setting)).transpose()?;

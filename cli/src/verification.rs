@@ -72,7 +72,7 @@ pub(crate) fn run(
     ] {
         text += &format!("  {what:<17} {}\n", percent(interval));
     }
-    text += &format!("  {:<17} {:.4}, the best on validation classes\n", "  threshold", figures.threshold);
+    text += &format!("  {:<17} {:.4}, the best on validation classes\n", "threshold", figures.threshold);
     for TarAtFar { far, tar } in &figures.tar_at_far {
         text += &format!("  {:<17} {}\n", format!("TAR at FAR {far}"), percent(*tar));
     }

@@ -25,10 +25,16 @@ impl Encoder {
         if !path.is_file() {
             return Err(Error::invalid(format!("there is no encoder {file}: no such file")));
         }
-        // Says which operator it is that is not known.
         let refused = |error: TractError| {
+            let text = format!("{error:#}");
+            let unknown = text.split_once("Unimplemented(").and_then(|(_, rest)| rest.split_once(')'));
+            if let Some((operator, _)) = unknown {
+                return Error::invalid(format!(
+                    "{file} uses the operator `{operator}`, which is not known here: export the network without it"
+                ));
+            }
             Error::invalid(format!(
-                "{file} cannot be run on inputs of {input:?} (channels, height, width), which may not be those it was made for: {error:#}"
+                "{file} cannot be run on inputs of {input:?} (channels, height, width), which may not be those it was made for: {text}"
             ))
         };
         let [channels, height, width] = input.map(|size| (size as i64).to_dim());

@@ -350,3 +350,25 @@ fn two_classes_of_8_and_40_in_train_and_test_are_compared_and_labelled() {
     let small = ["--set=backbone.width=8", "--set=backbone.blocks=2"];
     succeed(&[&bench[..], &trained, &small].concat());
 }
+
+#[test]
+fn an_encoder_that_was_trained_on_the_test_classes_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    for class in 0..6 {
+        (0..8).for_each(|n| draw(Path::new(&at(&format!("all/{class}/{n}.pgm"))), class % 4, 10 * class + n));
+    }
+    let (path, run) = (format!("folder.path={}", at("all")), at("run"));
+    let folder = ["--data=folder", "--set", &path, "--ways=2", "--queries=3"];
+    let train = ["train", "--learner=prototypical", "--image-size=12", "--out", &run, "--steps=2"];
+    let small =
+        ["--set=backbone.width=4", "--set=backbone.blocks=2", "--episodes=4", "--validation-episodes=2"];
+    succeed(&[&train[..], &folder, &small, &["--set=prototypical.train-queries=2"]].concat());
+    let encoder = format!("folder.encoder={run}");
+    let bench = ["bench", "--learner=centroid", "--set", &encoder, "--episodes=4"];
+    succeed(&[&bench[..], &folder].concat());
+    refuse(
+        &[&bench[..], &folder, &["--set=folder.fractions=[0,0,1]"]].concat(),
+        &["was trained on 2 of these 6"],
+    );
+}
