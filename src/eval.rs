@@ -45,12 +45,13 @@
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 use serde::{Deserialize, Serialize};
 
 use crate::episode::{Episode, Targets, Tasks};
-use crate::learner::{Learner, Prediction};
+use crate::learner::{Learner, Prediction, confidence};
 use crate::nn::parallel::map_until;
+use crate::stats::classification::{Calibration, Confusion, calibration_of, macro_auroc};
 use crate::stats::{Interval, interval95};
 use crate::{Error, Result};
 
@@ -101,6 +102,8 @@ pub struct Evaluation {
     pub score: Score,
     /// The figure of each episode, in order: what a paired comparison needs.
     pub per_episode: Vec<f32>,
+    /// Of a classification: more figures of each episode, and every answer.
+    pub details: Option<Details>,
     /// Wall-clock seconds it took.
     pub seconds: f64,
     /// Whether it was stopped before all episodes were done: its figures are then of the first ones.
@@ -111,6 +114,65 @@ impl Evaluation {
     /// Episodes per second of wall-clock time.
     pub fn episodes_per_second(&self) -> f64 {
         self.per_episode.len() as f64 / self.seconds.max(f64::MIN_POSITIVE)
+    }
+}
+
+/// More of a classification than its accuracy.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Details {
+    /// Mean of the classes' F1 in each episode, 0–1.
+    pub macro_f1: Vec<f32>,
+    /// Mean of the classes' recalls in each episode, 0–1.
+    pub balanced_accuracy: Vec<f32>,
+    /// Mean of the classes' areas under the ROC curve, each against the rest, in each episode, by the softmax of the scores.
+    pub auroc: Vec<f32>,
+    /// The answers of each episode, in order of its queries.
+    pub answers: Vec<Vec<Answer>>,
+}
+
+/// What a learner answered to a query.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Answer {
+    /// The query's class: its number in the dataset's split.
+    pub class: u32,
+    /// The class it was taken for, in the same manner.
+    pub predicted: u32,
+    /// How sure the learner was ([`crate::learner::confidence`]).
+    pub confidence: f32,
+}
+
+/// Figures of a classification besides its accuracy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Classification {
+    /// Mean over the episodes of the classes' mean F1, 0–1.
+    pub macro_f1: Interval,
+    /// Mean over the episodes of the classes' mean recall, 0–1.
+    pub balanced_accuracy: Interval,
+    /// Mean over the episodes of the classes' mean area under the ROC curve, 0–1.
+    pub auroc: Interval,
+    /// How well confidence agrees with accuracy, over all queries.
+    pub calibration: Calibration,
+}
+
+impl Details {
+    /// The figures over all episodes.
+    pub fn summary(&self) -> Classification {
+        let over = |values: &[f32]| match values {
+            [one] => Interval { mean: f64::from(*one), ci95: f64::NAN },
+            all => interval95(all).unwrap_or(Interval { mean: f64::NAN, ci95: f64::NAN }),
+        };
+        Classification {
+            macro_f1: over(&self.macro_f1),
+            balanced_accuracy: over(&self.balanced_accuracy),
+            auroc: over(&self.auroc),
+            calibration: self.calibration(),
+        }
+    }
+
+    /// Expected calibration error over all answers, and the reliability diagram.
+    pub fn calibration(&self) -> Calibration {
+        let answers = self.answers.iter().flatten();
+        calibration_of(answers.map(|one| (f64::from(one.confidence), one.class == one.predicted)))
     }
 }
 
@@ -159,8 +221,17 @@ pub fn evaluate(
         Ok(figure)
     })?;
     let seconds = started.elapsed().as_secs_f64();
-    let measure = figures.first().map_or(Measure::Accuracy, |&(measure, _)| measure);
-    let per_episode: Vec<f32> = figures.into_iter().map(|(_, value)| value).collect();
+    let measure = figures.first().map_or(Measure::Accuracy, |figure| figure.measure);
+    let per_episode: Vec<f32> = figures.iter().map(|figure| figure.value).collect();
+    let mut details = (measure == Measure::Accuracy).then(Details::default);
+    if let Some(details) = &mut details {
+        for more in figures.into_iter().filter_map(|figure| figure.more) {
+            details.macro_f1.push(more.macro_f1);
+            details.balanced_accuracy.push(more.balanced_accuracy);
+            details.auroc.push(more.auroc);
+            details.answers.push(more.answers);
+        }
+    }
     let interrupted = (per_episode.len() as u64) < episodes;
     let interval = match per_episode.as_slice() {
         [] | [_] if interrupted => {
@@ -170,11 +241,25 @@ pub fn evaluate(
         [one] if tasks.limit() == Some(1) => Interval { mean: f64::from(*one), ci95: f64::NAN },
         figures => interval95(figures)?,
     };
-    Ok(Evaluation { score: Score { measure, interval }, per_episode, seconds, interrupted })
+    Ok(Evaluation { score: Score { measure, interval }, per_episode, details, seconds, interrupted })
 }
 
 /// The figure of one episode.
-fn measure(prediction: &Prediction, episode: &Episode) -> Result<(Measure, f32)> {
+struct Figure {
+    measure: Measure,
+    value: f32,
+    more: Option<OfEpisode>,
+}
+
+/// More of an episode of classification.
+struct OfEpisode {
+    macro_f1: f32,
+    balanced_accuracy: f32,
+    auroc: f32,
+    answers: Vec<Answer>,
+}
+
+fn measure(prediction: &Prediction, episode: &Episode) -> Result<Figure> {
     if episode.query.is_empty() {
         return Err(Error::invalid("there are no queries to evaluate on; ask for at least one a class"));
     }
@@ -189,12 +274,15 @@ fn measure(prediction: &Prediction, episode: &Episode) -> Result<(Measure, f32)>
             check_scores(scores, (classes.len(), ways))?;
             let predicted = prediction.classes();
             let correct = predicted.iter().zip(classes).filter(|(predicted, class)| predicted == class);
-            Ok((Measure::Accuracy, correct.count() as f32 / classes.len() as f32))
+            let value = correct.count() as f32 / classes.len() as f32;
+            let more = Some(details(scores, &predicted, classes, episode)?);
+            Ok(Figure { measure: Measure::Accuracy, value, more })
         }
         (Prediction::Values(values), Targets::Values(targets)) => {
             check(values, targets.dim(), |value| !value.is_finite())?;
             let squares = values.iter().zip(targets).map(|(value, target)| f64::from(value - target).powi(2));
-            Ok((Measure::Mse, (squares.sum::<f64>() / targets.len() as f64) as f32))
+            let value = (squares.sum::<f64>() / targets.len() as f64) as f32;
+            Ok(Figure { measure: Measure::Mse, value, more: None })
         }
         (Prediction::Scores(_), Targets::Values(_)) => {
             Err(Error::invalid("the task is a regression, but the learner predicted scores of classes"))
@@ -203,6 +291,38 @@ fn measure(prediction: &Prediction, episode: &Episode) -> Result<(Measure, f32)>
             Err(Error::invalid("the task is a classification, but the learner predicted values"))
         }
     }
+}
+
+fn details(
+    scores: &Array2<f32>,
+    predicted: &[usize],
+    labels: &[usize],
+    episode: &Episode,
+) -> Result<OfEpisode> {
+    let ways = scores.ncols();
+    let confusion = Confusion::of(labels, predicted, ways)?;
+    let softmax = |row: ArrayView1<'_, f32>| {
+        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let powers: Vec<f32> = row.iter().map(|score| (score - most).exp()).collect();
+        let sum: f32 = powers.iter().sum();
+        powers.into_iter().map(move |power| power / sum)
+    };
+    let shares: Vec<f32> = scores.outer_iter().flat_map(softmax).collect();
+    // Of one class alone there is no curve.
+    let auroc = macro_auroc(labels, &shares, ways).unwrap_or(f64::NAN);
+    // Where an episode does not say, its labels are the classes.
+    let class = |label: usize| episode.classes.get(label).copied().unwrap_or(label) as u32;
+    let answer = |((&label, &taken), row): ((&usize, &usize), ArrayView1<'_, f32>)| Answer {
+        class: class(label),
+        predicted: class(taken),
+        confidence: confidence(row),
+    };
+    Ok(OfEpisode {
+        macro_f1: confusion.macro_f1() as f32,
+        balanced_accuracy: confusion.balanced_accuracy() as f32,
+        auroc: auroc as f32,
+        answers: labels.iter().zip(predicted).zip(scores.outer_iter()).map(answer).collect(),
+    })
 }
 
 /// Refuses scores that are not of this shape, `[queries, classes]`, or no answer.
@@ -297,9 +417,9 @@ mod tests {
         let evaluation = outcome(4, half_or_all).unwrap();
         assert_eq!(evaluation.per_episode, [0.5, 1.0, 0.5, 1.0]);
         assert_eq!(evaluation.score.measure, Measure::Accuracy);
-        // Mean 0.75, s² = 4·0.0625/3, 1.96·√(s²/4) = 0.2829016.
+        // Mean 0.75, s² = 4·0.0625/3, t₃·√(s²/4) with t₃ = 3.182446.
         assert_eq!(evaluation.score.interval.mean, 0.75);
-        assert!((evaluation.score.interval.ci95 - 0.282_901_6).abs() < 1e-7);
+        assert!((evaluation.score.interval.ci95 - 0.459_346_6).abs() < 1e-6);
     }
 
     #[test]

@@ -31,7 +31,7 @@ fn oracle_encoders() {
         for (ours, theirs) in all.iter().zip(&expected) {
             assert!((ours - theirs).abs() <= 1e-5 * scale, "{name}: {ours}, expected {theirs}");
         }
-        // One at a time, and more than are encoded at a time.
+        // Alone, as among others.
         let alone = encoder.of(x.slice_axis(Axis(0), (2..3).into())).unwrap();
         let off = (&alone.row(0) - &all.row(2)).iter().fold(0.0_f32, |most, value| most.max(value.abs()));
         assert!(off <= 1e-5 * scale, "{name}: {off}");

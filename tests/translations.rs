@@ -10,8 +10,10 @@ use std::path::PathBuf;
 const PAGES: [[&str; 2]; 2] = [["README.md", "README.zh-CN.md"], ["docs/guide.md", "docs/guide.zh-CN.md"]];
 
 /// The subcommands of `kshot`.
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "bench",
+    "run",
+    "compare",
     "train",
     "eval",
     "predict",

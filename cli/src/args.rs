@@ -26,6 +26,13 @@ pub(crate) enum Command {
     ///
     /// Without arguments: all learners on `glyphs`, which needs no file, 5-way 1-shot.
     Bench(BenchArgs),
+    /// Measure a suite, kept cell by cell in a directory: the same command goes on where it was stopped or killed
+    ///
+    /// A suite is an experiment file, with `seeds` (3, or [0, 1, 2]) and, where there are several experiments, `[[experiment]]`
+    /// for each, with the keys that are its own, or with `file = "other.toml"`.
+    Run(RunArgs),
+    /// Compare learners by what suites and runs have kept: paired differences on identical episodes, ranks over settings
+    Compare(CompareArgs),
     /// Train one learner, with checkpoints and logs in a directory
     Train(TrainArgs),
     /// Evaluate a trained learner on test episodes
@@ -78,15 +85,64 @@ pub(crate) enum Command {
 pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) flags: Flags,
-    /// Train and test this many times, each with the next seed; ± is then over these, not over episodes
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub(crate) seeds: u64,
+    /// Train and test this many times, each with the next seed; ± is then over these, not over episodes [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<u64>,
     /// Draw accuracy against the labelled target examples (or the shots) to this SVG file
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
     /// Write the rows of the table to this JSON file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+    /// Keep everything in this directory, as `kshot run` does
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Learners measured at a time, each on its share of the threads
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) jobs: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) flags: Flags,
+    /// Train and test this many times, each with the next seed [default: the suite's `seeds`, else 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) seeds: Option<u64>,
+    /// Directory that it is kept in [default: runs/SUITE]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Cells measured at a time, each on its share of the threads
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) jobs: usize,
+    /// Measure again what failed
+    #[arg(long)]
+    pub(crate) again: bool,
+    /// Write the rows of the tables to this JSON file as well
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct CompareArgs {
+    /// Directories of suites or of runs
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Learner that the others are compared with [default: the best of each table]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) against: Option<String>,
+    /// As Markdown
+    #[arg(long, conflicts_with_all = ["latex", "csv"])]
+    pub(crate) markdown: bool,
+    /// As LaTeX, for the package booktabs
+    #[arg(long, conflicts_with = "csv")]
+    pub(crate) latex: bool,
+    /// As CSV: every number as it is, accuracies 0–1
+    #[arg(long)]
+    pub(crate) csv: bool,
+    /// Put it into this page, between `<!-- kshot compare NAME -->` and `<!-- end -->`, NAME being that of the (first) directory
+    #[arg(long, value_name = "FILE")]
+    pub(crate) into: Option<PathBuf>,
 }
 
 #[derive(Args)]

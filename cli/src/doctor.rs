@@ -4,9 +4,22 @@ use kshot::dataset::DatasetContext;
 use kshot::nn::peak::instruction_set;
 use kshot::options::described;
 use kshot::registry;
+use serde_json::{Value, json};
 
 use crate::args::Place;
 use crate::place::data_dir;
+
+/// What figures are measured on, for machines to read.
+pub(crate) fn environment() -> Value {
+    json!({
+        "kshot": env!("CARGO_PKG_VERSION"),
+        "system": std::env::consts::OS,
+        "device": device(),
+        "cpu": cpu_features(),
+        "kernels": instruction_set().map_or_else(|error| error.to_string(), str::to_owned),
+        "threads": rayon::current_num_threads(),
+    })
+}
 
 /// Version, device, threads and data, one a line.
 pub(crate) fn report(place: &Place) -> String {

@@ -94,18 +94,9 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
                 break;
             }
         };
-        let row = Row {
-            entry,
-            setting: setting.clone(),
-            test_steps: steps,
-            transductive: learner.is_transductive(),
-            trained: None,
-            evaluation,
-            distances: None,
-            seeds: 1,
-        };
+        let row = Row { test_steps: steps, ..Row::of(&job.experiment, entry, &setting, learner, evaluation) };
         print(&line(&job, &row))?;
-        let mut json = row.json(&job.experiment);
+        let mut json = row.json();
         // Trained elsewhere: the checkpoint says for how many steps.
         if let Some(keys) = json.as_object_mut() {
             keys.retain(|key, _| !key.starts_with("train_"));

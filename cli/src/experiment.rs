@@ -140,7 +140,12 @@ impl<T: fmt::Display> fmt::Display for List<T> {
 impl Flags {
     /// The file's keys, if there is a file, with the flags over them and `base` (a checkpoint's experiment) below.
     pub(crate) fn experiment(self, base: Option<Experiment>) -> Result<Experiment> {
-        let file = self.experiment.as_deref().map(read).transpose()?.unwrap_or_default();
+        let (file, suite) = self.read()?;
+        if let Some(key) = suite.keys().next() {
+            return Err(self.in_file(Error::invalid(format!(
+                "`{key}` is of suites: `kshot run` and `kshot bench` take them"
+            ))));
+        }
         let over = table(&self.keys)?;
         let mut base = base.unwrap_or_default();
         let other =
@@ -149,9 +154,31 @@ impl Flags {
             // Of the checkpoint's dataset, not of this one.
             (base.image_size, base.split) = (None, None);
         }
-        let mut keys = table(&base)?;
-        merge(&mut keys, file);
-        merge(&mut keys, over);
+        self.over(table(&base)?, file)
+    }
+
+    /// The keys of the file, and those that only suites have.
+    pub(crate) fn read(&self) -> Result<(toml::Table, toml::Table)> {
+        Ok(self.experiment.as_deref().map(read).transpose()?.unwrap_or_default())
+    }
+
+    /// The file, if there is one.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.experiment.as_deref()
+    }
+
+    /// What is wrong in the file.
+    pub(crate) fn in_file(&self, error: Error) -> Error {
+        match &self.experiment {
+            Some(path) => error.context(format!("the file {}", path.display())),
+            None => error,
+        }
+    }
+
+    /// The experiment of these keys, `more` over them, and the flags over both.
+    pub(crate) fn over(&self, mut keys: toml::Table, more: toml::Table) -> Result<Experiment> {
+        merge(&mut keys, more);
+        merge(&mut keys, table(&self.keys)?);
         for setting in &self.set {
             merge(&mut keys, parse_setting(setting)?);
         }
@@ -163,8 +190,11 @@ impl Flags {
     }
 }
 
-/// Reads an experiment file, with what is wrong in it named with its line.
-fn read(path: &Path) -> Result<toml::Table> {
+/// Keys of a file that only suites have: seeds, and experiments that differ from what is said for all.
+pub(crate) const SUITE_KEYS: [&str; 2] = ["seeds", "experiment"];
+
+/// Reads an experiment file, with what is wrong in it named with its line: the keys of an experiment, and those of a suite.
+pub(crate) fn read(path: &Path) -> Result<(toml::Table, toml::Table)> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Error::io("reading the experiment file", path, error))?;
     let at_line = |line: usize, what: &dyn fmt::Display| {
@@ -174,11 +204,15 @@ fn read(path: &Path) -> Result<toml::Table> {
     let broken =
         |error: toml::de::Error| at_line(error.span().map_or(1, line_of), &error.message().to_owned());
     let spanned = toml::de::DeTable::parse(&text).map_err(broken)?;
-    let keys: toml::Table = text.parse().map_err(broken)?;
+    let mut keys: toml::Table = text.parse().map_err(broken)?;
+    let of_suite: toml::Table = SUITE_KEYS.iter().filter_map(|key| keys.remove_entry(*key)).collect();
     let known = options::schema::<Experiment>();
     for (key, inner) in spanned.get_ref() {
         let line = line_of(key.span());
         let name: &str = key.get_ref();
+        if SUITE_KEYS.contains(&name) {
+            continue;
+        }
         if known.get("properties").and_then(|keys| keys.get(name)).is_none() {
             let all = options::described(&known);
             return Err(at_line(line, &Error::unknown("key", name, all.iter().map(|key| key.name.as_str()))));
@@ -195,8 +229,11 @@ fn read(path: &Path) -> Result<toml::Table> {
             }
         }
     }
-    toml::from_str::<Experiment>(&text).map_err(broken)?;
-    Ok(keys)
+    match of_suite.is_empty() {
+        true => toml::from_str::<Experiment>(&text).map_err(broken)?,
+        false => keys.clone().try_into().map_err(broken)?,
+    };
+    Ok((keys, of_suite))
 }
 
 fn table(experiment: &Experiment) -> Result<toml::Table> {
@@ -204,7 +241,7 @@ fn table(experiment: &Experiment) -> Result<toml::Table> {
 }
 
 /// Puts `over` over `keys`, table by table.
-fn merge(keys: &mut toml::Table, over: toml::Table) {
+pub(crate) fn merge(keys: &mut toml::Table, over: toml::Table) {
     for (key, value) in over {
         match (keys.get_mut(&key), value) {
             (Some(toml::Value::Table(below)), toml::Value::Table(above)) => merge(below, above),
@@ -284,6 +321,43 @@ impl Experiment {
             keys.retain(|_, value| !value.is_null());
         }
         Ok(value)
+    }
+
+    /// The file that measures a learner in these settings again: what was asked, with the training resolved; nothing of this
+    /// machine.
+    pub(crate) fn config(
+        &self,
+        learner: &str,
+        settings: &[Setting],
+        train: Option<TrainConfig>,
+    ) -> Result<String> {
+        let first = settings.first();
+        let pair = first.and_then(|setting| setting.pair.as_ref());
+        let train = train.map(toml::Table::try_from).transpose();
+        let mut train =
+            train.map_err(|error| Error::invalid(format!("[train]: {error}")))?.unwrap_or_default();
+        for value in train.iter_mut().map(|(_, value)| value) {
+            // As short as `f32` can be told: 0.001, not 0.0010000000474974513.
+            if let Some(number) = value.as_float().and_then(|number| (number as f32).to_string().parse().ok())
+            {
+                *value = toml::Value::Float(number);
+            }
+        }
+        let config = Self {
+            data: Some(self.data().to_owned()),
+            data_dir: None,
+            learner: Some(List::One(learner.to_owned())),
+            ways: first.and_then(|setting| setting.ways).map(List::One),
+            shots: first.and_then(|setting| setting.shots).map(List::One),
+            source: pair.map(|pair| List::One(pair.source.clone())),
+            episodes: Some(self.episodes()),
+            seed: Some(self.seed()),
+            threads: None,
+            train: TrainKeys(train),
+            ..self.clone()
+        };
+        toml::to_string(&config)
+            .map_err(|error| Error::invalid(format!("describing the experiment: {error}")))
     }
 
     pub(crate) fn seed(&self) -> u64 {

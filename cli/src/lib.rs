@@ -11,6 +11,7 @@
 
 mod args;
 mod bench;
+mod compare;
 mod data;
 mod doctor;
 mod domain_table;
@@ -34,6 +35,7 @@ mod row;
 mod schema;
 mod setting;
 mod stop;
+mod suite;
 mod table;
 mod tasks;
 mod train;
@@ -85,6 +87,8 @@ fn limit_as_an_error() {
 fn run(cli: Cli) -> Result<()> {
     match cli.command {
         Command::Bench(args) => bench::run(args),
+        Command::Run(args) => bench::run_suite(args),
+        Command::Compare(args) => compare::run(&args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(&args),

@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -13,6 +14,19 @@ use kshot::log::{Observer, Point};
 const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Steps that a running mean looks back on.
 const WINDOW: f32 = 50.0;
+
+/// Whether nothing is shown, as several go on at a time.
+static HIDDEN: AtomicBool = AtomicBool::new(false);
+
+/// Hides progress from here on, or shows it again.
+pub(crate) fn hide(hidden: bool) {
+    HIDDEN.store(hidden, Ordering::Relaxed);
+}
+
+/// Whether stderr is a terminal that a bar may be drawn on.
+fn drawn() -> bool {
+    std::io::stderr().is_terminal() && !HIDDEN.load(Ordering::Relaxed)
+}
 
 /// Shows how a training goes: running means of its scalars, and the last validation.
 pub(crate) struct Progress {
@@ -29,7 +43,7 @@ impl Progress {
     /// Progress of `label` (the learner's name) towards `steps`: a bar with the time left if stderr is a terminal,
     /// else a line at every validation and at least every 10 seconds.
     pub(crate) fn new(label: &str, steps: u64) -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| bar(label, steps));
+        let bar = drawn().then(|| bar(label, steps));
         Self {
             label: label.to_owned(),
             steps,
@@ -93,6 +107,8 @@ impl Observer for Progress {
         if let Some(bar) = &self.bar {
             bar.set_position(point.step);
             bar.set_message(self.message());
+        } else if HIDDEN.load(Ordering::Relaxed) {
+            return Ok(());
         } else if validated.is_some() || self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             // Nobody reading is no reason to stop training.
@@ -119,7 +135,7 @@ impl Drop for Progress {
 
 /// A bar over the episodes of an evaluation, to `inc(1)` after each: nothing is shown unless stderr is a terminal.
 pub(crate) fn episode_bar(label: &str, episodes: u64) -> ProgressBar {
-    if std::io::stderr().is_terminal() { bar(label, episodes) } else { ProgressBar::hidden() }
+    if drawn() { bar(label, episodes) } else { ProgressBar::hidden() }
 }
 
 /// Shows that so much of something is done: a bar on a terminal, else a line every 10 seconds.

@@ -1,19 +1,23 @@
 //! A learner's figure in one setting: a line of the table, and of the JSON.
 
-use kshot::eval::Evaluation;
-use kshot::learner::DomainDistances;
+use kshot::eval::{Classification, Details, Evaluation};
+use kshot::learner::{DomainDistances, Learner};
 use kshot::registry::LearnerEntry;
 use kshot::train::Trained;
 use serde_json::{Value, json};
 
 use crate::experiment::Experiment;
 use crate::setting::Setting;
-use crate::words::{figure, with_steps};
+use crate::words::with_steps;
 
 /// A learner's figure in one setting.
+#[derive(Clone)]
 pub(crate) struct Row {
     pub(crate) entry: &'static LearnerEntry,
+    pub(crate) dataset: String,
     pub(crate) setting: Setting,
+    /// Queries of each class (of the function, in a regression); none where all of a domain is asked.
+    pub(crate) queries: Option<usize>,
     /// Inner steps on a test task, where they were asked for.
     pub(crate) test_steps: Option<usize>,
     pub(crate) transductive: bool,
@@ -22,28 +26,45 @@ pub(crate) struct Row {
     pub(crate) evaluation: Evaluation,
     /// How far apart the domains of the first task are, for learners that align them.
     pub(crate) distances: Option<DomainDistances>,
-    /// How many seeds its figure is the mean over; all else is of the first.
+    /// More of a classification.
+    pub(crate) classification: Option<Classification>,
+    pub(crate) seed: u64,
+    /// How many seeds, from `seed` on, its figure is the mean over; all else is of the first.
     pub(crate) seeds: u64,
 }
 
 impl Row {
-    /// Heads of the columns that [`Row::cells`] fills.
-    pub(crate) fn header(&self) -> [&'static str; 6] {
-        let measure = self.evaluation.score.measure.name();
-        ["family", "learner", "transductive", measure, "training", "evaluation"]
+    /// Of an evaluation: with the learner's own inner steps, not trained here.
+    pub(crate) fn of(
+        experiment: &Experiment,
+        entry: &'static LearnerEntry,
+        setting: &Setting,
+        learner: &dyn Learner,
+        evaluation: Evaluation,
+    ) -> Self {
+        Self {
+            entry,
+            dataset: experiment.data().to_owned(),
+            setting: setting.clone(),
+            // All of a domain, where nothing is said.
+            queries: if setting.pair.is_some() { experiment.queries } else { Some(experiment.queries()) },
+            test_steps: None,
+            transductive: learner.is_transductive(),
+            trained: None,
+            classification: evaluation.details.as_ref().map(Details::summary),
+            evaluation,
+            distances: None,
+            seed: experiment.seed(),
+            seeds: 1,
+        }
     }
 
-    /// The line of a table.
-    pub(crate) fn cells(&self) -> Vec<String> {
-        let seconds = |trained: &Trained| format!("{:.1} s", trained.seconds);
-        vec![
-            self.entry.family.name().to_owned(),
-            self.label(),
-            if self.transductive { "yes" } else { "no" }.to_owned(),
-            figure(&self.evaluation),
-            self.trained.as_ref().map_or("none".to_owned(), seconds),
-            format!("{:.0} episodes/s", self.evaluation.episodes_per_second()),
-        ]
+    /// Whether it is the same but for the seed.
+    pub(crate) fn is_as(&self, other: &Self) -> bool {
+        let of = |row: &Self| {
+            (row.entry.name, row.dataset.clone(), row.setting.clone(), row.queries, row.test_steps)
+        };
+        of(self) == of(other)
     }
 
     /// The learner, with the inner steps that were asked for.
@@ -51,29 +72,24 @@ impl Row {
         with_steps(self.entry.name, self.test_steps)
     }
 
-    /// Queries of each class (of the function, in a regression); none where all of a domain is asked.
-    fn queries(&self, experiment: &Experiment) -> Option<usize> {
-        if self.setting.pair.is_some() { experiment.queries } else { Some(experiment.queries()) }
-    }
-
     /// All there is to say of it.
-    pub(crate) fn json(&self, experiment: &Experiment) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let (score, trained) = (self.evaluation.score, self.trained.as_ref());
         let mut json = json!({
             "learner": self.entry.name,
             "family": self.entry.family,
-            "dataset": experiment.data(),
+            "dataset": self.dataset,
             "ways": self.setting.ways,
             "shots": self.setting.shots,
             "test_steps": self.test_steps,
-            "queries": self.queries(experiment),
+            "queries": self.queries,
             "episodes": self.evaluation.per_episode.len(),
             "ci95": score.interval.ci95,
             "train_steps": trained.map_or(0, |trained| trained.steps),
             "train_seconds": trained.map_or(0.0, |trained| trained.seconds),
             "eval_episodes_per_second": self.evaluation.episodes_per_second(),
             "transductive": self.transductive,
-            "seed": experiment.seed(),
+            "seed": self.seed,
             "seeds": self.seeds,
         });
         json[score.measure.name()] = json!(score.interval.mean);
@@ -82,6 +98,14 @@ impl Row {
                 json!({ "source": pair.source, "target": pair.target, "target_shots": pair.target_shots })
             }),
             self.distances.map(|distances| json!(distances)),
+            self.classification.as_ref().map(|more| {
+                json!({
+                    "macro_f1": more.macro_f1,
+                    "balanced_accuracy": more.balanced_accuracy,
+                    "auroc": more.auroc,
+                    "ece": more.calibration.ece,
+                })
+            }),
         ];
         for (key, value) in more.iter().flatten().filter_map(Value::as_object).flatten() {
             json[key] = value.clone();

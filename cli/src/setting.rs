@@ -2,9 +2,10 @@
 
 use kshot::episode::Count;
 use kshot::registry::Problem;
+use serde::{Deserialize, Serialize};
 
 /// One kind of task; `None` for all there is.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Setting {
     pub(crate) ways: Option<Count>,
     pub(crate) shots: Option<Count>,
@@ -12,7 +13,7 @@ pub(crate) struct Setting {
 }
 
 /// From one domain to another.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Pair {
     pub(crate) source: String,
     pub(crate) target: String,

@@ -11,9 +11,11 @@ use kshot::{Error, Result};
 use crate::args::TrainArgs;
 use crate::job::Job;
 use crate::leak;
-use crate::measure::{evaluated, trained};
+use crate::measure::{completed, evaluated, trained};
 use crate::output::print;
+use crate::row::Row;
 use crate::stop::stop_on_ctrl_c;
+use crate::suite::{Cell, kept};
 use crate::words::{figure, plural};
 
 pub(crate) fn run(args: TrainArgs) -> Result<()> {
@@ -61,7 +63,10 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
         figure(&evaluation),
         plural(evaluation.per_episode.len(), "episode"),
     ))?;
-    crate::measure::completed(&evaluation, episodes)
+    completed(&evaluation, episodes)?;
+    let row = Row::of(&job.experiment, entry, &setting, learner.as_ref(), evaluation);
+    let config = Cell { job: &job, entry, settings: std::slice::from_ref(&setting) }.config()?;
+    kept::write(&path, &config, &[Row { trained: Some(trained), ..row }], Vec::new())
 }
 
 /// Adds to the best checkpoint of a learner that compares what the validation classes say of its similarities, so that

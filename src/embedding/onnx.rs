@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView4, Axis};
+use ndarray::{Array2, ArrayView3, ArrayView4};
 use rayon::prelude::*;
 use tract_onnx::prelude::*;
 
 use crate::{Error, Result};
 
 /// Examples encoded at a time, on one thread.
-const AT_A_TIME: usize = 4;
+const AT_A_TIME: usize = 2;
 
 /// A network that someone else trained: its first output, flattened, is the embedding.
 pub(super) struct Encoder {
@@ -49,36 +49,24 @@ impl Encoder {
         Ok(Self { plan: plan.map_err(refused)?, file })
     }
 
-    /// `[n, features]`.
+    /// `[n, features]`. Each example by itself, on one thread: several together are slower, as what is in between leaves the
+    /// cache.
     pub(super) fn of(&self, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
         let failed = |error: TractError| Error::invalid(format!("running {}: {error:#}", self.file));
-        let places: Vec<usize> = (0..x.len_of(Axis(0))).step_by(AT_A_TIME).collect();
-        let parts: Vec<Array2<f32>> = places
-            .par_iter()
-            .map(|&from| {
-                let to = (from + AT_A_TIME).min(x.len_of(Axis(0)));
-                let part = x.slice_axis(Axis(0), (from..to).into());
-                let values: Vec<f32> = part.iter().copied().collect();
-                let input = Tensor::from_shape(part.shape(), &values).map_err(failed)?;
-                let output = self.plan.run(tvec!(input.into())).map_err(failed)?;
-                let first =
-                    output.first().ok_or_else(|| Error::invalid(format!("{} has no output", self.file)))?;
-                let first = first.cast_to::<f32>().map_err(failed)?;
-                let values: Vec<f32> =
-                    first.to_plain_array_view::<f32>().map_err(failed)?.iter().copied().collect();
-                let shape = (to - from, values.len() / (to - from));
-                Array2::from_shape_vec(shape, values).map_err(|_| {
-                    Error::invalid(format!(
-                        "{} gives {:?} for {} examples",
-                        self.file,
-                        first.shape(),
-                        to - from
-                    ))
-                })
-            })
-            .collect::<Result<_>>()?;
-        let views: Vec<_> = parts.iter().map(|part| part.view()).collect();
-        ndarray::concatenate(Axis(0), &views)
-            .map_err(|error| Error::invalid(format!("{}: {error}", self.file)))
+        let rows: Vec<_> = x.outer_iter().collect();
+        let encoded = |row: &ArrayView3<'_, f32>| {
+            let values: Vec<f32> = row.iter().copied().collect();
+            let shape: Vec<usize> = std::iter::once(1).chain(row.shape().iter().copied()).collect();
+            let input = Tensor::from_shape(&shape, &values).map_err(failed)?;
+            let output = self.plan.run(tvec!(input.into())).map_err(failed)?;
+            let first =
+                output.first().ok_or_else(|| Error::invalid(format!("{} has no output", self.file)))?;
+            let first = first.cast_to::<f32>().map_err(failed)?;
+            Ok(first.to_plain_array_view::<f32>().map_err(failed)?.iter().copied().collect::<Vec<f32>>())
+        };
+        let parts: Vec<Vec<f32>> = rows.par_iter().map(encoded).collect::<Result<_>>()?;
+        let width = parts.first().map_or(0, Vec::len);
+        Array2::from_shape_vec((parts.len(), width), parts.concat())
+            .map_err(|_| Error::invalid(format!("{} gives examples of other lengths", self.file)))
     }
 }

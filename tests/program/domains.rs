@@ -186,7 +186,7 @@ fn what_domains_cannot_do_is_refused() {
         &["has 3 training examples", "ask for fewer"],
     );
     refuse(&["bench", "--data=office-caltech10-surf", "--data-dir=/nowhere"], &["ToRelease_GFK"]);
-    refuse(&["bench", "--data=bearing", "--seeds=0"], &["`--seeds` is 0"]);
+    refuse(&["bench", "--data=bearing", "--seeds=0"], &["`seeds` must be a number of seeds"]);
 }
 
 #[test]

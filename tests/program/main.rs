@@ -18,4 +18,5 @@ mod omniglot;
 mod perf;
 mod predict;
 mod runs;
+mod suite;
 mod verification;

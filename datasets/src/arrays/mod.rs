@@ -183,6 +183,20 @@ pub fn examples(path: &Path, labelled: bool) -> Result<Examples> {
     Ok(Examples { shape, values, labels, names })
 }
 
+/// The vectors of an `.npz` by these names, as [`write::vectors`] writes them.
+///
+/// # Errors
+/// When there is no such file, or it lacks one.
+pub fn vectors(path: &Path, names: &[String]) -> Result<Vec<Vec<f32>>> {
+    let wanted: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut arrays = npy::npz(path, &wanted)?;
+    let vector = |name: &&str| {
+        let values = take(&mut arrays, name, path)?.numbers(&format!("`{name}` of {}", path.display()))?;
+        Ok(values.into_iter().map(|value| value as f32).collect())
+    };
+    wanted.iter().map(vector).collect()
+}
+
 fn read(path: &Path, options: &ArraysOptions, labelled: bool) -> Result<Table> {
     let ArraysOptions { x, y, domain, group, .. } = options;
     let ending = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();

@@ -49,6 +49,25 @@ pub fn npz(
     zip.finish().map_err(zipped)?.into_inner().commit()
 }
 
+/// Writes an `.npz` of vectors by name.
+///
+/// # Errors
+/// When the file cannot be written; what was there before is untouched then.
+pub fn vectors(path: &Path, vectors: &[(&str, &[f32])]) -> Result<()> {
+    const DOING: &str = "writing the arrays to";
+    let failed = |error: std::io::Error| Error::io(DOING, path, error);
+    let zipped = |error: zip::result::ZipError| failed(std::io::Error::other(error));
+    let mut zip = zip::ZipWriter::new_stream(Pending::create(path, DOING)?);
+    let stored = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, values) in vectors {
+        zip.start_file(format!("{name}.npy"), stored).map_err(zipped)?;
+        zip.write_all(&header("<f4", &[values.len()])).map_err(failed)?;
+        let bytes: Vec<u8> = values.iter().copied().flat_map(f32::to_le_bytes).collect();
+        zip.write_all(&bytes).map_err(failed)?;
+    }
+    zip.finish().map_err(zipped)?.into_inner().commit()
+}
+
 /// What stands before the values in a `.npy` file (NumPy's format 1.0): its kind and shape, filled up to 64 bytes.
 fn header(kind: &str, shape: &[usize]) -> Vec<u8> {
     let sizes: String = shape.iter().map(|size| format!("{size}, ")).collect();

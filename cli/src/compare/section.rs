@@ -1,0 +1,155 @@
+//! Learners on the same tasks: each one's figure, and its difference from the one that it is compared with.
+
+use kshot::eval::Measure;
+use kshot::learner::Family;
+use kshot::stats::paired::{Paired, holm, paired_t};
+use kshot::stats::variance::of_seeds;
+use kshot::stats::{Interval, interval95};
+use kshot::{Error, Result};
+
+use crate::row::Row;
+use crate::setting::Setting;
+
+/// The learners of one dataset and setting.
+pub(crate) struct Section {
+    pub(crate) dataset: String,
+    pub(crate) setting: Setting,
+    pub(crate) queries: Option<usize>,
+    pub(crate) measure: Measure,
+    /// Episodes of each seed.
+    pub(crate) episodes: usize,
+    pub(crate) seeds: Vec<u64>,
+    /// What the others are compared with.
+    pub(crate) against: String,
+    pub(crate) lines: Vec<Line>,
+}
+
+/// One learner.
+pub(crate) struct Line {
+    pub(crate) family: Family,
+    pub(crate) learner: String,
+    pub(crate) transductive: bool,
+    /// Over seeds where there are several, else over episodes.
+    pub(crate) figure: Interval,
+    /// From the one it is compared with, on identical episodes; with p as it is, and by Holm over the lines. None of that one
+    /// itself, and where there is one episode only.
+    pub(crate) difference: Option<(Paired, f64)>,
+    /// Seconds of training, the mean over seeds; none of what is not trained.
+    pub(crate) training: Option<f64>,
+    /// Test episodes a second, the mean over seeds.
+    pub(crate) rate: f64,
+}
+
+impl Line {
+    /// Whether it differs from the one it is compared with, at 5 % over all lines together.
+    pub(crate) fn differs(&self) -> bool {
+        self.difference.is_some_and(|(_, holm)| holm < 0.05)
+    }
+}
+
+/// The sections of rows in any order, each learner and seed once; compared with the learner called `against`, else with the
+/// best of each section.
+///
+/// # Errors
+/// When no section has that learner.
+pub(crate) fn sections(rows: &[Row], against: Option<&str>) -> Result<Vec<Section>> {
+    let mut parts: Vec<Vec<&Row>> = Vec::new();
+    let same = |a: &Row, b: &Row| {
+        (&a.dataset, &a.setting, a.queries) == (&b.dataset, &b.setting, b.queries)
+            && a.evaluation.score.measure == b.evaluation.score.measure
+    };
+    for row in rows {
+        match parts.iter_mut().find(|part| same(part[0], row)) {
+            Some(part) => part.push(row),
+            None => parts.push(vec![row]),
+        }
+    }
+    let sections = parts.iter().map(|part| section(part, against)).collect::<Result<Vec<_>>>()?;
+    match against {
+        Some(name) if sections.iter().all(|section| section.against != name) => {
+            let all = sections.iter().flat_map(|section| &section.lines).map(|line| line.learner.as_str());
+            Err(Error::unknown("learner to compare with", name, all))
+        }
+        _ => Ok(sections),
+    }
+}
+
+fn section(rows: &[&Row], against: Option<&str>) -> Result<Section> {
+    // A learner's rows, in order of their seeds.
+    let mut learners: Vec<Vec<&Row>> = Vec::new();
+    for row in rows {
+        let found = learners.iter_mut().find(|learner| learner[0].label() == row.label());
+        match found {
+            Some(learner) if learner.iter().all(|known| known.seed != row.seed) => learner.push(row),
+            // The same figure of another directory.
+            Some(_) => {}
+            None => learners.push(vec![row]),
+        }
+    }
+    learners.iter_mut().for_each(|learner| learner.sort_by_key(|row| row.seed));
+    let first = rows[0];
+    let measure = first.evaluation.score.measure;
+    let mean = |learner: &[&Row]| {
+        learner.iter().map(|row| row.evaluation.score.interval.mean).sum::<f64>() / learner.len() as f64
+    };
+    let better = |a: f64, b: f64| if measure == Measure::Accuracy { a > b } else { a < b };
+    let best = (1..learners.len())
+        .fold(0, |best, at| if better(mean(&learners[at]), mean(&learners[best])) { at } else { best });
+    let named = learners.iter().position(|learner| against == Some(learner[0].label().as_str()));
+    let baseline = named.unwrap_or(best);
+    let mut pairs: Vec<Option<Paired>> =
+        learners.iter().map(|learner| paired(learner, &learners[baseline])).collect();
+    pairs[baseline] = None;
+    let p: Vec<f64> = pairs.iter().flatten().map(|pair| pair.p).collect();
+    let mut adjusted = holm(&p).into_iter();
+    let mut lines = Vec::new();
+    for (learner, pair) in learners.iter().zip(pairs) {
+        let row = learner[0];
+        let means: Vec<f64> = learner.iter().map(|row| row.evaluation.score.interval.mean).collect();
+        let figure = match means.as_slice() {
+            [_] => row.evaluation.score.interval,
+            several => interval95(several)?,
+        };
+        let seconds: Vec<f64> =
+            learner.iter().filter_map(|row| row.trained.as_ref()).map(|trained| trained.seconds).collect();
+        lines.push(Line {
+            family: row.entry.family,
+            learner: row.label(),
+            transductive: row.transductive,
+            figure,
+            difference: pair.and_then(|pair| Some((pair, adjusted.next()?))),
+            rate: learner.iter().map(|row| row.evaluation.episodes_per_second()).sum::<f64>()
+                / learner.len() as f64,
+            training: (!seconds.is_empty()).then(|| seconds.iter().sum::<f64>() / seconds.len() as f64),
+        });
+    }
+    let mut seeds: Vec<u64> = rows.iter().map(|row| row.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    Ok(Section {
+        dataset: first.dataset.clone(),
+        setting: first.setting.clone(),
+        queries: first.queries,
+        measure,
+        episodes: first.evaluation.per_episode.len(),
+        seeds,
+        against: learners[baseline][0].label(),
+        lines,
+    })
+}
+
+/// The difference of two learners on the episodes that both were asked: over seeds where both have several, else over
+/// episodes.
+fn paired(a: &[&Row], b: &[&Row]) -> Option<Paired> {
+    let both: Vec<(&Row, &Row)> =
+        a.iter().filter_map(|a| Some((*a, *b.iter().find(|b| b.seed == a.seed)?))).collect();
+    let episodes = |row: &Row| row.evaluation.per_episode.clone();
+    match both.as_slice() {
+        [] => None,
+        [(a, b)] => paired_t(&a.evaluation.per_episode, &b.evaluation.per_episode).ok(),
+        several => {
+            let (a, b): (Vec<_>, Vec<_>) = several.iter().map(|(a, b)| (episodes(a), episodes(b))).unzip();
+            of_seeds(&a, &b).ok()
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A cell of a suite: one training, and the tests that share it.
+
+use std::fs;
+use std::path::Path;
+
+use kshot::learner::Learner;
+use kshot::registry::LearnerEntry;
+use kshot::train::{Directory, LAST};
+use kshot::{Error, Result};
+
+use crate::job::{Job, after_steps, with_test_steps};
+use crate::measure::{evaluated, trained};
+use crate::row::Row;
+use crate::setting::Setting;
+use crate::words::{figure, with_steps};
+
+/// One learner, trained once with a seed, tested in settings that share the training.
+pub(crate) struct Cell<'a> {
+    pub(crate) job: &'a Job,
+    pub(crate) entry: &'static LearnerEntry,
+    pub(crate) settings: &'a [Setting],
+}
+
+impl Cell<'_> {
+    /// Trains, in a directory if one is given (going on with what is there), and evaluates: a row for each setting and number
+    /// of inner steps, or why there is none. A panic in the learner or beneath it is one failed row.
+    pub(crate) fn measure(&self, directory: Option<&Path>) -> Vec<Result<Row>> {
+        let rows = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.rows(directory)));
+        match rows {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => vec![Err(error)],
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+                vec![Err(Error::invalid(format!(
+                    "`{}` panicked ({text}); this is a fault of the learner",
+                    self.entry.name
+                )))]
+            }
+        }
+    }
+
+    /// The experiment file that measures it again.
+    pub(crate) fn config(&self) -> Result<String> {
+        let train = self.entry.training.map(|_| self.job.train_config(self.entry)).transpose()?;
+        self.job.experiment.config(self.entry.name, self.settings, train)
+    }
+
+    fn rows(&self, directory: Option<&Path>) -> Result<Vec<Result<Row>>> {
+        let Self { job, entry, settings } = *self;
+        let Some(first) = settings.first() else { return Ok(Vec::new()) };
+        let named = |error: Error| error.context(format!("`{}`", entry.name));
+        let setup = job.setup(entry, first)?;
+        let mut learner = job.build(entry, &setup)?;
+        let trained = match learner.trainable() {
+            Some(trainable) => {
+                let directory = match directory {
+                    Some(path) => Some(Directory {
+                        path,
+                        resume: begun(path)?,
+                        origin: job.origin(entry, setup, first)?,
+                    }),
+                    None => None,
+                };
+                Some(trained(job, entry, first, trainable, directory).map_err(named)?)
+            }
+            None => None,
+        };
+        let mut rows = Vec::new();
+        for setting in settings {
+            for test_steps in job.test_steps(entry) {
+                let row = self.evaluate(setting, test_steps, learner.as_mut());
+                rows.push(match row {
+                    Ok(row) => Ok(Row { trained: trained.clone(), ..row }),
+                    Err(error) => {
+                        let error = after_steps(error, test_steps);
+                        Err(error.context(format!("`{}`", with_steps(entry.name, test_steps))))
+                    }
+                });
+                if matches!(rows.last(), Some(Err(Error::Interrupted(_)))) {
+                    return Ok(rows);
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The trained learner's figure in one setting.
+    fn evaluate(
+        &self,
+        setting: &Setting,
+        test_steps: Option<usize>,
+        learner: &mut dyn Learner,
+    ) -> Result<Row> {
+        let Self { job, entry, .. } = *self;
+        let (tasks, episodes) = job.test(setting)?;
+        let adapting = match test_steps {
+            Some(steps) => {
+                let (setup, options) = (job.setup(entry, setting)?, job.experiment.options(entry.name));
+                Some(with_test_steps(entry, &setup, options, learner, steps)?)
+            }
+            None => None,
+        };
+        let learner: &dyn Learner = adapting.as_deref().unwrap_or(learner);
+        let evaluation = evaluated(&format!("{}: test", entry.name), learner, tasks.as_ref(), episodes);
+        let evaluation = evaluation.map_err(|error| match &setting.pair {
+            Some(pair) => error.context(format!("{} to {}", pair.source, pair.target)),
+            None => error,
+        })?;
+        if evaluation.interrupted {
+            return Err(Error::Interrupted(format!(
+                "the evaluation stopped after {} of {episodes} episodes, at {}; the table has what was finished",
+                evaluation.per_episode.len(),
+                figure(&evaluation)
+            )));
+        }
+        let distances = match (&setting.pair, learner.aligner()) {
+            (Some(_), Some(aligner)) => {
+                let task = tasks.episode(0)?;
+                Some(aligner.domain_distances(&task.support, &task.query.examples)?)
+            }
+            _ => None,
+        };
+        let row = Row::of(&job.experiment, entry, setting, learner, evaluation);
+        Ok(Row { test_steps, distances, ..row })
+    }
+}
+
+/// Whether a directory holds a training to go on with; what is there of one that had not come to its first checkpoint goes.
+fn begun(directory: &Path) -> Result<bool> {
+    if directory.join(LAST).exists() {
+        return Ok(true);
+    }
+    if directory.exists() {
+        fs::remove_dir_all(directory).map_err(|error| Error::io("clearing", directory, error))?;
+    }
+    Ok(false)
+}

@@ -1,0 +1,140 @@
+//! Measuring the cells of a suite; those that are kept from before are left as they are.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use kshot::{Error, Result};
+
+use super::{Cell, kept};
+use crate::output::{complain, paragraph};
+use crate::progress;
+use crate::row::Row;
+use crate::stop::STOP;
+use crate::words::{duration, plural};
+
+/// A cell, and where it is kept; nowhere for a comparison that is only looked at.
+pub(crate) struct Plan<'a> {
+    pub(crate) cell: Cell<'a>,
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// What a cell came to.
+#[derive(Default)]
+pub(crate) struct Measured {
+    pub(crate) rows: Vec<Row>,
+    /// Why there are no more rows, in words.
+    pub(crate) failed: Vec<String>,
+}
+
+/// Measures `jobs` cells at a time, each with its share of the threads. What is kept is not measured again, unless it failed
+/// and `again` is set. Gives all in the order of the plan; what was finished when it is interrupted, with the error.
+///
+/// # Errors
+/// Beside the figures: when it was interrupted, or what is kept cannot be read. A cell that fails costs its own figures only.
+pub(crate) fn measure(plan: &[Plan<'_>], jobs: usize, again: bool) -> (Vec<Measured>, Result<()>) {
+    let mut found = Vec::new();
+    for Plan { directory, .. } in plan {
+        match directory.as_deref().map(kept::read).transpose() {
+            Ok(kept) => found.push(kept.flatten().filter(|(_, failed)| !again || failed.is_empty())),
+            Err(error) => return (Vec::new(), Err(error)),
+        }
+    }
+    let missing: Vec<usize> = (0..plan.len()).filter(|&number| found[number].is_none()).collect();
+    if missing.len() < plan.len() {
+        complain(&format!(
+            "{} of {} are there from before",
+            plan.len() - missing.len(),
+            plural(plan.len(), "cell")
+        ));
+    }
+    let results: Vec<Mutex<Measured>> = found
+        .into_iter()
+        .map(|kept| kept.map_or_else(Measured::default, |(rows, failed)| Measured { rows, failed }))
+        .map(Mutex::new)
+        .collect();
+    let stopped = Mutex::new(None);
+    let (next, done, begun) = (AtomicUsize::new(0), AtomicUsize::new(0), Instant::now());
+    let work = || {
+        while let Some(&number) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if STOP.load(Ordering::Relaxed) {
+                let mut stopped = stopped.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                stopped.get_or_insert(Error::Interrupted("stopped before the next cell".to_owned()));
+                return;
+            }
+            let one = &plan[number];
+            if let Some(directory) = &one.directory {
+                let name = directory.file_name().unwrap_or_default().to_string_lossy();
+                let done = done.load(Ordering::Relaxed);
+                let left = time_left(begun.elapsed(), done, missing.len());
+                complain(&format!("[{}/{}] {name}{left}", number + 1, plan.len()));
+            }
+            let (measured, error) = finished(one);
+            *results[number].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = measured;
+            if let Some(error) = error {
+                stopped.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
+            }
+            done.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let jobs = jobs.clamp(1, missing.len().max(1));
+    if jobs == 1 {
+        work();
+    } else {
+        progress::hide(true);
+        let threads = (rayon::current_num_threads() / jobs).max(1);
+        std::thread::scope(|scope| {
+            for _ in 0..jobs {
+                scope.spawn(|| match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {
+                    Ok(pool) => pool.install(work),
+                    Err(error) => {
+                        complain(&format!("kshot: cannot start {}: {error}", plural(threads, "thread")))
+                    }
+                });
+            }
+        });
+        progress::hide(false);
+    }
+    let results = results
+        .into_iter()
+        .map(|result| result.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    let stopped = stopped.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    (results.collect(), stopped.map_or(Ok(()), Err))
+}
+
+/// Measures a cell and keeps what it came to; with what interrupted it.
+fn finished(plan: &Plan<'_>) -> (Measured, Option<Error>) {
+    let (mut measured, mut stopped) = (Measured::default(), None);
+    for row in plan.cell.measure(plan.directory.as_deref()) {
+        match row {
+            Ok(row) => measured.rows.push(row),
+            Err(error @ Error::Interrupted(_)) => stopped = Some(error),
+            // The others' figures are worth having all the same.
+            Err(error) => {
+                complain(&paragraph(&error));
+                measured.failed.push(error.to_string());
+            }
+        }
+    }
+    if let (None, Some(directory)) = (&stopped, &plan.directory) {
+        // Figures that could not be kept are measured again the next time.
+        let kept = plan
+            .cell
+            .config()
+            .and_then(|config| kept::write(directory, &config, &measured.rows, measured.failed.clone()));
+        if let Err(error) = kept {
+            complain(&paragraph(&error));
+            measured.failed.push(error.to_string());
+        }
+    }
+    (measured, stopped)
+}
+
+/// `, about 12 min left`, once a cell has been measured.
+fn time_left(elapsed: Duration, done: usize, all: usize) -> String {
+    if done == 0 {
+        return String::new();
+    }
+    format!(", about {} left", duration(elapsed.as_secs_f64() / done as f64 * (all - done) as f64))
+}
