@@ -42,6 +42,7 @@
 //! # Ok::<(), kshot::Error>(())
 //! ```
 
+use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
@@ -52,7 +53,7 @@ use crate::episode::{Episode, Targets, Tasks};
 use crate::learner::{Learner, Prediction, confidence};
 use crate::nn::parallel::map_until;
 use crate::stats::classification::{Calibration, Confusion, calibration_of, macro_auroc};
-use crate::stats::{Interval, interval95};
+use crate::stats::{Interval, interval95, precision};
 use crate::{Error, Result};
 
 /// What is measured on an episode's queries.
@@ -111,6 +112,21 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
+    /// With the episodes of `next` after one's own.
+    fn followed_by(mut self, next: Self) -> Result<Self> {
+        self.per_episode.extend(next.per_episode);
+        if let (Some(details), Some(next)) = (&mut self.details, next.details) {
+            details.macro_f1.extend(next.macro_f1);
+            details.balanced_accuracy.extend(next.balanced_accuracy);
+            details.auroc.extend(next.auroc);
+            details.answers.extend(next.answers);
+        }
+        self.score.interval = interval95(&self.per_episode)?;
+        self.seconds += next.seconds;
+        self.interrupted = next.interrupted;
+        Ok(self)
+    }
+
     /// Episodes per second of wall-clock time.
     pub fn episodes_per_second(&self) -> f64 {
         self.per_episode.len() as f64 / self.seconds.max(f64::MIN_POSITIVE)
@@ -210,8 +226,53 @@ pub fn evaluate(
             "there are {there} episodes, but {episodes} were asked for; ask for at most {there}"
         )));
     }
+    figure(learner, tasks, 0..episodes, watch)
+}
+
+/// Asks `learner` more and more episodes, in batches of `batch`, until the 95 % interval is no wider than `wanted` to either
+/// side (accuracy 0–1), or `most` have been asked. What stopping by the interval costs it: [`precision`].
+///
+/// # Errors
+/// As [`evaluate`], and when `wanted` is not above 0 or `batch` is 0.
+pub fn evaluate_until(
+    learner: &dyn Learner,
+    tasks: &dyn Tasks,
+    wanted: f64,
+    batch: usize,
+    most: u64,
+    watch: &Watch<'_>,
+) -> Result<Evaluation> {
+    let most = tasks.limit().map_or(most, |limit| limit.min(most));
+    let mut all: Option<Evaluation> = None;
+    loop {
+        let done = all.as_ref().map_or(0, |all| all.per_episode.len() as u64);
+        let so_far = all.as_ref().map_or(&[][..], |all| &all.per_episode);
+        let more = precision::more_episodes(so_far, wanted, batch)?.map_or(0, |more| more as u64);
+        let more = more.min(most - done);
+        match all {
+            Some(all) if more < 2 || all.interrupted => return Ok(all),
+            _ => {}
+        }
+        let next = figure(learner, tasks, done..done + more, watch);
+        all = Some(match (all, next) {
+            (Some(all), Ok(next)) => all.followed_by(next)?,
+            (None, next) => next?,
+            // Stopped at once: what there is stands.
+            (Some(all), Err(Error::Interrupted(_))) => Evaluation { interrupted: true, ..all },
+            (_, Err(error)) => return Err(error),
+        });
+    }
+}
+
+/// Asks the queries of these episodes.
+fn figure(
+    learner: &dyn Learner,
+    tasks: &dyn Tasks,
+    episodes: Range<u64>,
+    watch: &Watch<'_>,
+) -> Result<Evaluation> {
     let started = Instant::now();
-    let figures = map_until(0..episodes, watch.stop, |number| {
+    let figures = map_until(episodes.clone(), watch.stop, |number| {
         let episode = tasks.episode(number)?;
         let figure = learner
             .answer(&episode.support, &episode.query.examples)
@@ -232,7 +293,7 @@ pub fn evaluate(
             details.answers.push(more.answers);
         }
     }
-    let interrupted = (per_episode.len() as u64) < episodes;
+    let interrupted = (per_episode.len() as u64) < episodes.end - episodes.start;
     let interval = match per_episode.as_slice() {
         [] | [_] if interrupted => {
             return Err(Error::Interrupted("the evaluation was stopped before it had a figure".to_owned()));
@@ -420,6 +481,36 @@ mod tests {
         // Mean 0.75, s² = 4·0.0625/3, t₃·√(s²/4) with t₃ = 3.182446.
         assert_eq!(evaluation.score.interval.mean, 0.75);
         assert!((evaluation.score.interval.ci95 - 0.459_346_6).abs() < 1e-6);
+    }
+
+    /// As [`TwoWay`], without an end.
+    struct Endless;
+
+    impl Tasks for Endless {
+        fn episode(&self, index: u64) -> Result<Episode> {
+            TwoWay.episode(index)
+        }
+    }
+
+    #[test]
+    fn episodes_are_added_until_the_interval_is_as_narrow_as_asked() {
+        let until = |wanted, most| {
+            let learner = Oracle(half_or_all);
+            evaluate_until(&learner, &Endless, wanted, 10, most, &Watch::default())
+        };
+        let wide = until(0.2, 10_000).unwrap();
+        let narrow = until(0.03, 10_000).unwrap();
+        assert!(wide.score.interval.ci95 <= 0.2 && narrow.score.interval.ci95 <= 0.03);
+        assert!(wide.per_episode.len() < narrow.per_episode.len() && narrow.per_episode.len() % 10 == 0);
+        // The same as if as many had been asked for at once.
+        let n = narrow.per_episode.len() as u64;
+        let at_once = evaluate(&Oracle(half_or_all), &Endless, n, &Watch::default()).unwrap();
+        assert_eq!(
+            (narrow.per_episode, narrow.score, narrow.details),
+            (at_once.per_episode, at_once.score, at_once.details)
+        );
+        assert_eq!(until(1e-6, 40).unwrap().per_episode.len(), 40);
+        assert!(until(0.0, 40).is_err());
     }
 
     #[test]

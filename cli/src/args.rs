@@ -170,6 +170,10 @@ pub(crate) struct EvalArgs {
     /// With `--verification`: compare all test examples with all, once, instead of batches; intervals are then over classes
     #[arg(long, requires = "verification")]
     pub(crate) gallery: bool,
+    /// Ask more and more episodes until the 95 % interval is this narrow, in percent (of accuracy) to either side; `--episodes` is
+    /// then the most that are asked [default: 100000]. Not for comparing learners, which need the same number of episodes
+    #[arg(long, value_name = "POINTS", conflicts_with_all = ["verification", "open_set"])]
+    pub(crate) precision: Option<f64>,
     /// Ask of K more classes in each task, which are not in the support: how well are they told from those that are?
     #[arg(long, value_name = "K", conflicts_with = "verification")]
     pub(crate) open_set: Option<usize>,

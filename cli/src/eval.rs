@@ -14,7 +14,7 @@ use crate::args::EvalArgs;
 use crate::experiment::Experiment;
 use crate::job::{Job, after_steps, with_test_steps};
 use crate::leak;
-use crate::measure::{completed, evaluated};
+use crate::measure::{completed, evaluated, evaluated_until};
 use crate::output::{print, writable, write_json};
 use crate::progress::episode_bar;
 use crate::row::Row;
@@ -73,6 +73,8 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         return args.json.map_or(Ok(()), |path| write_json(&path, &json));
     }
     let (tasks, episodes) = job.test(&setting)?;
+    // A checkpoint's own number is none that was asked for.
+    let most = job.experiment.episodes.unwrap_or(100_000);
     let test_steps = job.test_steps(registry::learner(&origin.learner)?);
     if job.experiment.test_steps.is_some() && test_steps == [None] {
         return Err(Error::invalid(format!(
@@ -87,7 +89,11 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
             None => None,
         };
         let learner = adapting.as_ref().unwrap_or(&learner).as_ref();
-        let evaluation = match evaluated("test", learner, tasks.as_ref(), episodes) {
+        let evaluation = match args.precision {
+            Some(points) => evaluated_until("test", learner, tasks.as_ref(), points / 100.0, most),
+            None => evaluated("test", learner, tasks.as_ref(), episodes),
+        };
+        let evaluation = match evaluation {
             Ok(evaluation) => evaluation,
             Err(error) => {
                 outcome = Err(after_steps(error, steps));
@@ -104,7 +110,8 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         json["step"] = json!(description.step);
         json["per_episode"] = json!(row.evaluation.per_episode);
         figures.push(json);
-        outcome = completed(&row.evaluation, episodes);
+        let asked = if args.precision.is_some() { row.evaluation.per_episode.len() as u64 } else { episodes };
+        outcome = completed(&row.evaluation, asked);
         if outcome.is_err() {
             break;
         }

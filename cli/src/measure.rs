@@ -1,7 +1,7 @@
 //! Training and evaluating one learner, with progress on the terminal and an ear for Ctrl-C.
 
 use kshot::episode::Tasks;
-use kshot::eval::{Evaluation, Watch, evaluate};
+use kshot::eval::{Evaluation, Watch, evaluate, evaluate_until};
 use kshot::learner::{Learner, Trainable};
 use kshot::registry::LearnerEntry;
 use kshot::train::{Directory, Run, Trained, train};
@@ -44,6 +44,23 @@ pub(crate) fn evaluated(
     }
     let bar = episode_bar(label, episodes);
     let evaluation = evaluate(learner, tasks, episodes, &Watch { on_episode: &|| bar.inc(1), stop: &STOP });
+    bar.finish_and_clear();
+    evaluation
+}
+
+/// Evaluates a learner on test episodes until the interval is this narrow, or `most` have been asked.
+pub(crate) fn evaluated_until(
+    label: &str,
+    learner: &dyn Learner,
+    tasks: &dyn Tasks,
+    wanted: f64,
+    most: u64,
+) -> Result<Evaluation> {
+    // Fewer looks cost less coverage.
+    const BATCH: usize = 100;
+    let bar = episode_bar(label, most);
+    let watch = Watch { on_episode: &|| bar.inc(1), stop: &STOP };
+    let evaluation = evaluate_until(learner, tasks, wanted, BATCH, most, &watch);
     bar.finish_and_clear();
     evaluation
 }

@@ -9,9 +9,6 @@ use tract_onnx::prelude::*;
 
 use crate::{Error, Result};
 
-/// Examples encoded at a time, on one thread.
-const AT_A_TIME: usize = 2;
-
 /// A network that someone else trained: its first output, flattened, is the embedding.
 pub(super) struct Encoder {
     plan: Arc<TypedRunnableModel>,

@@ -80,3 +80,28 @@ fn tasks_that_were_written_are_those_that_are_sampled() {
     refuse(&["tasks", "--data=bearing", "--source=load0", "--target=load1", "--out", &tasks], &["`bearing`"]);
     refuse(&["tasks", "--data=sinusoid", "--out", &tasks], &["`sinusoid`"]);
 }
+
+#[test]
+fn an_evaluation_goes_on_until_it_is_as_precise_as_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (run, json) = (out("run"), out("figures.json"));
+    succeed(&[&["train", "--learner", "prototypical", "--out", &run], TINY].concat());
+    let figures = |more: &[&str]| -> serde_json::Value {
+        succeed(&[&["eval", &run, "--json", &json], more].concat());
+        serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap()
+    };
+    let precise = figures(&["--precision=0.8"]);
+    let episodes = precise["episodes"].as_u64().unwrap();
+    assert!(
+        precise["ci95"].as_f64().unwrap() <= 0.008 && episodes >= 300 && episodes % 100 == 0,
+        "{precise}"
+    );
+    let fixed = figures(&["--episodes", &episodes.to_string()]);
+    assert_eq!(fixed["per_episode"], precise["per_episode"]);
+    for name in ["macro_f1", "balanced_accuracy", "auroc"] {
+        assert!((0.0..=1.0).contains(&precise[name]["mean"].as_f64().unwrap()), "{precise}");
+    }
+    assert_eq!(figures(&["--precision=0.01", "--episodes=200"])["episodes"], 200);
+    refuse(&["eval", &run, "--precision=0"], &["above 0"]);
+}
