@@ -22,6 +22,7 @@ mod named;
 pub mod open_set;
 pub mod optimizer;
 pub mod options;
+pub mod picture;
 pub mod registry;
 pub mod schedule;
 pub mod stats;

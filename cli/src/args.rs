@@ -177,6 +177,10 @@ pub(crate) struct EvalArgs {
     /// Ask of K more classes in each task, which are not in the support: how well are they told from those that are?
     #[arg(long, value_name = "K", conflicts_with = "verification")]
     pub(crate) open_set: Option<usize>,
+    /// Log it for TensorBoard in this directory, which may be the run's own: figures, settings, the first episodes drawn, maps of
+    /// their embeddings, the projector's files
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["verification", "open_set"])]
+    pub(crate) log: Option<PathBuf>,
     /// Write the figures to this JSON file as well
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -1,7 +1,10 @@
 //! `kshot eval`: a trained learner on test episodes.
 
+use kshot::dataset::TaskSource;
+use kshot::embedding::Embedding;
 use kshot::eval::Watch;
 use kshot::learner::Learner;
+use kshot::log::Tested;
 use kshot::open_set::evaluate_open_set;
 use kshot::registry;
 use kshot::registry::Setup;
@@ -25,6 +28,7 @@ use crate::words::{figure, plural};
 
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
     let (checkpoint, description) = read_run(&args.checkpoint)?;
+    let settings = description.settings();
     let (origin, place) = (description.origin, args.checkpoint.display().to_string());
     let base: Experiment = serde_json::from_value(origin.experiment).map_err(|error| {
         Error::invalid(format!("{place} was not written by this version of `kshot train`: {error}"))
@@ -82,6 +86,13 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
             entry.name
         )));
     }
+    let several = test_steps.len() > 1;
+    let logged = match &args.log {
+        Some(directory) => {
+            Some((directory, Embedding::read(&args.checkpoint, job.input())?, class_names(&job)))
+        }
+        None => None,
+    };
     let (mut figures, mut outcome) = (Vec::new(), Ok(()));
     for steps in test_steps {
         let adapting = match steps {
@@ -102,6 +113,20 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         };
         let row = Row { test_steps: steps, ..Row::of(&job.experiment, entry, &setting, learner, evaluation) };
         print(&line(&job, &row))?;
+        if let Some((directory, embedding, class_names)) = &logged {
+            // Tags are the same after any number of steps.
+            let apart = steps.filter(|_| several).map(|steps| directory.join(format!("steps{steps}")));
+            let tested = Tested {
+                settings: &settings,
+                step: description.step,
+                learner,
+                tasks: tasks.as_ref(),
+                evaluation: &row.evaluation,
+                embed: Some(&|x| embedding.of(x)),
+                class_names,
+            };
+            tested.log(apart.as_deref().unwrap_or(directory))?;
+        }
         let mut json = row.json();
         // Trained elsewhere: the checkpoint says for how many steps.
         if let Some(keys) = json.as_object_mut() {
@@ -122,6 +147,15 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         write_json(&path, &json)?;
     }
     outcome
+}
+
+/// Names of the test classes, in order.
+fn class_names(job: &Job) -> Vec<String> {
+    match job.test_source() {
+        TaskSource::Classes(set) => set.classes().iter().map(|class| class.name.clone()).collect(),
+        TaskSource::Domains(domains) => domains.class_names().into_iter().map(str::to_owned).collect(),
+        TaskSource::Functions(_) => Vec::new(),
+    }
 }
 
 /// Tasks with `unknown` classes more than their supports have: prints how they are told apart, and gives it as JSON.

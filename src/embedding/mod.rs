@@ -3,6 +3,7 @@
 
 #[cfg(feature = "onnx")]
 mod onnx;
+mod principal;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ use crate::nn::{Network, Norm};
 use crate::params::Params;
 use crate::train::read_run;
 use crate::{Error, Result};
+
+pub use principal::{PrincipalPlane, principal_plane};
 
 /// A trained network, without its head.
 pub struct Embedding(Kind);

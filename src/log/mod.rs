@@ -1,6 +1,25 @@
 //! Logs of a run: TensorBoard and JSON lines in its directory, and whoever else is told of its progress.
+//!
+//! ```
+//! use kshot::log::{Observer, Summary, TensorBoard};
+//! # let directory = tempfile::tempdir().unwrap();
+//! # let directory = directory.path();
+//!
+//! // `tensorboard --logdir DIRECTORY` shows what is written here.
+//! let mut log = TensorBoard::create(directory, 0)?;
+//! log.summary(1, "weights/linear.weight", &Summary::Histogram(&[0.1, -0.2, 0.3]))?;
+//! log.summary(1, "notes", &Summary::Text("a run of **three** weights"))?;
+//! log.flush()?;
+//! # Ok::<(), kshot::Error>(())
+//! ```
 
+mod environment;
+mod evaluation;
+mod histogram;
+mod hparams;
 mod jsonl;
+pub mod projector;
+mod summary;
 mod tensorboard;
 
 use std::path::Path;
@@ -8,7 +27,11 @@ use std::time::{Duration, Instant};
 
 use crate::Result;
 
+pub use environment::{environment, settings};
+pub use evaluation::{Embed, Tested, log_embeddings, log_episode, log_evaluation};
+pub use hparams::Session;
 pub use jsonl::Jsonl;
+pub use summary::Summary;
 pub use tensorboard::TensorBoard;
 
 /// Scalars of one step.
@@ -30,6 +53,25 @@ pub trait Observer: Send {
     /// When they cannot be written; training stops.
     fn log(&mut self, point: &Point) -> Result<()>;
 
+    /// Takes what there is to see besides, under a tag: `weights/block0.conv.weight`, `episode/0` … Whoever has no use for it
+    /// need not have this.
+    ///
+    /// # Errors
+    /// As [`Observer::log`].
+    fn summary(&mut self, step: u64, tag: &str, summary: &Summary<'_>) -> Result<()> {
+        let _ = (step, tag, summary);
+        Ok(())
+    }
+
+    /// Is told that a run begins, with its settings, and that it has ended.
+    ///
+    /// # Errors
+    /// As [`Observer::log`].
+    fn session(&mut self, session: &Session<'_>) -> Result<()> {
+        let _ = session;
+        Ok(())
+    }
+
     /// Writes out what is held back.
     ///
     /// # Errors
@@ -49,7 +91,8 @@ impl Observer for () {
 /// The log files of a run.
 ///
 /// `metrics.jsonl` holds what the seed determines: the same bytes for the same seed, on any number of threads, resumed
-/// or not. `timing.jsonl` holds rates of the clock. The TensorBoard event file holds both.
+/// or not. `timing.jsonl` holds rates of the clock. The TensorBoard event file holds both, and all that is no scalar of a
+/// step.
 pub struct RunLog {
     metrics: Jsonl,
     timing: Jsonl,
@@ -79,9 +122,16 @@ impl Observer for RunLog {
     fn log(&mut self, point: &Point) -> Result<()> {
         self.metrics.write(point.step, &point.measured)?;
         self.timing.write(point.step, &point.timing)?;
-        self.tensorboard.write(point.step, &point.measured)?;
-        self.tensorboard.write(point.step, &point.timing)?;
+        self.tensorboard.log(point)?;
         if self.flushed.elapsed() >= FLUSH_EVERY { self.flush() } else { Ok(()) }
+    }
+
+    fn summary(&mut self, step: u64, tag: &str, summary: &Summary<'_>) -> Result<()> {
+        self.tensorboard.summary(step, tag, summary)
+    }
+
+    fn session(&mut self, session: &Session<'_>) -> Result<()> {
+        self.tensorboard.session(session)
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -51,6 +51,34 @@ pub struct Description {
     pub thresholds: Vec<Threshold>,
 }
 
+impl Description {
+    /// How the run was set up, without how far it has come.
+    pub(super) fn of_the_run(&self) -> Value {
+        // By way of text, which has an f32 in as few digits as tell it from others.
+        let text = serde_json::to_string(self);
+        let mut value: Value = text.and_then(|text| serde_json::from_str(&text)).unwrap_or_default();
+        if let Some(keys) = value.as_object_mut() {
+            keys.retain(|key, _| !["step", "validation", "best_step", "thresholds"].contains(&key.as_str()));
+        }
+        value
+    }
+
+    /// What two runs may differ by, as an object. Of the experiment only what nothing else says; without the number of
+    /// steps, which may grow when a run is resumed.
+    pub fn settings(&self) -> Value {
+        let mut value = self.of_the_run();
+        let Some(settings) = value.as_object_mut() else { return value };
+        settings.remove("version");
+        settings.get_mut("train").and_then(Value::as_object_mut).map(|train| train.remove("steps"));
+        let mut experiment = settings.remove("experiment").unwrap_or_default();
+        if let Some(keys) = experiment.as_object_mut() {
+            keys.retain(|key, _| settings.get(key).is_none() && settings["setup"].get(key).is_none());
+        }
+        settings.insert("experiment".to_owned(), experiment);
+        value
+    }
+}
+
 /// Writes a checkpoint of weights and a description, with a copy of the description beside it, for people and scripts.
 ///
 /// # Errors

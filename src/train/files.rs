@@ -73,6 +73,11 @@ impl Files {
         checkpoint::write(&self.last, &description, theta, &state.optimizer.moments())
     }
 
+    /// What is trained.
+    pub(super) fn description(&self) -> &Description {
+        &self.description
+    }
+
     /// Where the checkpoint to resume from is.
     pub(super) fn last(&self) -> &Path {
         &self.last

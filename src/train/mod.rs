@@ -73,6 +73,7 @@
 mod config;
 mod description;
 mod files;
+mod logged;
 mod meta_batch;
 #[cfg(test)]
 mod tests;
@@ -84,7 +85,7 @@ use std::time::Instant;
 use crate::episode::Tasks;
 use crate::eval::{Score, Watch, evaluate};
 use crate::learner::Trainable;
-use crate::log::{Observer, Point};
+use crate::log::{Observer, Summary};
 use crate::nn::parallel::on_the_pool;
 use crate::optimizer::Optimizer;
 use crate::params::Params;
@@ -201,6 +202,7 @@ struct Training<'a> {
 
 impl Training<'_> {
     fn run(mut self, stop: &AtomicBool, started: Instant) -> Result<Trained> {
+        self.log_settings()?;
         while self.state.step < self.config.steps {
             if stop.load(Ordering::Relaxed) {
                 return Err(self.interrupt());
@@ -213,12 +215,16 @@ impl Training<'_> {
     /// One update; then, where it is due, a validation and a save.
     fn step(&mut self) -> Result<()> {
         self.update()?;
-        let step = self.state.step;
-        if step.is_multiple_of(self.config.validate_every) || step == self.config.steps {
+        if self.is_due(self.state.step) {
             self.validate()?;
             self.save_last()?;
         }
         Ok(())
+    }
+
+    /// Whether a validation and a save follow this step.
+    fn is_due(&self, step: u64) -> bool {
+        step.is_multiple_of(self.config.validate_every) || step == self.config.steps
     }
 
     fn update(&mut self) -> Result<()> {
@@ -238,6 +244,11 @@ impl Training<'_> {
             return Err(Error::NotFinite(format!("step {step}: the update made `{tensor}` not finite")));
         }
         self.state.step = step;
+        if self.is_due(step) {
+            let theta = self.learner.learned().theta.clone();
+            self.log_tensors("weights", &theta)?;
+            self.log_tensors("gradients", &gradient)?;
+        }
 
         let mut measured = meta_batch::mean_metrics(&outcomes);
         measured.extend([("learning_rate", rate), ("gradient_norm", norm)]);
@@ -257,24 +268,13 @@ impl Training<'_> {
             (&format!("{name}_high"), interval.high() as f32),
         ];
         self.log("validation", &measured, evaluation.episodes_per_second())?;
+        let figures = Summary::Histogram(&evaluation.per_episode);
+        self.summary(&format!("validation/{name}_per_episode"), &figures)?;
         let best = self.state.best.as_ref().and_then(|best| best.score);
         if best.is_none_or(|best| score.is_better_than(&best)) {
             self.save_best(Some(score))?;
         }
         Ok(())
-    }
-
-    fn log(&mut self, phase: &str, measured: &[(&str, f32)], episodes_per_second: f64) -> Result<()> {
-        let tagged = |(name, value): &(&str, f32)| (format!("{phase}/{name}"), *value);
-        let point = Point {
-            step: self.state.step,
-            measured: measured.iter().map(tagged).collect(),
-            timing: vec![tagged(&("episodes_per_second", episodes_per_second as f32))],
-        };
-        if let Some(files) = &mut self.files {
-            files.log.log(&point)?;
-        }
-        self.observer.log(&point)
     }
 
     /// Takes the weights of now as the best.
@@ -331,20 +331,21 @@ impl Training<'_> {
         if self.validation.is_none() || self.state.best.is_none() {
             self.save_best(None)?;
         }
-        if let Some(files) = &mut self.files {
-            files.log.flush()?;
-        }
-        self.observer.flush()?;
         let mut trained = Trained {
             steps: self.state.step,
             best_step: self.state.step,
             validation: None,
             seconds: started.elapsed().as_secs_f64(),
         };
-        if let Some(best) = self.state.best {
+        if let Some(best) = self.state.best.take() {
             self.learner.learned().theta = best.params;
             (trained.best_step, trained.validation) = (best.step, best.score);
         }
+        self.log_outcome(&trained)?;
+        if let Some(files) = &mut self.files {
+            files.log.flush()?;
+        }
+        self.observer.flush()?;
         Ok(trained)
     }
 }

@@ -130,3 +130,18 @@ fn ctrl_c_saves_the_run_and_says_how_to_resume() {
     assert!(stderr.contains("--resume"), "{stderr}");
     assert!(out.join("best.safetensors").exists());
 }
+
+#[test]
+fn an_evaluation_is_logged_for_tensorboard() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let run = out("run");
+    succeed(&[&["train", "--learner", "prototypical", "--out", &run], TINY].concat());
+    succeed(&["eval", &run, "--episodes=20", "--log", &out("log")]);
+    let names: Vec<String> = std::fs::read_dir(out("log"))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(names.iter().any(|name| name.starts_with("events.out.tfevents")), "{names:?}");
+    assert!(names.iter().any(|name| name == "projector_config.pbtxt"), "{names:?}");
+}
