@@ -42,19 +42,23 @@
 //! # Ok::<(), kshot::Error>(())
 //! ```
 
+mod details;
+
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use ndarray::{Array2, ArrayView1};
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 
 use crate::episode::{Episode, Targets, Tasks};
-use crate::learner::{Learner, Prediction, confidence};
+use crate::learner::{Learner, Prediction};
 use crate::nn::parallel::map_until;
-use crate::stats::classification::{Calibration, Confusion, calibration_of, macro_auroc};
 use crate::stats::{Interval, interval95, precision};
 use crate::{Error, Result};
+
+pub use details::{Answer, Classification, Details};
+use details::{OfEpisode, details};
 
 /// What is measured on an episode's queries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -116,10 +120,7 @@ impl Evaluation {
     fn followed_by(mut self, next: Self) -> Result<Self> {
         self.per_episode.extend(next.per_episode);
         if let (Some(details), Some(next)) = (&mut self.details, next.details) {
-            details.macro_f1.extend(next.macro_f1);
-            details.balanced_accuracy.extend(next.balanced_accuracy);
-            details.auroc.extend(next.auroc);
-            details.answers.extend(next.answers);
+            details.extend(next);
         }
         self.score.interval = interval95(&self.per_episode)?;
         self.seconds += next.seconds;
@@ -130,65 +131,6 @@ impl Evaluation {
     /// Episodes per second of wall-clock time.
     pub fn episodes_per_second(&self) -> f64 {
         self.per_episode.len() as f64 / self.seconds.max(f64::MIN_POSITIVE)
-    }
-}
-
-/// More of a classification than its accuracy.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Details {
-    /// Mean of the classes' F1 in each episode, 0–1.
-    pub macro_f1: Vec<f32>,
-    /// Mean of the classes' recalls in each episode, 0–1.
-    pub balanced_accuracy: Vec<f32>,
-    /// Mean of the classes' areas under the ROC curve, each against the rest, in each episode, by the softmax of the scores.
-    pub auroc: Vec<f32>,
-    /// The answers of each episode, in order of its queries.
-    pub answers: Vec<Vec<Answer>>,
-}
-
-/// What a learner answered to a query.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Answer {
-    /// The query's class: its number in the dataset's split.
-    pub class: u32,
-    /// The class it was taken for, in the same manner.
-    pub predicted: u32,
-    /// How sure the learner was ([`crate::learner::confidence`]).
-    pub confidence: f32,
-}
-
-/// Figures of a classification besides its accuracy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Classification {
-    /// Mean over the episodes of the classes' mean F1, 0–1.
-    pub macro_f1: Interval,
-    /// Mean over the episodes of the classes' mean recall, 0–1.
-    pub balanced_accuracy: Interval,
-    /// Mean over the episodes of the classes' mean area under the ROC curve, 0–1.
-    pub auroc: Interval,
-    /// How well confidence agrees with accuracy, over all queries.
-    pub calibration: Calibration,
-}
-
-impl Details {
-    /// The figures over all episodes.
-    pub fn summary(&self) -> Classification {
-        let over = |values: &[f32]| match values {
-            [one] => Interval { mean: f64::from(*one), ci95: f64::NAN },
-            all => interval95(all).unwrap_or(Interval { mean: f64::NAN, ci95: f64::NAN }),
-        };
-        Classification {
-            macro_f1: over(&self.macro_f1),
-            balanced_accuracy: over(&self.balanced_accuracy),
-            auroc: over(&self.auroc),
-            calibration: self.calibration(),
-        }
-    }
-
-    /// Expected calibration error over all answers, and the reliability diagram.
-    pub fn calibration(&self) -> Calibration {
-        let answers = self.answers.iter().flatten();
-        calibration_of(answers.map(|one| (f64::from(one.confidence), one.class == one.predicted)))
     }
 }
 
@@ -287,10 +229,7 @@ fn figure(
     let mut details = (measure == Measure::Accuracy).then(Details::default);
     if let Some(details) = &mut details {
         for more in figures.into_iter().filter_map(|figure| figure.more) {
-            details.macro_f1.push(more.macro_f1);
-            details.balanced_accuracy.push(more.balanced_accuracy);
-            details.auroc.push(more.auroc);
-            details.answers.push(more.answers);
+            details.push(more);
         }
     }
     let interrupted = (per_episode.len() as u64) < episodes.end - episodes.start;
@@ -310,14 +249,6 @@ struct Figure {
     measure: Measure,
     value: f32,
     more: Option<OfEpisode>,
-}
-
-/// More of an episode of classification.
-struct OfEpisode {
-    macro_f1: f32,
-    balanced_accuracy: f32,
-    auroc: f32,
-    answers: Vec<Answer>,
 }
 
 fn measure(prediction: &Prediction, episode: &Episode) -> Result<Figure> {
@@ -354,38 +285,6 @@ fn measure(prediction: &Prediction, episode: &Episode) -> Result<Figure> {
     }
 }
 
-fn details(
-    scores: &Array2<f32>,
-    predicted: &[usize],
-    labels: &[usize],
-    episode: &Episode,
-) -> Result<OfEpisode> {
-    let ways = scores.ncols();
-    let confusion = Confusion::of(labels, predicted, ways)?;
-    let softmax = |row: ArrayView1<'_, f32>| {
-        let most = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let powers: Vec<f32> = row.iter().map(|score| (score - most).exp()).collect();
-        let sum: f32 = powers.iter().sum();
-        powers.into_iter().map(move |power| power / sum)
-    };
-    let shares: Vec<f32> = scores.outer_iter().flat_map(softmax).collect();
-    // Of one class alone there is no curve.
-    let auroc = macro_auroc(labels, &shares, ways).unwrap_or(f64::NAN);
-    // Where an episode does not say, its labels are the classes.
-    let class = |label: usize| episode.classes.get(label).copied().unwrap_or(label) as u32;
-    let answer = |((&label, &taken), row): ((&usize, &usize), ArrayView1<'_, f32>)| Answer {
-        class: class(label),
-        predicted: class(taken),
-        confidence: confidence(row),
-    };
-    Ok(OfEpisode {
-        macro_f1: confusion.macro_f1() as f32,
-        balanced_accuracy: confusion.balanced_accuracy() as f32,
-        auroc: auroc as f32,
-        answers: labels.iter().zip(predicted).zip(scores.outer_iter()).map(answer).collect(),
-    })
-}
-
 /// Refuses scores that are not of this shape, `[queries, classes]`, or no answer.
 pub(crate) fn check_scores(scores: &Array2<f32>, wanted: (usize, usize)) -> Result<()> {
     // −∞ is a score: a class that is ruled out. All of them are no answer.
@@ -417,140 +316,4 @@ fn check(prediction: &Array2<f32>, wanted: (usize, usize), refused: fn(f32) -> b
 }
 
 #[cfg(test)]
-mod tests {
-    use ndarray::{Array4, array};
-
-    use super::*;
-    use crate::episode::{Labelled, Unlabelled};
-    use crate::learner::Adapted;
-
-    /// Two classes, four queries of class 0, 0, 1, 1.
-    struct TwoWay;
-
-    impl Tasks for TwoWay {
-        fn episode(&self, index: u64) -> Result<Episode> {
-            let labelled = |classes: Vec<usize>| {
-                Labelled::new(
-                    Array4::from_elem((classes.len(), 1, 1, 1), index as f32),
-                    Targets::Classes(classes),
-                )
-            };
-            let (support, query) = (labelled(vec![0, 1]), labelled(vec![0, 0, 1, 1]));
-            Ok(Episode { index, support, query, classes: vec![0, 1] })
-        }
-
-        fn limit(&self) -> Option<u64> {
-            Some(4)
-        }
-    }
-
-    /// Answers with what the function makes of the episode's number.
-    struct Oracle(fn(usize) -> Prediction);
-
-    impl Learner for Oracle {
-        fn is_transductive(&self) -> bool {
-            false
-        }
-
-        fn adapt<'a>(&'a self, _: &'a Labelled) -> Result<Box<dyn Adapted + 'a>> {
-            Ok(Box::new(Oracle(self.0)))
-        }
-    }
-
-    impl Adapted for Oracle {
-        fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
-            Ok(self.0(query.inputs[[0, 0, 0, 0]] as usize))
-        }
-    }
-
-    fn outcome(episodes: u64, predict: fn(usize) -> Prediction) -> Result<Evaluation> {
-        evaluate(&Oracle(predict), &TwoWay, episodes, &Watch::default())
-    }
-
-    /// Always class 0 in even episodes (half right), all right in odd ones.
-    fn half_or_all(number: usize) -> Prediction {
-        let other = if number % 2 == 1 { 1.0 } else { -1.0 };
-        Prediction::Scores(array![[0.0, f32::NEG_INFINITY], [0.0, -1.0], [0.0, other], [0.0, other]])
-    }
-
-    #[test]
-    fn accuracy_and_interval_of_a_hand_computed_example() {
-        let evaluation = outcome(4, half_or_all).unwrap();
-        assert_eq!(evaluation.per_episode, [0.5, 1.0, 0.5, 1.0]);
-        assert_eq!(evaluation.score.measure, Measure::Accuracy);
-        // Mean 0.75, s² = 4·0.0625/3, t₃·√(s²/4) with t₃ = 3.182446.
-        assert_eq!(evaluation.score.interval.mean, 0.75);
-        assert!((evaluation.score.interval.ci95 - 0.459_346_6).abs() < 1e-6);
-    }
-
-    /// As [`TwoWay`], without an end.
-    struct Endless;
-
-    impl Tasks for Endless {
-        fn episode(&self, index: u64) -> Result<Episode> {
-            TwoWay.episode(index)
-        }
-    }
-
-    #[test]
-    fn episodes_are_added_until_the_interval_is_as_narrow_as_asked() {
-        let until = |wanted, most| {
-            let learner = Oracle(half_or_all);
-            evaluate_until(&learner, &Endless, wanted, 10, most, &Watch::default())
-        };
-        let wide = until(0.2, 10_000).unwrap();
-        let narrow = until(0.03, 10_000).unwrap();
-        assert!(wide.score.interval.ci95 <= 0.2 && narrow.score.interval.ci95 <= 0.03);
-        assert!(wide.per_episode.len() < narrow.per_episode.len() && narrow.per_episode.len() % 10 == 0);
-        // The same as if as many had been asked for at once.
-        let n = narrow.per_episode.len() as u64;
-        let at_once = evaluate(&Oracle(half_or_all), &Endless, n, &Watch::default()).unwrap();
-        assert_eq!(
-            (narrow.per_episode, narrow.score, narrow.details),
-            (at_once.per_episode, at_once.score, at_once.details)
-        );
-        assert_eq!(until(1e-6, 40).unwrap().per_episode.len(), 40);
-        assert!(until(0.0, 40).is_err());
-    }
-
-    #[test]
-    fn what_is_no_answer_is_refused_naming_the_episode() {
-        let message = |predict| outcome(2, predict).unwrap_err().to_string();
-        let nan =
-            message(|_| Prediction::Scores(array![[0.0, 0.0], [f32::NAN, 0.0], [0.0, 0.0], [0.0, 0.0]]));
-        assert!(nan.contains("evaluation episode 0") && nan.contains("query 1 is NaN"), "{nan}");
-        let shape = message(|_| Prediction::Scores(array![[0.0, 0.0, 0.0]]));
-        assert!(shape.contains("(1, 3)") && shape.contains("(4, 2)"), "{shape}");
-        let kind = message(|_| Prediction::Values(array![[0.0], [0.0], [0.0], [0.0]]));
-        assert!(kind.contains("classification"), "{kind}");
-        let few = outcome(5, half_or_all).unwrap_err().to_string();
-        assert!(few.contains("there are 4 episodes, but 5"), "{few}");
-        assert!(outcome(1, half_or_all).is_err(), "one episode has no interval");
-    }
-
-    #[test]
-    fn a_stopped_evaluation_has_the_figures_of_the_first_episodes() {
-        let stop = AtomicBool::new(false);
-        let done = std::sync::atomic::AtomicU64::new(0);
-        let on_episode = || {
-            if done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1 {
-                stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            }
-        };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let watch = Watch { on_episode: &on_episode, stop: &stop };
-        let evaluation = pool.install(|| evaluate(&Oracle(half_or_all), &TwoWay, 4, &watch)).unwrap();
-        assert!(evaluation.interrupted);
-        assert_eq!(evaluation.per_episode, [0.5, 1.0]);
-        let stopped = evaluate(&Oracle(half_or_all), &TwoWay, 4, &Watch { on_episode: &|| (), stop: &stop });
-        assert!(matches!(stopped.unwrap_err(), Error::Interrupted(_)));
-    }
-
-    #[test]
-    fn more_accuracy_is_better_less_error_is_better_and_equal_is_not() {
-        let score = |measure, mean| Score { measure, interval: Interval { mean, ci95: 0.1 } };
-        assert!(score(Measure::Accuracy, 0.9).is_better_than(&score(Measure::Accuracy, 0.8)));
-        assert!(score(Measure::Mse, 0.8).is_better_than(&score(Measure::Mse, 0.9)));
-        assert!(!score(Measure::Mse, 0.8).is_better_than(&score(Measure::Mse, 0.8)));
-    }
-}
+mod tests;

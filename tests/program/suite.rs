@@ -248,3 +248,24 @@ fn what_is_kept_says_its_form_and_can_be_tested_again() {
         assert!(environment["threads"].as_u64().unwrap() > 0);
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_disk_that_is_full_loses_nothing_and_the_same_command_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    let learners = "learner = [\"pixels\", \"prototypical\"]\nepisodes = 10\n";
+    fs::write(root.join("s.toml"), format!("{learners}[train]\nsteps = 4\nvalidation-episodes = 4\n"))
+        .unwrap();
+    let kshot = env!("CARGO_BIN_EXE_kshot");
+    // No file beyond some 50 kB: the weights are more.
+    let limited = format!("ulimit -f 100; exec {kshot} run {} --out {}", at("s.toml"), at("out"));
+    let ran: Ran = std::process::Command::new("sh").args(["-c", &limited]).output().unwrap().into();
+    assert!(ran.code == Some(2) && ran.stderr.contains("writing the checkpoint"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("pixels"), "{}", ran.stdout);
+    let again = succeed(&["run", &at("s.toml"), "--out", &at("out")]);
+    assert!(again.stderr.contains("1 of 2 cells are there from before"), "{}", again.stderr);
+    succeed(&["run", &at("s.toml"), "--out", &at("whole")]);
+    assert!(determined(&root.join("out")) == determined(&root.join("whole")));
+}

@@ -105,7 +105,7 @@ pub(crate) fn measure(plan: &[Plan<'_>], jobs: usize, again: bool) -> (Vec<Measu
 
 /// Measures a cell and keeps what it came to; with what interrupted it.
 fn finished(plan: &Plan<'_>) -> (Measured, Option<Error>) {
-    let (mut measured, mut stopped) = (Measured::default(), None);
+    let (mut measured, mut stopped, mut lasting) = (Measured::default(), None, true);
     for row in plan.cell.measure(plan.directory.as_deref()) {
         match row {
             Ok(row) => measured.rows.push(row),
@@ -113,11 +113,13 @@ fn finished(plan: &Plan<'_>) -> (Measured, Option<Error>) {
             // The others' figures are worth having all the same.
             Err(error) => {
                 complain(&paragraph(&error));
+                // A full disk is not full for ever.
+                lasting &= !matches!(error, Error::Io { .. } | Error::Device { .. });
                 measured.failed.push(error.to_string());
             }
         }
     }
-    if let (None, Some(directory)) = (&stopped, &plan.directory) {
+    if let (None, Some(directory), true) = (&stopped, &plan.directory, lasting) {
         // Figures that could not be kept are measured again the next time.
         let kept = plan
             .cell
