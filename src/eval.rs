@@ -49,6 +49,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use ndarray::Array2;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::episode::{Episode, Targets, Tasks};
@@ -61,7 +62,7 @@ pub use details::{Answer, Classification, Details};
 use details::{OfEpisode, details};
 
 /// What is measured on an episode's queries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Measure {
     /// Share of queries classified correctly, 0–1: more is better.
@@ -81,7 +82,7 @@ impl Measure {
 }
 
 /// A learner's figure on a set of episodes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Score {
     /// What it is.
     pub measure: Measure,

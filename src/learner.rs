@@ -46,6 +46,7 @@
 //! ```
 
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView4, Axis};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -240,7 +241,7 @@ pub trait Aligner: Send + Sync {
 }
 
 /// How far apart a source and a target are, before they are aligned and after.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DomainDistances {
     /// Squared maximum mean discrepancy before.
     pub mmd2_before: f64,

@@ -21,20 +21,23 @@ pub mod precision;
 pub mod ranks;
 pub mod variance;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::{Error, Result};
 
 /// A mean and the half-width of its 95 % interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Interval {
     /// The mean over episodes or seeds.
     #[serde(deserialize_with = "nan_if_null")]
+    #[schemars(with = "Option<f64>")]
     pub mean: f64,
     /// t·s/√n: s the sample standard deviation (divisor n − 1) over n values, t the 97.5 % quantile of
     /// Student's t with n − 1 degrees of freedom; NaN where there is one value only, `null` in JSON.
     #[serde(deserialize_with = "nan_if_null")]
+    #[schemars(with = "Option<f64>")]
     pub ci95: f64,
 }
 

@@ -68,8 +68,12 @@ pub(crate) enum Command {
         /// Which one, as `conv4`
         name: Option<String>,
     },
-    /// Print the JSON Schema of an experiment file, with the options of every plugin
-    Schema,
+    /// Print the JSON Schema of an experiment file, with the options of every plugin; or that of `result.json`
+    Schema {
+        /// Of which file
+        #[arg(value_enum, default_value = "experiment")]
+        of: SchemaOf,
+    },
     /// Write a crate to start from: a learner, dataset or backbone of your own
     New(NewArgs),
     /// Get the files of a dataset
@@ -315,6 +319,13 @@ pub(crate) struct NewArgs {
     /// kshot's source, which it is to depend on [default: what this program was built from]
     #[arg(long, value_name = "DIR")]
     pub(crate) kshot: Option<PathBuf>,
+}
+
+/// Files that have a JSON Schema.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum SchemaOf {
+    Experiment,
+    Result,
 }
 
 /// What `kshot new` writes.

@@ -100,7 +100,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Datasets { name } => print(&list::datasets(name.as_deref())?),
         Command::Backbones { name } => print(&list::backbones(name.as_deref())?),
         Command::New(args) => new::run(args),
-        Command::Schema => print(&format!("{:#}\n", schema::experiment())),
+        Command::Schema { of } => print(&format!("{:#}\n", schema::of(of))),
         Command::Data { command } => data::run(command),
         Command::Doctor(place) => print(&doctor::report(&place)),
     }

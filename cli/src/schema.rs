@@ -1,13 +1,26 @@
-//! `kshot schema`: the JSON Schema of an experiment file, with every plugin that is linked in.
+//! `kshot schema`: the JSON Schema of an experiment file, with every plugin that is linked in, and that of `result.json`.
 
 use kshot::options::schema;
 use kshot::registry;
 use serde_json::{Map, Value, json};
 
+use crate::args::SchemaOf;
 use crate::experiment::Experiment;
+use crate::suite::kept::{FORM, Kept};
 
-/// The schema.
-pub(crate) fn experiment() -> Value {
+/// The schema of a file.
+pub(crate) fn of(file: SchemaOf) -> Value {
+    match file {
+        SchemaOf::Experiment => experiment(),
+        SchemaOf::Result => {
+            let mut root = schemars::schema_for!(Kept).to_value();
+            root["title"] = json!(format!("what kshot keeps of a finished cell or run, form {FORM}"));
+            root
+        }
+    }
+}
+
+fn experiment() -> Value {
     let mut root = schema::<Experiment>().to_value();
     root["title"] = json!("a kshot experiment file");
     let mut sets = Map::new();

@@ -2,10 +2,11 @@
 
 use kshot::episode::Count;
 use kshot::registry::Problem;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One kind of task; `None` for all there is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Setting {
     pub(crate) ways: Option<Count>,
     pub(crate) shots: Option<Count>,
@@ -13,7 +14,7 @@ pub(crate) struct Setting {
 }
 
 /// From one domain to another.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Pair {
     pub(crate) source: String,
     pub(crate) target: String,

@@ -1,6 +1,7 @@
 //! What a classification says beside its accuracy.
 
 use ndarray::{Array2, ArrayView1};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -34,7 +35,7 @@ pub struct Answer {
 }
 
 /// Figures of a classification besides its accuracy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Classification {
     /// Mean over the episodes of the classes' mean F1, 0–1.
     pub macro_f1: Interval,

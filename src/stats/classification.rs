@@ -6,6 +6,7 @@
 //! episodes only where class c means the same in all (a fixed gallery, open set "known" against "unknown");
 //! calibration can always be pooled.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ranks::midranks;
@@ -35,7 +36,7 @@ pub struct OfClass {
 }
 
 /// How well confidence agrees with accuracy.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Calibration {
     /// Expected calibration error, 0–1: the mean over examples of |accuracy − confidence| of their bins.
     pub ece: f64,
@@ -44,7 +45,7 @@ pub struct Calibration {
 }
 
 /// The examples of about the same confidence.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Bin {
     /// How many there are.
     pub count: u64,

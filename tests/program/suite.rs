@@ -226,11 +226,18 @@ fn what_is_kept_says_its_form_and_can_be_tested_again() {
     let out = directory.path().join("out");
     let arguments = ["bench", "--learner=pixels", "--episodes=30", "--shots=1,5", "--out"];
     succeed(&[&arguments[..], &[out.to_str().unwrap()]].concat());
+    let schema: Value = serde_json::from_str(&succeed(&["schema", "result"]).stdout).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    let mut broken: Value = serde_json::json!({ "form": "1" });
+    assert!(!schema.is_valid(&broken));
+    broken["rows"] = serde_json::json!([{}]);
+    assert!(!schema.is_valid(&broken));
     let cells: Vec<_> = fs::read_dir(out.join("cells")).unwrap().map(|cell| cell.unwrap().path()).collect();
     assert_eq!(cells.len(), 2);
     for cell in cells {
         let kept: Value = serde_json::from_slice(&fs::read(cell.join("result.json")).unwrap()).unwrap();
         assert_eq!((kept["form"].as_u64(), kept["rows"][0]["measure"].as_str()), (Some(1), Some("accuracy")));
+        assert!(schema.is_valid(&kept), "{:?}", schema.iter_errors(&kept).next());
         let mean = kept["rows"][0]["mean"].as_f64().unwrap();
         let figures =
             kshot_datasets::arrays::vectors(&cell.join("episodes.npz"), &["row0".to_owned()]).unwrap();

@@ -10,6 +10,7 @@ use kshot::registry;
 use kshot::train::Trained;
 use kshot::{Error, Result, atomic};
 use kshot_datasets::arrays::{self, write};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::doctor;
@@ -25,7 +26,7 @@ const TIMING: &str = "timing.json";
 const EPISODES: &str = "episodes.npz";
 
 /// `result.json`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Kept {
     /// [`FORM`].
@@ -39,7 +40,7 @@ pub(crate) struct Kept {
 }
 
 /// A row without what the clock determines.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct KeptRow {
     learner: String,
     dataset: String,
@@ -57,7 +58,7 @@ struct KeptRow {
     classification: Option<Classification>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 struct KeptTraining {
     steps: u64,
     best_step: u64,
