@@ -10,10 +10,11 @@ use std::path::PathBuf;
 const PAGES: [[&str; 2]; 2] = [["README.md", "README.zh-CN.md"], ["docs/guide.md", "docs/guide.zh-CN.md"]];
 
 /// The subcommands of `kshot`.
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "bench",
     "run",
     "compare",
+    "report",
     "train",
     "eval",
     "predict",

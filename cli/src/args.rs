@@ -33,6 +33,11 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Compare learners by what suites and runs have kept: paired differences on identical episodes, ranks over settings
     Compare(CompareArgs),
+    /// Write what suites and runs have kept as one HTML page: who is best and how surely, cost, failures, curves, what was run
+    ///
+    /// The page needs no network and no other file. It opens the dataset and asks the best learners a hundred test tasks again,
+    /// to show which classes they confuse and how: examples of the dataset are then in the page (`--kept-only` leaves them out).
+    Report(ReportArgs),
     /// Train one learner, with checkpoints and logs in a directory
     Train(TrainArgs),
     /// Evaluate a trained learner on test episodes
@@ -147,6 +152,21 @@ pub(crate) struct CompareArgs {
     /// Put it into this page, between `<!-- kshot compare NAME -->` and `<!-- end -->`, NAME being that of the (first) directory
     #[arg(long, value_name = "FILE")]
     pub(crate) into: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct ReportArgs {
+    /// Directories of suites or of runs
+    #[arg(value_name = "DIR", required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The HTML file to write
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    pub(crate) out: PathBuf,
+    /// Show what is kept only: open no dataset, ask no learner again, put no example into the page
+    #[arg(long)]
+    pub(crate) kept_only: bool,
+    #[command(flatten)]
+    pub(crate) place: Place,
 }
 
 #[derive(Args)]

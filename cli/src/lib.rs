@@ -31,6 +31,7 @@ mod place;
 mod plot;
 mod predict;
 mod progress;
+mod report;
 mod row;
 mod schema;
 mod setting;
@@ -89,6 +90,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Bench(args) => bench::run(args),
         Command::Run(args) => bench::run_suite(args),
         Command::Compare(args) => compare::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(&args),

@@ -15,6 +15,10 @@ use crate::words::with_steps;
 pub(crate) struct Row {
     pub(crate) entry: &'static LearnerEntry,
     pub(crate) dataset: String,
+    /// What was set of the dataset, as `image-size=32`; empty where nothing was.
+    pub(crate) data_options: String,
+    /// What was set of the learner, its backbone and its training, in the same manner.
+    pub(crate) options: String,
     pub(crate) setting: Setting,
     /// Queries of each class (of the function, in a regression); none where all of a domain is asked.
     pub(crate) queries: Option<usize>,
@@ -45,6 +49,16 @@ impl Row {
         Self {
             entry,
             dataset: experiment.data().to_owned(),
+            data_options: said(&experiment.options(experiment.data()), ""),
+            options: [
+                said(&experiment.options(entry.name), ""),
+                said(&experiment.backbone(), "backbone."),
+                said(&experiment.train.0, "train."),
+            ]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
             setting: setting.clone(),
             // All of a domain, where nothing is said.
             queries: if setting.pair.is_some() { experiment.queries } else { Some(experiment.queries()) },
@@ -62,9 +76,14 @@ impl Row {
     /// Whether it is the same but for the seed.
     pub(crate) fn is_as(&self, other: &Self) -> bool {
         let of = |row: &Self| {
-            (row.entry.name, row.dataset.clone(), row.setting.clone(), row.queries, row.test_steps)
+            (row.entry.name, row.options.clone(), row.setting.clone(), row.queries, row.test_steps)
         };
-        of(self) == of(other)
+        self.is_of_the_data_of(other) && of(self) == of(other)
+    }
+
+    /// Whether both are of one dataset, opened in one way.
+    pub(crate) fn is_of_the_data_of(&self, other: &Self) -> bool {
+        (&self.dataset, &self.data_options) == (&other.dataset, &other.data_options)
     }
 
     /// The learner, with the inner steps that were asked for.
@@ -112,4 +131,13 @@ impl Row {
         }
         json
     }
+}
+
+/// Options in words: `distance=cosine, train-ways=5`.
+fn said(options: &toml::Table, before: &str) -> String {
+    let one = |(key, value): (&String, &toml::Value)| {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        format!("{before}{key}={value}")
+    };
+    options.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -17,6 +17,7 @@ mod kshot;
 mod omniglot;
 mod perf;
 mod predict;
+mod report;
 mod runs;
 mod suite;
 mod verification;

@@ -276,3 +276,20 @@ fn a_disk_that_is_full_loses_nothing_and_the_same_command_goes_on() {
     succeed(&["run", &at("s.toml"), "--out", &at("whole")]);
     assert!(determined(&root.join("out")) == determined(&root.join("whole")));
 }
+
+#[test]
+fn experiments_that_differ_in_options_are_not_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    fs::write(
+        root.join("s.toml"),
+        "episodes = 10\nlearner = \"centroid\"\n[[experiment]]\n[[experiment]]\n[experiment.set.centroid]\n\
+         transform = \"plain\"\n[[experiment]]\n[experiment.set.glyphs]\ndrawings = 18\n",
+    )
+    .unwrap();
+    succeed(&["run", &at("s.toml"), "--out", &at("out")]);
+    let text = succeed(&["compare", &at("out"), "--against", "centroid (as it is)"]).stdout;
+    assert!(text.contains("centroid (transform=plain)") && text.contains("− centroid (as it is)"), "{text}");
+    assert!(text.contains("glyphs (drawings=18), 5-way 1-shot"), "{text}");
+}

@@ -57,10 +57,14 @@ pub(crate) fn title(section: &Section) -> String {
         Measure::Mse => Problem::Regression,
     };
     let queries = section.queries.map_or("all".to_owned(), |queries| queries.to_string());
+    let set = match section.data_options.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", section.data_options),
+    };
     let from = section.setting.pair.as_ref();
     let from = from.map_or(String::new(), |pair| format!(", {} to {}", pair.source, pair.target));
     format!(
-        "{}{from}, {}, {queries} queries{}, {}, {}",
+        "{}{set}{from}, {}, {queries} queries{}, {}, {}",
         section.dataset,
         section.setting.in_words(problem),
         if problem == Problem::Classification { " a class" } else { "" },
@@ -119,11 +123,12 @@ fn cells(section: &Section, line: &Line) -> Vec<String> {
 }
 
 /// With a true minus, and a plus where there is none.
-fn signed(text: &str) -> String {
+pub(crate) fn signed(text: &str) -> String {
     text.strip_prefix('-').map_or_else(|| format!("+{text}"), |rest| format!("−{rest}"))
 }
 
-fn probability(p: f64) -> String {
+/// As tables show a p-value.
+pub(crate) fn probability(p: f64) -> String {
     if p < 0.001 { "<0.001".to_owned() } else { format!("{p:.3}") }
 }
 

@@ -13,6 +13,8 @@ use crate::setting::Setting;
 /// The learners of one dataset and setting.
 pub(crate) struct Section {
     pub(crate) dataset: String,
+    /// What was set of it.
+    pub(crate) data_options: String,
     pub(crate) setting: Setting,
     pub(crate) queries: Option<usize>,
     pub(crate) measure: Measure,
@@ -55,7 +57,8 @@ impl Line {
 pub(crate) fn sections(rows: &[Row], against: Option<&str>) -> Result<Vec<Section>> {
     let mut parts: Vec<Vec<&Row>> = Vec::new();
     let same = |a: &Row, b: &Row| {
-        (&a.dataset, &a.setting, a.queries) == (&b.dataset, &b.setting, b.queries)
+        (&a.setting, a.queries) == (&b.setting, b.queries)
+            && a.is_of_the_data_of(b)
             && a.evaluation.score.measure == b.evaluation.score.measure
     };
     for row in rows {
@@ -78,7 +81,7 @@ fn section(rows: &[&Row], against: Option<&str>) -> Result<Section> {
     // A learner's rows, in order of their seeds.
     let mut learners: Vec<Vec<&Row>> = Vec::new();
     for row in rows {
-        let found = learners.iter_mut().find(|learner| learner[0].label() == row.label());
+        let found = learners.iter_mut().find(|learner| learner[0].is_as(row));
         match found {
             Some(learner) if learner.iter().all(|known| known.seed != row.seed) => learner.push(row),
             // The same figure of another directory.
@@ -87,6 +90,7 @@ fn section(rows: &[&Row], against: Option<&str>) -> Result<Section> {
         }
     }
     learners.iter_mut().for_each(|learner| learner.sort_by_key(|row| row.seed));
+    let labels = labels(&learners);
     let first = rows[0];
     let measure = first.evaluation.score.measure;
     let mean = |learner: &[&Row]| {
@@ -95,7 +99,7 @@ fn section(rows: &[&Row], against: Option<&str>) -> Result<Section> {
     let better = |a: f64, b: f64| if measure == Measure::Accuracy { a > b } else { a < b };
     let best = (1..learners.len())
         .fold(0, |best, at| if better(mean(&learners[at]), mean(&learners[best])) { at } else { best });
-    let named = learners.iter().position(|learner| against == Some(learner[0].label().as_str()));
+    let named = labels.iter().position(|label| against == Some(label.as_str()));
     let baseline = named.unwrap_or(best);
     let mut pairs: Vec<Option<Paired>> =
         learners.iter().map(|learner| paired(learner, &learners[baseline])).collect();
@@ -103,7 +107,7 @@ fn section(rows: &[&Row], against: Option<&str>) -> Result<Section> {
     let p: Vec<f64> = pairs.iter().flatten().map(|pair| pair.p).collect();
     let mut adjusted = holm(&p).into_iter();
     let mut lines = Vec::new();
-    for (learner, pair) in learners.iter().zip(pairs) {
+    for ((learner, pair), label) in learners.iter().zip(pairs).zip(&labels) {
         let row = learner[0];
         let means: Vec<f64> = learner.iter().map(|row| row.evaluation.score.interval.mean).collect();
         let figure = match means.as_slice() {
@@ -114,7 +118,7 @@ fn section(rows: &[&Row], against: Option<&str>) -> Result<Section> {
             learner.iter().filter_map(|row| row.trained.as_ref()).map(|trained| trained.seconds).collect();
         lines.push(Line {
             family: row.entry.family,
-            learner: row.label(),
+            learner: label.clone(),
             transductive: row.transductive,
             figure,
             difference: pair.and_then(|pair| Some((pair, adjusted.next()?))),
@@ -128,14 +132,28 @@ fn section(rows: &[&Row], against: Option<&str>) -> Result<Section> {
     seeds.dedup();
     Ok(Section {
         dataset: first.dataset.clone(),
+        data_options: first.data_options.clone(),
         setting: first.setting.clone(),
         queries: first.queries,
         measure,
         episodes: first.evaluation.per_episode.len(),
         seeds,
-        against: learners[baseline][0].label(),
+        against: labels[baseline].clone(),
         lines,
     })
+}
+
+/// Names of the learners; with what was set of them where the name alone is of several.
+fn labels(learners: &[Vec<&Row>]) -> Vec<String> {
+    let shared = |label: &str| learners.iter().filter(|learner| learner[0].label() == label).count() > 1;
+    let label = |learner: &Vec<&Row>| {
+        let (label, options) = (learner[0].label(), &learner[0].options);
+        match shared(&label) {
+            true => format!("{label} ({})", if options.is_empty() { "as it is" } else { options }),
+            false => label,
+        }
+    };
+    learners.iter().map(label).collect()
 }
 
 /// The difference of two learners on the episodes that both were asked: over seeds where both have several, else over

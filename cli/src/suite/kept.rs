@@ -44,6 +44,8 @@ pub(crate) struct Kept {
 struct KeptRow {
     learner: String,
     dataset: String,
+    data_options: String,
+    options: String,
     #[serde(flatten)]
     setting: Setting,
     queries: Option<usize>,
@@ -95,6 +97,8 @@ pub(crate) fn write(directory: &Path, config: &str, rows: &[Row], failed: Vec<St
     let kept = |row: &Row| KeptRow {
         learner: row.entry.name.to_owned(),
         dataset: row.dataset.clone(),
+        data_options: row.data_options.clone(),
+        options: row.options.clone(),
         setting: row.setting.clone(),
         queries: row.queries,
         test_steps: row.test_steps,
@@ -158,6 +162,8 @@ pub(crate) fn read(directory: &Path) -> Result<Option<(Vec<Row>, Vec<String>)>> 
         rows.push(Row {
             entry: registry::learner(&row.learner)?,
             dataset: row.dataset,
+            data_options: row.data_options,
+            options: row.options,
             setting: row.setting,
             queries: row.queries,
             test_steps: row.test_steps,
