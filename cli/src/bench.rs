@@ -105,8 +105,8 @@ fn all(suite: Suite, out: Option<&Path>, jobs: usize, again: bool, files: &Files
         write_json(path, &json!({ "rows": rows }))?;
     }
     match (outcome, out) {
-        (Err(Error::Interrupted(why)), Some(out)) => {
-            Err(Error::Interrupted(format!("{why}; the same command goes on from {}", out.display())))
+        (Err(Error::Interrupted(_)), Some(out)) => {
+            Err(Error::Interrupted(format!("the same command goes on from what is in {}", out.display())))
         }
         (Err(error), _) => Err(error),
         (Ok(()), _) if !failed.is_empty() => {
