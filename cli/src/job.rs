@@ -219,7 +219,16 @@ impl Job {
             fits(entry) && (entry.family == Family::FeatureTransfer || !self.is_whole())
         };
         let chosen = match &self.experiment.learner {
-            None => registry::learners().into_iter().filter(by_default).collect(),
+            None => {
+                let trains = self.dataset.split(Split::Train).is_ok();
+                if !trains {
+                    complain(
+                        "note: without the learners that are trained, as there are no classes to train on",
+                    );
+                }
+                let all = registry::learners().into_iter().filter(by_default);
+                all.filter(|entry| trains || entry.training.is_none()).collect()
+            }
             Some(names) => {
                 let entries = names
                     .as_slice()

@@ -372,3 +372,18 @@ fn an_encoder_that_was_trained_on_the_test_classes_is_refused() {
         &["was trained on 2 of these 6"],
     );
 }
+
+#[test]
+fn a_bench_of_two_classes_is_of_the_learners_that_need_no_training() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    for (class, name) in [(0, "ok"), (2, "cracked")] {
+        (0..7).for_each(|n| draw(&root.join(format!("bolts/{name}/{n}.pgm")), class, n));
+    }
+    let (path, json) = (format!("folder.path={}", root.join("bolts").display()), root.join("rows.json"));
+    let bench = ["bench", "--data=folder", "--set", &path, "--image-size=12", "--episodes=20", "--json"];
+    let ran = succeed(&[&bench[..], &[json.to_str().unwrap()]].concat());
+    assert!(ran.stderr.contains("all 2 classes are for test"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("without the learners that are trained"), "{}", ran.stderr);
+    assert!(accuracies(&json).len() > 5, "{}", ran.stdout);
+}

@@ -138,7 +138,7 @@ fn foot(sections: &[Section], form: Form) -> String {
     }
     let several = sections.iter().any(|section| section.seeds.len() > 1);
     let over = if several { "seeds" } else { "episodes" };
-    let lines = [
+    let mut lines = vec![
         format!(
             "± is a 95 % interval over {over} (Student's t). Differences are paired, on identical episodes;"
         ),
@@ -146,6 +146,12 @@ fn foot(sections: &[Section], form: Form) -> String {
             .to_owned(),
         "chance: for a claim, name the one to compare with beforehand (--against).".to_owned(),
     ];
+    if sections.iter().any(|section| (2..5).contains(&section.seeds.len())) {
+        lines.push(
+            "Over so few seeds only steady differences are sure: `--seeds 5` or more tell more apart."
+                .to_owned(),
+        );
+    }
     let begin = if form == Form::Latex { "% " } else { "" };
     let text: String = lines.iter().map(|line| format!("{begin}{line}\n")).collect();
     if form == Form::Latex { text } else { format!("\n{text}") }
