@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use kshot::Result;
-use kshot::log::{Observer, Point};
+use kshot::log::{Observer, Point, Summary};
+
+use crate::output::complain;
 
 /// Longest pause between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -120,6 +122,13 @@ impl Observer for Progress {
                 self.steps,
                 self.message()
             );
+        }
+        Ok(())
+    }
+
+    fn summary(&mut self, _: u64, tag: &str, summary: &Summary<'_>) -> Result<()> {
+        if let ("init", Summary::Text(text)) = (tag, summary) {
+            complain(&format!("{}: {text}", self.label));
         }
         Ok(())
     }

@@ -50,7 +50,9 @@ mod test_cases;
 #[cfg(test)]
 mod tests;
 
-pub use architecture::{Architecture, Builder, ConvBlock, Layer, Linear, Norm, NormSlots, Pooling};
+pub use architecture::{
+    Architecture, BatchNorm, Builder, Conv, Filters, Layer, Linear, Norm, Pool, Pooling, Reduction, Residual,
+};
 pub use distance::Metric;
 pub use error::{Error, Result};
 pub use fused::{Fused, peak};

@@ -1,6 +1,5 @@
 //! A network in two: a front that stays as it is and a tail that a learner goes on training.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::architecture::{Architecture, Layer};
@@ -8,33 +7,37 @@ use crate::params::Layout;
 use crate::{Error, Result};
 
 impl Architecture {
-    /// The layers before the last `tunable` ones with weights, and the rest. The front's output, reshaped to the
+    /// The layers before the last `tunable` blocks, and the rest. A block is a convolution, a residual or a linear layer
+    /// with what follows it without filters of its own: norm, activation, pooling. The front's output, reshaped to the
     /// tail's input, is what flows between them; θ is the front's weights, then the tail's.
     ///
     /// # Errors
-    /// When there are fewer than `tunable` layers with weights.
+    /// When there are fewer than `tunable` blocks.
     pub fn split(&self, tunable: usize) -> Result<(Self, Self)> {
-        let weighted: Vec<usize> =
-            (0..self.layers.len()).filter(|&at| weights_start(&self.layers[at]).is_some()).collect();
-        let Some(frozen) = weighted.len().checked_sub(tunable) else {
+        let starts: Vec<usize> =
+            (0..self.layers.len()).filter(|&at| begins_block(&self.layers[at])).collect();
+        let Some(frozen) = starts.len().checked_sub(tunable) else {
             return Err(Error::invalid(format!(
                 "the last {tunable} blocks were to be trained, but the network has {}",
-                weighted.len()
+                starts.len()
             )));
         };
-        let at = weighted.get(frozen).copied().unwrap_or(self.layers.len());
-        let border = self.layers.get(at).and_then(weights_start).unwrap_or(self.layout.len());
-        let shape = self.layers[..at].iter().fold(self.input, output_shape);
+        let at = starts.get(frozen).copied().unwrap_or(self.layers.len());
+        let border = self.layers[at..].iter().find_map(first_place).unwrap_or(self.layout.len());
+        let shape = self.layers[..at].iter().fold(self.input, |shape, layer| layer.output(shape));
+        let is_flat = |layers: &[Layer]| {
+            layers.iter().any(|layer| matches!(layer, Layer::SpatialMean(_) | Layer::Flatten(_)))
+        };
 
         let mut front = self.layers[..at].to_vec();
-        if !matches!(
-            front.last(),
-            Some(Layer::SpatialMean(_) | Layer::Flatten(_) | Layer::Linear(_) | Layer::Relu)
-        ) {
+        if !is_flat(&front) {
             front.push(Layer::Flatten(shape));
         }
-        let mut tail: Vec<Layer> = self.layers[at..].iter().map(|layer| moved(layer, border)).collect();
-        if !matches!(tail.first(), Some(Layer::ConvBlock(_))) {
+        let mut tail = self.layers[at..].to_vec();
+        for layer in &mut tail {
+            layer.places(&mut |place| *place = place.start - border..place.end - border);
+        }
+        if is_flat(&self.layers[..at]) || !is_flat(&tail) {
             tail.insert(0, Layer::Flatten(shape));
         }
         let layout = |keep: &dyn Fn(usize) -> bool| {
@@ -63,45 +66,17 @@ impl Architecture {
     }
 }
 
-/// Where a layer's weights start, if it has any.
-fn weights_start(layer: &Layer) -> Option<usize> {
-    match layer {
-        Layer::ConvBlock(block) => Some(block.weight.start),
-        Layer::Linear(linear) => Some(linear.weight.start),
-        Layer::SpatialMean(_) | Layer::Flatten(_) | Layer::Relu => None,
-    }
+fn begins_block(layer: &Layer) -> bool {
+    matches!(layer, Layer::Conv(_) | Layer::Residual(_) | Layer::Linear(_))
 }
 
-fn output_shape(input: [usize; 3], layer: &Layer) -> [usize; 3] {
-    match layer {
-        Layer::ConvBlock(block) => block.output,
-        Layer::Linear(linear) => [linear.output, 1, 1],
-        Layer::SpatialMean([channels, ..]) => [*channels, 1, 1],
-        Layer::Flatten(shape) => [shape.iter().product(), 1, 1],
-        Layer::Relu => input,
-    }
-}
-
-/// The layer with its weights `by` places further to the front.
-fn moved(layer: &Layer, by: usize) -> Layer {
-    let moved = |range: &Range<usize>| range.start - by..range.end - by;
-    let mut layer = layer.clone();
-    match &mut layer {
-        Layer::ConvBlock(block) => {
-            for range in [&mut block.weight, &mut block.bias, &mut block.norm.weight, &mut block.norm.bias] {
-                *range = moved(range);
-            }
-            if let Some((mean, variance)) = &mut block.norm.running {
-                (*mean, *variance) = (moved(mean), moved(variance));
-            }
-        }
-        Layer::Linear(linear) => {
-            linear.weight = moved(&linear.weight);
-            linear.bias = moved(&linear.bias);
-        }
-        Layer::SpatialMean(_) | Layer::Flatten(_) | Layer::Relu => {}
-    }
-    layer
+/// Where a layer's first tensor lies, if it has any.
+fn first_place(layer: &Layer) -> Option<usize> {
+    let mut first = None;
+    layer.clone().places(&mut |place| {
+        first.get_or_insert(place.start);
+    });
+    first
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use ndarray::{Array2, Array4};
 use proptest::prelude::*;
 use rand::{Rng as _, SeedableRng};
 
-use crate::architecture::{Architecture, Layer, Norm, Pooling};
+use crate::Result;
+use crate::architecture::{Architecture, Builder, Filters, Layer, Norm, Pooling};
 use crate::fused::naive;
 use crate::params::{Layout, Params, Role};
 use crate::rng::Rng;
@@ -78,10 +79,91 @@ pub(crate) fn networks() -> impl Strategy<Value = Case> {
                 None => architecture,
             };
             let convolved = architecture.layers.iter().rev().find_map(|layer| match layer {
-                Layer::ConvBlock(block) => Some(block.convolved().iter().product::<usize>()),
+                Layer::Conv(conv) => Some(conv.output[1] * conv.output[2]),
                 _ => None,
             })?;
             (n * convolved >= 8).then(|| {
+                let (x, theta) = (random_images(seed, [n, c, h, w]), random_params(seed, &architecture));
+                Case { architecture, x, theta, seed }
+            })
+        })
+}
+
+/// A convolution with what may follow it.
+fn random_stage(rng: &mut Rng, builder: Builder, name: &str, width: usize, stride: usize) -> Result<Builder> {
+    let row = rng.random_bool(0.2);
+    let length = [1, 3, 3, 5, 7][rng.random_range(0..5)];
+    let mut filters = if row { Filters::row(length) } else { Filters::square(length) }.stride(stride);
+    if rng.random_bool(0.5) {
+        filters = filters.biased();
+    }
+    let mut builder = builder.conv(&format!("{name}.conv"), width, filters)?;
+    if rng.random_bool(0.2) {
+        let depthwise = Filters::square(3).depthwise();
+        builder = builder.conv(&format!("{name}.depthwise"), width, depthwise)?;
+    }
+    if rng.random_bool(0.8) {
+        builder = builder.norm(&format!("{name}.norm"))?;
+    }
+    Ok(builder)
+}
+
+fn random_tree(rng: &mut Rng, input: [usize; 3], norm: Norm) -> Result<Architecture> {
+    let mut builder = Architecture::builder(input, norm);
+    for stage in 0..rng.random_range(1..=3) {
+        let (width, stride) = (rng.random_range(1..=18), rng.random_range(1..=2));
+        let name = |part: &str| format!("stage{stage}.{part}");
+        builder = random_stage(rng, builder, &name("first"), width, stride)?;
+        if rng.random_bool(0.5) {
+            builder = builder.leaky_relu(if rng.random_bool(0.5) { 0.0 } else { 0.1 });
+        }
+        if rng.random_bool(0.6) {
+            let projected = rng.random_bool(0.5);
+            let mut other = rng.clone();
+            let main = |main: Builder| {
+                let main = random_stage(rng, main, &name("main0"), width, 1)?.leaky_relu(0.1);
+                random_stage(rng, main, &name("main1"), width, 1)
+            };
+            builder = builder.residual(main, |shortcut| match projected {
+                true => random_stage(&mut other, shortcut, &name("shortcut"), width, 1),
+                false => Ok(shortcut),
+            })?;
+            if rng.random_bool(0.7) {
+                builder = builder.leaky_relu(0.1);
+            }
+        }
+        builder = match rng.random_range(0..4) {
+            0 => builder.max_pool(2, 2, 0)?,
+            1 => builder.max_pool(3, 2, 1)?,
+            2 => builder.average_pool(2)?,
+            _ => builder,
+        };
+        if rng.random_bool(0.2) {
+            builder = builder.norm(&name("behind"))?;
+        }
+    }
+    let builder = if rng.random_bool(0.5) { builder.flatten() } else { builder.spatial_mean() };
+    match rng.random_bool(0.5) {
+        true => builder.linear("hidden", 5)?.leaky_relu(0.1).linear("head", 3)?.finish(),
+        false => builder.finish(),
+    }
+}
+
+/// Trees of layers: residuals, filters of all sizes, pooling of all kinds.
+pub(crate) fn trees() -> impl Strategy<Value = Case> {
+    let norm = prop_oneof![Just(Norm::Batch), Just(Norm::Running)];
+    let height = prop_oneof![1 => Just(1), 4 => 2..=13_usize];
+    (prop_oneof![3 => 2..=7_usize, 1 => 13..=20_usize], 1..=6_usize, height, 3..=14_usize, norm, any::<u64>())
+        .prop_filter_map("too small", |(n, c, h, w, norm, seed)| {
+            let architecture = random_tree(&mut Rng::seed_from_u64(seed), [c, h, w], norm).ok()?;
+            // Statistics of a handful of values make gradients as ill-conditioned as one likes.
+            let mut fewest = usize::MAX;
+            architecture.each(&mut |layer| {
+                if let Layer::Norm(norm) = layer {
+                    fewest = fewest.min(norm.shape[1] * norm.shape[2]);
+                }
+            });
+            (n.saturating_mul(fewest) >= 12 && architecture.features <= 500).then(|| {
                 let (x, theta) = (random_images(seed, [n, c, h, w]), random_params(seed, &architecture));
                 Case { architecture, x, theta, seed }
             })

@@ -18,6 +18,7 @@
 mod conv4;
 pub(crate) mod entry;
 mod mlp;
+mod resnet;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ use crate::{Error, Result};
 pub use conv4::Conv4;
 pub use entry::{BackboneEntry, backbone, backbones};
 pub use mlp::Mlp;
+pub use resnet::{ResNet10, ResNet12, ResNet18, Stem};
 
 /// What a backbone of these options is made of.
 pub trait Layers: Options {

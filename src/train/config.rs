@@ -1,8 +1,11 @@
 //! Settings of the outer loop.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::init::Names;
 use crate::optimizer::OptimizerKind;
 use crate::options::Options;
 use crate::schedule::{LearningRate, Schedule};
@@ -47,6 +50,20 @@ pub struct TrainConfig {
     /// Episodes of a validation, always the same; 0 where there is none.
     #[schemars(range(min = 0))]
     pub validation_episodes: u64,
+    /// Weights to start from, by name: a safetensors file with PyTorch's names (`resnet18` has torchvision's, `resnet12`
+    /// FEAT's).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// How the names in that file become those of the learner.
+    #[serde(skip_serializing_if = "is_default")]
+    pub names: Names,
+    /// Whether the weights of that file stay as they are.
+    #[serde(skip_serializing_if = "is_default")]
+    pub frozen: bool,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for TrainConfig {
@@ -64,6 +81,9 @@ impl Default for TrainConfig {
             clip: 0.0,
             validate_every: 200,
             validation_episodes: 200,
+            init: None,
+            names: Names::default(),
+            frozen: false,
         }
     }
 }
@@ -74,6 +94,12 @@ impl Options for TrainConfig {
             return Err(Error::invalid(
                 "`momentum` is a setting of `optimizer = \"sgd\"`: Adam has moments of its own; leave it out",
             ));
+        }
+        if self.init.is_none() && (self.frozen || self.names != Names::default()) {
+            let key = if self.frozen { "frozen" } else { "names" };
+            return Err(Error::invalid(format!(
+                "`{key}` is of the weights that `init` names, and there are none"
+            )));
         }
         if self.warmup > self.steps {
             return Err(Error::invalid(format!(
@@ -122,6 +148,7 @@ mod tests {
             ("warmup = 2000", "warmup"),
             ("validate-every = 0", "validate-every"),
             ("validation-episodes = 1", "validation-episodes"),
+            ("frozen = true", "frozen"),
             ("halve-every = 0", "halve-every"),
         ] {
             let config: TrainConfig = toml::from_str(toml).unwrap();

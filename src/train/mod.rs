@@ -73,11 +73,13 @@
 mod config;
 mod description;
 mod files;
+mod init;
 mod logged;
 mod meta_batch;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -95,6 +97,7 @@ pub use config::TrainConfig;
 pub use description::{Description, Origin, read_run, restored, write_run};
 use files::Files;
 pub use files::{BEST, LAST};
+pub use init::{Loaded, Names};
 
 /// What surrounds a training.
 pub struct Run<'a> {
@@ -164,6 +167,8 @@ pub fn train(
     let layout = learner.learned().theta.layout().clone();
     let optimizer = Optimizer::new(config.optimizer, config.momentum, config.weight_decay, &layout);
     let mut state = State { step: 0, optimizer, best: None };
+    let theta = &mut learner.learned().theta;
+    let init = config.init.as_ref().map(|path| init::load(path, &config.names, theta)).transpose()?;
     let files = match run.directory {
         Some(directory) => {
             let description = Description {
@@ -185,7 +190,19 @@ pub fn train(
         }
         None => None,
     };
-    let training = Training { learner, tasks, validation, config, observer: run.observer, state, files };
+    let mut training = Training {
+        learner,
+        tasks,
+        validation,
+        config,
+        observer: run.observer,
+        state,
+        files,
+        frozen: Vec::new(),
+    };
+    if let Some(loaded) = init {
+        training.start_from(&loaded)?;
+    }
     on_the_pool(|| training.run(run.stop, started))
 }
 
@@ -198,6 +215,8 @@ struct Training<'a> {
     observer: &'a mut dyn Observer,
     state: State,
     files: Option<Files>,
+    /// Places of weights that stay as they are, and what they are.
+    frozen: Vec<(Range<usize>, Vec<f32>)>,
 }
 
 impl Training<'_> {
@@ -240,6 +259,9 @@ impl Training<'_> {
         let rate = config.learning_rate().at(self.state.step);
         self.state.optimizer.update(theta, &gradient, rate, step);
         outcomes.iter().try_for_each(|outer| theta.fold_statistics(&outer.gradient))?;
+        for (place, values) in &self.frozen {
+            theta.values_mut()[place.clone()].copy_from_slice(values);
+        }
         if let Some(tensor) = meta_batch::not_finite(theta) {
             return Err(Error::NotFinite(format!("step {step}: the update made `{tensor}` not finite")));
         }
@@ -254,6 +276,18 @@ impl Training<'_> {
         measured.extend([("learning_rate", rate), ("gradient_norm", norm)]);
         let per_second = config.meta_batch as f64 / started.elapsed().as_secs_f64().max(1e-9);
         self.log("train", &measured, per_second)
+    }
+
+    /// Says what was loaded, and keeps what is to stay.
+    fn start_from(&mut self, loaded: &Loaded) -> Result<()> {
+        self.summary("init", &Summary::Text(&format!("starts from {loaded}")))?;
+        if self.config.frozen {
+            let theta = &self.learner.learned().theta;
+            let place =
+                |(_, range): &(String, Range<usize>)| (range.clone(), theta.values()[range.clone()].to_vec());
+            self.frozen = loaded.loaded.iter().map(place).collect();
+        }
+        Ok(())
     }
 
     fn validate(&mut self) -> Result<()> {

@@ -15,15 +15,13 @@ pub(super) enum Pass {
 
 /// Multiply-adds of `pass` over `images` inputs, convolutions and linear layers only.
 pub(super) fn multiply_adds(architecture: &Architecture, pass: Pass, images: usize) -> f64 {
-    let products = architecture.layers.iter().filter_map(|layer| match layer {
-        Layer::ConvBlock(block) => {
-            let [height, width] = block.convolved();
-            Some(height * width * block.input[0] * block.output[0] * 9)
-        }
-        Layer::Linear(linear) => Some(linear.input * linear.output),
-        _ => None,
+    let mut products = Vec::new();
+    architecture.each(&mut |layer| match layer {
+        Layer::Conv(conv) => products.push(conv.output.iter().product::<usize>() * conv.fan_in()),
+        Layer::Linear(linear) => products.push(linear.input * linear.output),
+        _ => {}
     });
-    let each = products.enumerate().map(|(index, size)| {
+    let each = products.into_iter().enumerate().map(|(index, size)| {
         // Products a layer: y = Wx; dW and dx; ẏ = W ẋ + Ẇ x; dẆ = dẏ x + dy ẋ, dẋ = Wᵀ dẏ + Ẇᵀ dy. A Hessian-vector
         // product needs no dW; the inputs of the first layer are constant and nobody asks for their gradient.
         let count = match (pass, index) {

@@ -9,21 +9,15 @@ use super::first::First;
 use super::first_kernels::Weights;
 use super::forward::{Saved, SavedBlock};
 use super::groups::{BlockGradients, Group, Wanted, group_size, kept_or_own, totals};
-use super::network::{Block, Form, Fused};
+use super::network::{Block, Blocks, Form};
 use super::norm::{self, Coefficients, Images};
-use super::window::Affine;
+use super::statistics::Through;
 
 /// The pass, and what it reads.
 pub(super) struct Backward<'a> {
-    pub(super) network: &'a Fused,
+    pub(super) network: &'a Blocks,
     pub(super) theta: &'a [f32],
     pub(super) saved: &'a Saved,
-}
-
-/// Gradient through the statistics of a batch, `scale·y + shift`.
-struct StatisticsGradient {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
 }
 
 impl Backward<'_> {
@@ -91,12 +85,12 @@ impl Backward<'_> {
         &self,
         index: usize,
         convolution: &Convolution,
-        through: &StatisticsGradient,
+        through: &Through,
         dz: &[f32],
         gradient: &mut [f32],
     ) -> (Buffer, Buffer) {
         let Self { network, theta, saved } = *self;
-        let range = network.blocks[index].layer.weight.clone();
+        let range = network.blocks[index].conv.weight.clone();
         let before = index.checked_sub(1).map(|before| &network.blocks[before]);
         let filters = before.map(|_| convolution.transposed_filters(&network.arena, &theta[range.clone()]));
         let wanted = Wanted {
@@ -115,7 +109,7 @@ impl Backward<'_> {
         &self,
         index: usize,
         convolution: &Convolution,
-        through: &StatisticsGradient,
+        through: &Through,
         filters: Option<&[f32]>,
         dz: &[f32],
         mut group: Group<'_, 1>,
@@ -133,8 +127,7 @@ impl Backward<'_> {
         if let Some(before) = before {
             before.clear(group.sums);
         }
-        let through = Affine { scale: &through.scale, shift: &through.shift };
-        let coefficients = Coefficients { affine: kept.norm.affine(), through };
+        let coefficients = Coefficients { affine: kept.norm.affine(), through: through.affine() };
         let kernel =
             if block.shape.pool { norm::convolved_gradient::<2> } else { norm::convolved_gradient::<1> };
         for first in (0..group.count).step_by(chunk) {
@@ -169,8 +162,8 @@ impl Backward<'_> {
         let Some(moments) = &kept.moments else { return };
         let (taps, channels) = (first.taps(), block.channels());
         let totals = totals(sums, (taps + 1) * channels, self.saved.count);
-        let slots = &block.layer.norm;
-        let weight = self.theta[block.layer.weight.clone()].chunks_exact(taps);
+        let slots = &block.norm;
+        let weight = self.theta[block.conv.weight.clone()].chunks_exact(taps);
         for (channel, (w, gamma)) in weight.zip(&self.theta[slots.weight.clone()]).enumerate() {
             let dot = |v: &[f64]| v.iter().zip(w).map(|(v, &w)| v * f64::from(w)).sum::<f64>();
             let g: Vec<f64> = (0..taps).map(|tap| totals[tap * channels + channel]).collect();
@@ -182,7 +175,7 @@ impl Backward<'_> {
             for tap in 0..taps {
                 let spread = dot(&moments.covariance[tap * taps..][..taps]);
                 let d = g[tap] - moments.mean[tap] * total - spread * product * inverse * inverse;
-                gradient[block.layer.weight.start + channel * taps + tap] =
+                gradient[block.conv.weight.start + channel * taps + tap] =
                     (f64::from(*gamma) * inverse * d) as f32;
             }
         }
@@ -190,36 +183,19 @@ impl Backward<'_> {
     }
 
     /// Gradients of a block's norm from the images' sums, and the gradient through the statistics.
-    fn norm(&self, index: usize, sums: &[f32], gradient: &mut [f32]) -> StatisticsGradient {
+    fn norm(&self, index: usize, sums: &[f32], gradient: &mut [f32]) -> Through {
         let (block, kept) = (&self.network.blocks[index], &self.saved.blocks[index]);
-        let (channels, slots) = (block.channels(), &block.layer.norm);
         let positions = self.saved.count * block.shape.convolved.pixels();
         // The last group may have fewer images than the rest, and leaves the end as it was.
-        let totals = totals(sums, 2 * channels, self.saved.count);
-        let (sum, product) = totals.split_at(channels);
-        let mut through = StatisticsGradient { scale: vec![0.0; channels], shift: vec![0.0; channels] };
-        for (channel, gamma) in self.theta[slots.weight.clone()].iter().enumerate() {
-            let inverse = f64::from(kept.norm.inverse[channel]);
-            gradient[slots.weight.start + channel] = (product[channel] * inverse) as f32;
-            gradient[slots.bias.start + channel] = sum[channel] as f32;
-            let scale = f64::from(*gamma) * inverse / positions as f64;
-            let slope = -scale * product[channel] * inverse * inverse;
-            through.scale[channel] = slope as f32;
-            through.shift[channel] =
-                (-scale * sum[channel] - slope * f64::from(kept.norm.mean[channel])) as f32;
-        }
+        let totals = totals(sums, 2 * block.channels(), self.saved.count);
+        let through = kept.norm.through(self.theta, &block.norm, &totals, positions, gradient);
         self.statistics_of_batch(block, kept, positions, gradient);
         through
     }
 
     /// Fills the slots of running statistics with those of the batch (variance unbiased).
     fn statistics_of_batch(&self, block: &Block, kept: &SavedBlock, positions: usize, gradient: &mut [f32]) {
-        let Some((means, variances)) = &block.layer.norm.running else { return };
-        let bias = &self.theta[block.layer.bias.clone()];
-        let unbiased = positions as f64 / (positions.max(2) - 1) as f64;
-        for (channel, bias) in bias.iter().enumerate() {
-            gradient[means.start + channel] = kept.norm.mean[channel] + bias;
-            gradient[variances.start + channel] = (kept.norm.variance[channel] * unbiased) as f32;
-        }
+        let bias = &self.theta[block.bias.clone()];
+        kept.norm.statistics_of_batch(&block.norm, Some(bias), positions, gradient);
     }
 }

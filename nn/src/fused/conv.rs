@@ -7,27 +7,62 @@
 //! y  = raise(lower(x) · U)        dU = lower(x)ᵀ · spread(dy)        dx = gather(spread(dy) · Uᵀ)
 //! ```
 //!
-//! The direct algorithm is one sum of products from images to images: there, lowered and spread images are the images.
+//! The direct algorithm is one sum of products from images to images: there, lowered and spread images are the images. A
+//! filter of another size is multiplied with patches of the image (lower copies them, gather adds them up); one that sees
+//! a single channel, with the image.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::arena::{Arena, Buffer, LINE};
+use super::depthwise::Depthwise;
 use super::direct::{self, Direct};
 use super::gemm::Target;
+use super::groups::group_size;
 use super::image::Image;
+use super::patches::Patches;
 use super::simd::Isa;
 use super::taps::{self, FilterMatrices, Taps};
 use super::tiling::{self, Tiling};
 use super::winograd::{self, TiledImages};
-use crate::architecture::ConvBlock;
+use crate::architecture::Conv;
 
 /// An algorithm of convolution, with the places it reads and writes.
 enum Algorithm {
     Winograd(Box<Tiling>),
     Direct(Box<Direct>),
+    Patches(Box<Patches>),
+    Depthwise(Box<Depthwise>),
 }
+
+/// Images of fewer channels, which padding would more than triple, are convolved by patches.
+const FEW: usize = 5;
+
+impl Algorithm {
+    fn of(conv: &Conv, input: Image, output: Image) -> Self {
+        if conv.groups > 1 {
+            return Self::Depthwise(Box::new(Depthwise::new(conv)));
+        }
+        let square = conv.kernel == [3, 3] && conv.padding == [1, 1] && conv.stride[0] == conv.stride[1];
+        if !square || conv.stride[0] > 2 || conv.input[0] < FEW {
+            return Self::Patches(Box::new(Patches::new(conv)));
+        }
+        // The transforms of a tile cost about half as much as its products.
+        let (stride, winograd) = (conv.stride[0], tiling::count(output) * 3 / 2);
+        if stride == 1 && winograd < direct::count(input, output, stride) {
+            Self::Winograd(Box::new(Tiling::new(input, output)))
+        } else {
+            Self::Direct(Box::new(Direct::new(input, output, stride)))
+        }
+    }
+}
+
+/// Floats of transformed filters that no core keeps for itself.
+const FAR: usize = 1 << 20;
+
+/// Groups of images that a batch is split into at least, if it has as many images.
+const FEWEST_GROUPS: usize = 4;
 
 /// Where the products of a convolution go. Each algorithm uses one of the two.
 pub(super) struct Products<'a> {
@@ -39,7 +74,7 @@ pub(super) struct Products<'a> {
     pub(super) accumulate: bool,
 }
 
-/// A 3×3 convolution with padding 1 of images `input` to images `output`, without bias.
+/// A convolution of images `input` to images `output`, without bias.
 pub(super) struct Convolution {
     isa: Isa,
     pub(super) input: Image,
@@ -51,26 +86,40 @@ pub(super) struct Convolution {
 }
 
 impl Convolution {
-    pub(super) fn new(isa: Isa, block: &ConvBlock) -> Self {
-        let [height, width] = block.convolved();
-        let input = Image::new(block.input);
-        let output = Image::new([block.output[0], height, width]);
-        // The transforms of a tile cost about half as much as its products.
-        let winograd = tiling::count(output) * 3 / 2;
-        let algorithm = if block.stride == 1 && winograd < direct::count(input, output, block.stride) {
-            Algorithm::Winograd(Box::new(Tiling::new(input, output)))
-        } else {
-            Algorithm::Direct(Box::new(Direct::new(input, output, block.stride)))
-        };
-        Self { isa, input, output, inputs: block.input[0], outputs: block.output[0], algorithm }
+    pub(super) fn new(isa: Isa, conv: &Conv) -> Self {
+        let (input, output) = (Image::new(conv.input), Image::new(conv.output));
+        let algorithm = Algorithm::of(conv, input, output);
+        Self { isa, input, output, inputs: conv.input[0], outputs: conv.output[0], algorithm }
     }
 
-    /// Images to convolve at once, of a group of `group`. For Winograd about 48 rows fill the register blocks of the
-    /// products while the planes stay near the core. (From 16 to 100 it makes 3 % of difference.)
+    /// Rows of Winograd's products to compute at once: about 48 fill the register blocks while the planes stay near the
+    /// core. (From 16 to 100 it makes 3 % of difference.) Filters that do not stay there are better read for more rows.
+    fn rows(&self) -> usize {
+        if self.transformed_len() > FAR { 192 } else { 48 }
+    }
+
+    /// Images in each of the groups that a batch of `count` is split into: those of [`group_size`], or more where a
+    /// group would be less than wide filters are read for. A function of network and batch alone.
+    pub(super) fn group(&self, count: usize) -> usize {
+        let mut group = group_size(count);
+        if let Algorithm::Winograd(tiling) = &self.algorithm {
+            while self.transformed_len() > FAR
+                && group * tiling.tiles.len() < self.rows()
+                && count.div_ceil(2 * group) >= FEWEST_GROUPS
+            {
+                group *= 2;
+            }
+        }
+        group
+    }
+
+    /// Images to convolve at once, of a group of `group`.
     pub(super) fn chunk(&self, group: usize) -> usize {
         let chunks = match &self.algorithm {
-            Algorithm::Winograd(tiling) => (group * tiling.tiles.len()).div_ceil(48),
+            Algorithm::Winograd(tiling) => (group * tiling.tiles.len()).div_ceil(self.rows()),
             Algorithm::Direct(_) => group.div_ceil(direct::images_at_once(self.isa)),
+            Algorithm::Patches(patches) => group.div_ceil(patches.chunk().max(1)),
+            Algorithm::Depthwise(_) => group,
         };
         group.div_ceil(chunks.clamp(1, group))
     }
@@ -79,13 +128,16 @@ impl Convolution {
     fn planes_len(&self, count: usize, channels: usize) -> usize {
         match &self.algorithm {
             Algorithm::Winograd(tiling) => tiling.len(count, channels),
-            Algorithm::Direct(_) => 0,
+            _ => 0,
         }
     }
 
     /// Floats that `count` lowered images take, beside the images.
     pub(super) fn lowered_len(&self, count: usize) -> usize {
-        self.planes_len(count, self.input.channels)
+        match &self.algorithm {
+            Algorithm::Patches(patches) => patches.lowered_len(count),
+            _ => self.planes_len(count, self.input.channels),
+        }
     }
 
     /// Floats that `count` images before raising, or spread images, take beside the images.
@@ -102,23 +154,37 @@ impl Convolution {
     pub(super) fn transformed_len(&self) -> usize {
         match self.algorithm {
             Algorithm::Winograd(_) => tiling::PLANES * self.matrices().stride(),
-            Algorithm::Direct(_) => 0,
+            _ => 0,
         }
     }
 
-    /// Floats of the gradient of filters, `[9, inputs, outputs]`, with a line more a tap.
+    /// Floats of the gradient of filters: of 3×3 ones `[9, inputs, outputs]`, with a line more a tap.
     pub(super) fn plain_len(&self) -> usize {
-        9 * self.matrices().stride()
+        match &self.algorithm {
+            Algorithm::Patches(patches) => patches.gradient_len(),
+            Algorithm::Depthwise(depthwise) => depthwise.filters_len(),
+            _ => 9 * self.matrices().stride(),
+        }
     }
 
-    /// What [`Self::convolve`] takes for `weight`, `[outputs, inputs, 3, 3]`.
+    /// What [`Self::convolve`] takes for `weight`, `[outputs, inputs, height, width]`.
     pub(super) fn filters(&self, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
+        match &self.algorithm {
+            Algorithm::Patches(patches) => return patches.filters(arena, weight),
+            Algorithm::Depthwise(depthwise) => return depthwise.filters(arena, weight),
+            _ => {}
+        }
         let from = Taps { weight, rows: self.inputs, row: 9, columns: self.outputs, column: 9 * self.inputs };
         self.right_factor(arena, from, self.matrices())
     }
 
-    /// What [`Self::convolve_transposed`] takes for `weight`, `[outputs, inputs, 3, 3]`.
+    /// What [`Self::convolve_transposed`] takes for `weight`, `[outputs, inputs, height, width]`.
     pub(super) fn transposed_filters(&self, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
+        match &self.algorithm {
+            Algorithm::Patches(patches) => return patches.transposed_filters(arena, weight),
+            Algorithm::Depthwise(depthwise) => return depthwise.filters(arena, weight),
+            _ => {}
+        }
         let from = Taps { weight, rows: self.outputs, row: 9 * self.inputs, columns: self.inputs, column: 9 };
         self.right_factor(arena, from, self.matrices().transposed())
     }
@@ -139,7 +205,11 @@ impl Convolution {
 
     /// `count` lowered images, in `planes` or where they are; their spare pixels are zero.
     pub(super) fn lower<'a>(&self, count: usize, x: &'a [f32], planes: &'a mut [f32]) -> &'a [f32] {
-        let Algorithm::Winograd(tiling) = &self.algorithm else { return x };
+        let tiling = match &self.algorithm {
+            Algorithm::Winograd(tiling) => tiling,
+            Algorithm::Patches(patches) => return patches.lower(count, x, planes),
+            _ => return x,
+        };
         winograd::lower(self.isa, TiledImages { tiling, count, image: self.input }, x, planes);
         planes
     }
@@ -160,6 +230,13 @@ impl Convolution {
             }
             Algorithm::Direct(direct) => {
                 direct.forward.apply(self.isa, count, [lowered, filters], to.result, to.accumulate);
+            }
+            Algorithm::Patches(patches) => {
+                let to = Target { values: to.result, row: self.output.channels, accumulate: to.accumulate };
+                patches.convolve(self.isa, count, [lowered, filters], to);
+            }
+            Algorithm::Depthwise(depthwise) => {
+                depthwise.convolve(self.isa, count, [lowered, filters], to.result, to.accumulate);
             }
         }
     }
@@ -188,14 +265,24 @@ impl Convolution {
             Algorithm::Direct(direct) => {
                 direct.transposed.apply(self.isa, count, [spread, filters], to.result, to.accumulate);
             }
+            Algorithm::Patches(patches) => {
+                patches.convolve_transposed(self.isa, count, [spread, filters], to)
+            }
+            Algorithm::Depthwise(depthwise) => {
+                depthwise.convolve_transposed(self.isa, count, [spread, filters], to.result, to.accumulate);
+            }
         }
     }
 
     /// Gathers products to the gradients of `count` images, and clears their spare pixels.
     pub(super) fn gather(&self, count: usize, products: &[f32], dx: &mut [f32]) {
-        if let Algorithm::Winograd(tiling) = &self.algorithm {
-            dx.fill(0.0);
-            winograd::gather(self.isa, TiledImages { tiling, count, image: self.input }, products, dx);
+        match &self.algorithm {
+            Algorithm::Winograd(tiling) => {
+                dx.fill(0.0);
+                winograd::gather(self.isa, TiledImages { tiling, count, image: self.input }, products, dx);
+            }
+            Algorithm::Patches(patches) => patches.gather(self.isa, count, products, dx),
+            Algorithm::Direct(_) | Algorithm::Depthwise(_) => {}
         }
         self.input.clear_spare(dx);
     }
@@ -213,6 +300,13 @@ impl Convolution {
                 let to = Target { values: to.result, row, accumulate: to.accumulate };
                 direct.filter_gradient(self.isa, count, [lowered, spread], to);
             }
+            Algorithm::Patches(patches) => {
+                let to = Target { values: to.result, row, accumulate: to.accumulate };
+                patches.filter_gradient(self.isa, count, [lowered, spread], to);
+            }
+            Algorithm::Depthwise(depthwise) => {
+                depthwise.filter_gradient(self.isa, count, [lowered, spread], to.result, to.accumulate);
+            }
         }
     }
 
@@ -223,8 +317,13 @@ impl Convolution {
         }
     }
 
-    /// Sums partial gradients `[9, inputs, outputs]` in order into `[outputs, inputs, 3, 3]`.
+    /// Sums partial gradients in order into `[outputs, inputs, height, width]`.
     pub(super) fn sum_gradients(&self, partials: &[f32], weight: &mut [f32]) {
+        match &self.algorithm {
+            Algorithm::Patches(patches) => return patches.sum_gradients(partials, weight),
+            Algorithm::Depthwise(depthwise) => return depthwise.sum_gradients(partials, weight),
+            _ => {}
+        }
         let partials: Vec<&[f32]> = partials.chunks_exact(self.plain_len()).collect();
         weight.par_chunks_mut(LINE * 9 * self.inputs).enumerate().for_each(|(panel, weight)| {
             taps::sum(self.isa, &partials, self.matrices(), panel, self.inputs, weight);

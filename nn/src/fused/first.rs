@@ -15,7 +15,7 @@ use super::arena::{Arena, Buffer, LINE};
 use super::first_kernels::{self as kernels, Weights, Windows};
 use super::image::{Image, padded};
 use super::simd::Isa;
-use crate::architecture::ConvBlock;
+use crate::architecture::Conv;
 
 /// Most input channels that this form is used for; the covariance of patches has (9·channels)² elements.
 const MOST_CHANNELS: usize = 4;
@@ -46,15 +46,15 @@ pub(super) struct Moments {
 
 impl First {
     /// The first block in this form, if its input has few enough channels.
-    pub(super) fn new(isa: Isa, block: &ConvBlock) -> Option<Self> {
-        let [channels, height, width] = block.input;
+    pub(super) fn new(isa: Isa, conv: &Conv, output: [usize; 3], pool: bool) -> Option<Self> {
+        let (stride, [channels, height, width]) = (conv.stride[0], conv.input);
         // Pixels of a pooling window are expected side by side.
-        if channels > MOST_CHANNELS || (block.pool && block.stride > 1) {
+        if channels > MOST_CHANNELS || (pool && stride > 1) {
             return None;
         }
-        let output = Image::new(block.output);
-        let convolved = block.convolved();
-        let step = if block.pool { 2 } else { block.stride };
+        let output = Image::new(output);
+        let convolved = [conv.output[1], conv.output[2]];
+        let step = if pool { 2 } else { stride };
         let pixels = (0..output.height).flat_map(|y| (0..output.width).map(move |x| (y, x)));
         let window = |(y, x): (usize, usize)| {
             let (start, at) = (y * step * (width + 2) + x * step, (y * output.width + x) * output.channels);
@@ -63,8 +63,7 @@ impl First {
         let windows = pixels.map(window).collect();
         let tap = |i: usize| i / 9 * (height + 2) * (width + 2) + i % 9 / 3 * (width + 2) + i % 3;
         let taps = (0..9 * channels).map(|i| tap(i) as u32).collect();
-        let (input, stride, pool) = (block.input, block.stride, block.pool);
-        Some(Self { isa, input, stride, convolved, output, pool, windows, taps })
+        Some(Self { isa, input: conv.input, stride, convolved, output, pool, windows, taps })
     }
 
     /// Elements of a patch.

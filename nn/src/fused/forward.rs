@@ -9,12 +9,11 @@ use super::first::{First, Moments, statistics};
 use super::first_kernels::Weights;
 use super::groups::group_size;
 use super::image::Image;
-use super::network::{Block, Form, Fused};
+use super::network::{Block, Blocks, Form};
 use super::norm::{self, BlockShape};
 use super::simd::Isa;
+use super::statistics::Normed;
 use super::tail::Values;
-use super::window::Affine;
-use crate::architecture::{NORM_EPSILON, NormSlots};
 
 /// What the training forward pass keeps: each block's input and convolution output, none for the first block.
 pub(crate) struct Saved {
@@ -31,43 +30,6 @@ pub(super) struct SavedBlock {
     pub(super) norm: Normed,
     /// Moments of the patches of the first block.
     pub(super) moments: Option<Moments>,
-}
-
-/// Batch norm of one block, per padded channel, of convolution outputs without bias (which it would subtract again).
-pub(super) struct Normed {
-    pub(super) mean: Vec<f32>,
-    /// Biased.
-    pub(super) variance: Vec<f64>,
-    /// 1/√(variance + ε).
-    pub(super) inverse: Vec<f32>,
-    /// γ·inverse.
-    pub(super) scale: Vec<f32>,
-    /// β − mean·scale.
-    pub(super) shift: Vec<f32>,
-}
-
-impl Normed {
-    pub(super) fn new(theta: &[f32], slots: &NormSlots, mean: &[f64], variance: Vec<f64>) -> Self {
-        let (gamma, beta) = (&theta[slots.weight.clone()], &theta[slots.bias.clone()]);
-        let channels = mean.len();
-        let mut normed = Self {
-            mean: mean.iter().map(|&m| m as f32).collect(),
-            inverse: variance.iter().map(|v| (1.0 / (v + f64::from(NORM_EPSILON)).sqrt()) as f32).collect(),
-            variance,
-            scale: vec![0.0; channels],
-            shift: vec![0.0; channels],
-        };
-        for (channel, (gamma, beta)) in gamma.iter().zip(beta).enumerate() {
-            let scale = gamma * normed.inverse[channel];
-            normed.scale[channel] = scale;
-            normed.shift[channel] = beta - normed.mean[channel] * scale;
-        }
-        normed
-    }
-
-    pub(super) fn affine(&self) -> Affine<'_> {
-        Affine { scale: &self.scale, shift: &self.shift }
-    }
 }
 
 /// Where a block's input images come from.
@@ -146,7 +108,7 @@ pub(super) struct ForwardGroup<'a> {
     pub(super) sums: &'a mut [f32],
 }
 
-impl Fused {
+impl Blocks {
     /// The batch as one slice, row-major.
     fn inputs(&self, x: ArrayView4<'_, f32>) -> Buffer {
         let mut buffer = self.arena.take(x.len());
@@ -239,26 +201,6 @@ impl Fused {
         self.joint.join(&self.arena, rows, |i, z| source.image(self.isa, start + i, &mut scratch, image, z));
     }
 
-    /// Mean and variance of each channel from the means and squared deviations of `count` images.
-    fn combine(image: Image, count: usize, sums: &[f32]) -> (Vec<f64>, Vec<f64>) {
-        let (pixels, channels) = (image.pixels() as f64, image.channels);
-        let (mut means, mut variances) = (vec![0.0; channels], vec![0.0; channels]);
-        let images = || sums.chunks_exact(2 * channels).take(count);
-        for sums in images() {
-            means.iter_mut().zip(sums).for_each(|(mean, &m)| *mean += f64::from(m));
-        }
-        means.iter_mut().for_each(|mean| *mean /= count as f64);
-        for sums in images() {
-            let (m, squares) = sums.split_at(channels);
-            for channel in 0..channels {
-                let d = f64::from(m[channel]) - means[channel];
-                variances[channel] += f64::from(squares[channel]) + pixels * d * d;
-            }
-        }
-        variances.iter_mut().for_each(|variance| *variance /= pixels * count as f64);
-        (means, variances)
-    }
-
     /// The moments of all patches of a batch, summed in order of the groups.
     fn moments(&self, first: &First, x: &[f32], count: usize) -> Moments {
         let group = group_size(count);
@@ -288,11 +230,11 @@ impl Fused {
         let x = self.inputs(x);
         let mut blocks: Vec<SavedBlock> = Vec::with_capacity(self.blocks.len());
         for (index, block) in self.blocks.iter().enumerate() {
-            let slots = &block.layer.norm;
+            let slots = &block.norm;
             let saved = match &block.form {
                 Form::First(first) => {
                     let moments = self.moments(first, &x, count);
-                    let (mean, variance) = statistics(&moments, &theta[block.layer.weight.clone()]);
+                    let (mean, variance) = statistics(&moments, &theta[block.conv.weight.clone()]);
                     let norm = Normed::new(theta, slots, &mean, variance);
                     SavedBlock { images: BlockImages::none(&self.arena), norm, moments: Some(moments) }
                 }
@@ -304,7 +246,7 @@ impl Fused {
                     };
                     let (images, sums) = self.in_groups(convolution, count, work);
                     drop(source);
-                    let (mean, variance) = Self::combine(convolution.output, count, &sums);
+                    let (mean, variance) = norm::combine(convolution.output, count, &sums);
                     let norm = Normed::new(theta, slots, &mean, variance);
                     SavedBlock { images, norm, moments: None }
                 }
@@ -327,7 +269,7 @@ impl Fused {
         saved: &'a [SavedBlock],
     ) -> Source<'a> {
         match index.checked_sub(1) {
-            None => Source::Inputs { x, channels: self.architecture.input[0] },
+            None => Source::Inputs { x, channels: self.input[0] },
             Some(previous) => {
                 let saved = &saved[previous];
                 self.source(theta, &self.blocks[previous], x, &saved.images.y, &saved.norm)
@@ -339,14 +281,19 @@ impl Fused {
     pub(super) fn evaluate_running(&self, theta: &[f32], x: ArrayView4<'_, f32>) -> Array2<f32> {
         let count = x.dim().0;
         let x = self.inputs(x);
-        let norms: Vec<Normed> = self.blocks.iter().map(|block| running(theta, block)).collect();
+        let norms: Vec<Normed> = {
+            let running = |block: &Block| {
+                Normed::running(theta, &block.norm, Some(&theta[block.bias.clone()]), block.channels())
+            };
+            self.blocks.iter().map(running).collect()
+        };
         let filters = |block: &Block| match &block.form {
             Form::First(_) => self.arena.take(0),
             Form::General(_) => self.filters(block, theta),
         };
         let filters: Vec<Buffer> = self.blocks.iter().map(filters).collect();
-        let (features, channels) = (self.joint.features(), self.architecture.input[0]);
-        let input_len: usize = self.architecture.input.iter().product();
+        let (features, channels) = (self.joint.features(), self.input[0]);
+        let input_len: usize = self.input.iter().product();
         let matrix = self.matrix(count, |start, rows| {
             let count = rows.len() / features;
             let x = &x[start * input_len..][..count * input_len];
@@ -372,18 +319,4 @@ impl Fused {
         });
         self.tail.output(&self.tail.forward(theta, count, &matrix))
     }
-}
-
-/// The norm of a block with its running statistics.
-fn running(theta: &[f32], block: &Block) -> Normed {
-    let channels = block.channels();
-    let (mut mean, mut variance) = (vec![0.0; channels], vec![1.0; channels]);
-    if let Some((means, variances)) = &block.layer.norm.running {
-        let bias = &theta[block.layer.bias.clone()];
-        for (channel, (m, v)) in theta[means.clone()].iter().zip(&theta[variances.clone()]).enumerate() {
-            mean[channel] = f64::from(*m) - f64::from(bias[channel]);
-            variance[channel] = f64::from(*v);
-        }
-    }
-    Normed::new(theta, &block.layer.norm, &mean, variance)
 }

@@ -2,6 +2,7 @@
 
 use super::arena::Arena;
 use super::image::Image;
+use crate::architecture::Layer;
 
 /// How images become a matrix `[n, features]`.
 #[derive(Clone, Copy)]
@@ -21,13 +22,22 @@ pub(super) struct ImagesToRows {
 }
 
 impl ImagesToRows {
+    /// What `layer` makes of images, if that is a matrix.
+    pub(super) fn of(layer: &Layer) -> Option<Self> {
+        match *layer {
+            Layer::Flatten(shape) => Some(Self::flatten(shape)),
+            Layer::SpatialMean(shape) => Some(Self::mean(shape)),
+            _ => None,
+        }
+    }
+
     /// Images `[channels, height, width]` channel by channel.
-    pub(super) fn flatten(shape: [usize; 3]) -> Self {
+    fn flatten(shape: [usize; 3]) -> Self {
         Self { reduction: Reduction::Flatten, image: Image::new(shape), channels: shape[0] }
     }
 
     /// The mean of images `[channels, height, width]` over their pixels.
-    pub(super) fn mean(shape: [usize; 3]) -> Self {
+    fn mean(shape: [usize; 3]) -> Self {
         Self { reduction: Reduction::Mean, image: Image::new(shape), channels: shape[0] }
     }
 

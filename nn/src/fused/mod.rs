@@ -13,6 +13,7 @@
 mod arena;
 mod backward;
 mod conv;
+mod depthwise;
 mod direct;
 mod first;
 mod first_kernels;
@@ -24,14 +25,17 @@ mod joint;
 mod network;
 mod norm;
 mod norm_tangent;
+mod patches;
 pub mod peak;
 mod simd;
+mod statistics;
 mod tail;
 mod tangent_backward;
 mod tangent_forward;
 mod taps;
 mod tiling;
 mod transforms;
+mod tree;
 mod window;
 mod winograd;
 
@@ -40,18 +44,67 @@ pub(super) mod naive;
 #[cfg(test)]
 mod tests;
 
-pub use network::Fused;
-
 use ndarray::{Array2, ArrayView4};
 
-use crate::Result;
 use crate::architecture::{Architecture, Norm};
 use crate::backend::{Backend, SecondOrder};
 use crate::params::Params;
+use crate::{Error, Result};
 use backward::Backward;
-use forward::Saved;
+use network::Blocks;
+use simd::Isa;
 use tangent_backward::TangentBackward;
-use tangent_forward::{Tangent, TangentForward};
+use tangent_forward::TangentForward;
+use tree::Tree;
+
+/// A network computed by SIMD kernels on the CPU.
+pub struct Fused {
+    architecture: Architecture,
+    engine: Engine,
+}
+
+/// Who computes it.
+enum Engine {
+    /// Kernels for a chain of the blocks of few-shot papers until 2018.
+    Blocks(Blocks),
+    /// Any other tree.
+    Tree(Box<Tree>),
+}
+
+/// What a forward pass keeps.
+pub(crate) enum Saved {
+    Blocks(forward::Saved),
+    Tree(tree::Saved),
+}
+
+/// What a tangent forward pass keeps.
+pub(crate) enum Tangent {
+    Blocks(tangent_forward::Tangent),
+    Tree(tree::Tangent),
+}
+
+impl Fused {
+    /// Computes `architecture`.
+    ///
+    /// # Errors
+    /// When its layers cannot follow each other so, or the CPU lacks the instruction set that the variable `KSHOT_ISA`
+    /// names (else the widest it has is used).
+    pub fn new(architecture: Architecture) -> Result<Self> {
+        Self::with(architecture, Isa::choose()?)
+    }
+
+    fn with(architecture: Architecture, isa: Isa) -> Result<Self> {
+        let engine = match Blocks::new(&architecture, isa) {
+            Some(blocks) => Engine::Blocks(blocks),
+            None => Engine::Tree(Box::new(Tree::new(&architecture, isa)?)),
+        };
+        Ok(Self { architecture, engine })
+    }
+}
+
+fn another() -> Error {
+    Error::invalid("a forward pass of another network")
+}
 
 impl Backend for Fused {
     type Saved = Saved;
@@ -61,20 +114,41 @@ impl Backend for Fused {
     }
 
     fn evaluate(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
-        Ok(match self.architecture.norm {
-            Norm::Running => self.evaluate_running(theta.values(), x),
-            Norm::Batch => self.run_forward(theta.values(), x).0,
+        let theta = theta.values();
+        Ok(match &self.engine {
+            Engine::Blocks(blocks) => match blocks.norm {
+                Norm::Running => blocks.evaluate_running(theta, x),
+                Norm::Batch => blocks.run_forward(theta, x).0,
+            },
+            Engine::Tree(tree) => tree.evaluate(theta, x),
         })
     }
 
     fn forward(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<(Array2<f32>, Saved)> {
-        Ok(self.run_forward(theta.values(), x))
+        Ok(match &self.engine {
+            Engine::Blocks(blocks) => {
+                let (outputs, saved) = blocks.run_forward(theta.values(), x);
+                (outputs, Saved::Blocks(saved))
+            }
+            Engine::Tree(tree) => {
+                let (outputs, saved) = tree.forward(theta.values(), x);
+                (outputs, Saved::Tree(saved))
+            }
+        })
     }
 
     fn backward(&self, theta: &Params, saved: &Saved, d_output: Array2<f32>) -> Result<Params> {
         let mut gradient = Params::zeros(theta.layout());
-        let pass = Backward { network: self, theta: theta.values(), saved };
-        pass.run(&d_output, gradient.values_mut());
+        let theta = theta.values();
+        match (&self.engine, saved) {
+            (Engine::Blocks(network), Saved::Blocks(saved)) => {
+                Backward { network, theta, saved }.run(&d_output, gradient.values_mut());
+            }
+            (Engine::Tree(tree), Saved::Tree(saved)) => {
+                tree.backward(theta, saved, &d_output, gradient.values_mut());
+            }
+            _ => return Err(another()),
+        }
         Ok(gradient)
     }
 }
@@ -88,9 +162,18 @@ impl SecondOrder for Fused {
         direction: &Params,
         saved: &Saved,
     ) -> Result<(Array2<f32>, Tangent)> {
-        let pass =
-            TangentForward { network: self, theta: theta.values(), direction: direction.values(), saved };
-        pass.run()
+        let (theta, direction) = (theta.values(), direction.values());
+        Ok(match (&self.engine, saved) {
+            (Engine::Blocks(network), Saved::Blocks(saved)) => {
+                let (change, tangent) = TangentForward { network, theta, direction, saved }.run()?;
+                (change, Tangent::Blocks(tangent))
+            }
+            (Engine::Tree(tree), Saved::Tree(saved)) => {
+                let (change, tangent) = tree.tangent_forward(theta, direction, saved);
+                (change, Tangent::Tree(tangent))
+            }
+            _ => return Err(another()),
+        })
     }
 
     fn tangent_backward(
@@ -102,14 +185,18 @@ impl SecondOrder for Fused {
         [d_output, dd_output]: [Array2<f32>; 2],
     ) -> Result<Params> {
         let mut product = Params::zeros(theta.layout());
-        let pass = TangentBackward {
-            network: self,
-            theta: theta.values(),
-            direction: direction.values(),
-            saved,
-            tangent,
-        };
-        pass.run([&d_output, &dd_output], product.values_mut());
+        let (theta, direction) = (theta.values(), direction.values());
+        match (&self.engine, saved, tangent) {
+            (Engine::Blocks(network), Saved::Blocks(saved), Tangent::Blocks(tangent)) => {
+                let pass = TangentBackward { network, theta, direction, saved, tangent };
+                pass.run([&d_output, &dd_output], product.values_mut());
+            }
+            (Engine::Tree(tree), Saved::Tree(saved), Tangent::Tree(tangent)) => {
+                let product = product.values_mut();
+                tree.tangent_backward([theta, direction], (saved, tangent), [&d_output, &dd_output], product);
+            }
+            _ => return Err(another()),
+        }
         Ok(product)
     }
 }

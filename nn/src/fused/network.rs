@@ -1,5 +1,6 @@
-//! A network laid out for the kernels.
+//! A network of convolution blocks, laid out for the kernels.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::arena::{Arena, Buffer};
@@ -9,13 +10,14 @@ use super::image::Image;
 use super::joint::ImagesToRows;
 use super::norm::BlockShape;
 use super::simd::Isa;
-use super::tail::{self, Tail};
-use crate::architecture::{Architecture, ConvBlock, Layer};
-use crate::{Error, Result};
+use super::tail::Tail;
+use crate::architecture::{Architecture, BatchNorm, Conv, Layer, Norm, Pool, Reduction};
 
-/// A network computed by SIMD kernels on the CPU.
-pub struct Fused {
-    pub(super) architecture: Architecture,
+/// A network of convolution blocks, then one flatten or spatial mean, then layers on matrices.
+pub(super) struct Blocks {
+    pub(super) norm: Norm,
+    /// Shape of an input, `[channels, height, width]`.
+    pub(super) input: [usize; 3],
     pub(super) blocks: Vec<Block>,
     pub(super) joint: ImagesToRows,
     pub(super) tail: Tail,
@@ -23,9 +25,12 @@ pub struct Fused {
     pub(super) arena: Arc<Arena>,
 }
 
-/// One convolution block.
+/// One block: convolution 3×3 (padding 1, bias), batch norm, ReLU, and perhaps 2×2 max-pooling.
 pub(super) struct Block {
-    pub(super) layer: ConvBlock,
+    pub(super) conv: Conv,
+    /// Of the convolution, `[out]`.
+    pub(super) bias: Range<usize>,
+    pub(super) norm: BatchNorm,
     /// Its images on both sides of norm, ReLU and pooling.
     pub(super) shape: BlockShape,
     pub(super) form: Form,
@@ -39,37 +44,26 @@ pub(super) enum Form {
     General(Convolution),
 }
 
-impl Fused {
-    /// Computes `architecture`.
-    ///
-    /// # Errors
-    /// When its layers are in another order than convolution blocks, one flatten or spatial mean, linear layers and
-    /// ReLUs, or the CPU lacks the instruction set that the variable `KSHOT_ISA` names (else the widest it has is used).
-    pub fn new(architecture: Architecture) -> Result<Self> {
-        Self::with(architecture, Isa::choose()?)
-    }
-
-    pub(super) fn with(architecture: Architecture, isa: Isa) -> Result<Self> {
-        let (mut blocks, mut joint, mut tail) = (Vec::new(), None, Vec::new());
-        for layer in &architecture.layers {
-            match (layer, &joint) {
-                (Layer::ConvBlock(layer), None) => blocks.push(Block::new(isa, layer, blocks.is_empty())),
-                (&Layer::Flatten(shape), None) => joint = Some(ImagesToRows::flatten(shape)),
-                (&Layer::SpatialMean(shape), None) => joint = Some(ImagesToRows::mean(shape)),
-                (Layer::Linear(layer), Some(_)) => tail.push(tail::Layer::Linear(layer.clone())),
-                (Layer::Relu, Some(_)) => tail.push(tail::Layer::Relu),
-                _ => return Err(Error::invalid(format!("a network cannot have {layer:?} in this place"))),
-            }
+impl Blocks {
+    /// `architecture`, if these kernels have all of its layers in their order.
+    pub(super) fn new(architecture: &Architecture, isa: Isa) -> Option<Self> {
+        let mut blocks: Vec<Block> = Vec::new();
+        let mut layers = architecture.layers.as_slice();
+        while let Some((block, rest)) = Block::first_of(isa, layers, blocks.is_empty()) {
+            blocks.push(block);
+            layers = rest;
         }
-        let joint = joint.ok_or_else(|| Error::invalid("a network needs a flatten or spatial mean layer"))?;
+        let (joint, layers) = layers.split_first()?;
+        let joint = ImagesToRows::of(joint)?;
         let arena = Arc::default();
-        let tail = Tail::new(isa, &arena, joint.features(), tail);
-        Ok(Self { architecture, blocks, joint, tail, isa, arena })
+        let tail = Tail::new(isa, &arena, joint.features(), layers)?;
+        let (norm, input) = (architecture.norm, architecture.input);
+        Some(Self { norm, input, blocks, joint, tail, isa, arena })
     }
 
     /// The filters of block `index`, from θ or a change of it, as the form of the block takes them.
     pub(super) fn filters(&self, block: &Block, theta: &[f32]) -> Buffer {
-        let weight = &theta[block.layer.weight.clone()];
+        let weight = &theta[block.conv.weight.clone()];
         match &block.form {
             Form::First(first) => first.filters(&self.arena, weight),
             Form::General(convolution) => convolution.filters(&self.arena, weight),
@@ -78,16 +72,32 @@ impl Fused {
 }
 
 impl Block {
-    fn new(isa: Isa, layer: &ConvBlock, first: bool) -> Self {
-        let [height, width] = layer.convolved();
-        let shape = BlockShape {
-            convolved: Image::new([layer.output[0], height, width]),
-            output: Image::new(layer.output),
-            pool: layer.pool,
+    /// The block that `layers` begin with, and the layers after it.
+    fn first_of(isa: Isa, layers: &[Layer], first: bool) -> Option<(Self, &[Layer])> {
+        let [Layer::Conv(conv), Layer::Norm(norm), Layer::Relu { slope: 0.0 }, rest @ ..] = layers else {
+            return None;
         };
-        let first = first.then(|| First::new(isa, layer)).flatten();
-        let form = first.map_or_else(|| Form::General(Convolution::new(isa, layer)), Form::First);
-        Self { layer: layer.clone(), shape, form }
+        let bias = conv.bias.clone()?;
+        let plain = Conv { kernel: [3, 3], padding: [1, 1], groups: 1, ..conv.clone() };
+        if *conv != plain || !matches!(conv.stride, [1, 1] | [2, 2]) {
+            return None;
+        }
+        let (pool, rest) = match rest {
+            [Layer::Pool(pool), rest @ ..] => {
+                let halves = Pool { reduction: Reduction::Max, window: 2, stride: 2, padding: 0, ..*pool };
+                (*pool == halves).then_some((Some(pool), rest))?
+            }
+            _ => (None, rest),
+        };
+        let output = pool.map_or(conv.output, |pool| pool.output);
+        let shape = BlockShape {
+            convolved: Image::new(conv.output),
+            output: Image::new(output),
+            pool: pool.is_some(),
+        };
+        let first = first.then(|| First::new(isa, conv, output, shape.pool)).flatten();
+        let form = first.map_or_else(|| Form::General(Convolution::new(isa, conv)), Form::First);
+        Some((Self { conv: conv.clone(), bias, norm: norm.clone(), shape, form }, rest))
     }
 
     /// Channels of the output, with padding.

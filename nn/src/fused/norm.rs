@@ -163,6 +163,26 @@ unsafe fn sum<S: Simd, const SQUARED: bool>(simd: S, image: Image, y: *const f32
     simd.add(simd.add(sums[0], sums[1]), simd.add(sums[2], sums[3]))
 }
 
+/// Mean and variance of each channel from the means and squared deviations of `count` images.
+pub(super) fn combine(image: Image, count: usize, sums: &[f32]) -> (Vec<f64>, Vec<f64>) {
+    let (pixels, channels) = (image.pixels() as f64, image.channels);
+    let (mut means, mut variances) = (vec![0.0; channels], vec![0.0; channels]);
+    let images = || sums.chunks_exact(2 * channels).take(count);
+    for sums in images() {
+        means.iter_mut().zip(sums).for_each(|(mean, &m)| *mean += f64::from(m));
+    }
+    means.iter_mut().for_each(|mean| *mean /= count as f64);
+    for sums in images() {
+        let (m, squares) = sums.split_at(channels);
+        for channel in 0..channels {
+            let d = f64::from(m[channel]) - means[channel];
+            variances[channel] += f64::from(squares[channel]) + pixels * d * d;
+        }
+    }
+    variances.iter_mut().for_each(|variance| *variance /= pixels * count as f64);
+    (means, variances)
+}
+
 #[inline(always)]
 fn gradient_sums_kernel<S: Simd, const SIDE: usize>(
     simd: S,

@@ -78,11 +78,11 @@ impl ConvolutionPeak {
     /// As [`multiply_add_loop`].
     pub fn new(images: usize) -> Result<Self> {
         let architecture = Architecture::conv([64, 14, 14], 1, 64, Pooling::Maxpool, Norm::Batch)?;
-        let Some(Layer::ConvBlock(block)) = architecture.layers.first() else {
+        let Some(Layer::Conv(conv)) = architecture.layers.first() else {
             return Err(Error::invalid("a convolutional network starts with a convolution"));
         };
         let (isa, arena) = (Isa::choose()?, Arc::<Arena>::default());
-        let convolution = Convolution::new(isa, block);
+        let convolution = Convolution::new(isa, conv);
         let filters = convolution.filters(&arena, &arena.zeros(64 * 64 * 9));
         let group = |_| Group {
             x: arena.zeros(GROUP * convolution.input.len()),

@@ -11,12 +11,12 @@ use super::arena::{Arena, Buffer, LINE};
 use super::gemm::{Left, ONE, Panels, Sizes, Target, multiply};
 use super::image::padded;
 use super::simd::Isa;
-use crate::architecture::Linear;
+use crate::architecture::{self, Linear};
 
 /// A layer on matrices.
 pub(super) enum Layer {
     Linear(Linear),
-    Relu,
+    Relu { slope: f32 },
 }
 
 /// The layers on matrices, in order.
@@ -35,16 +35,28 @@ pub(super) struct Values {
 }
 
 impl Tail {
-    pub(super) fn new(isa: Isa, arena: &Arc<Arena>, features: usize, layers: Vec<Layer>) -> Self {
+    /// `layers`, if all are on matrices.
+    pub(super) fn new(
+        isa: Isa,
+        arena: &Arc<Arena>,
+        features: usize,
+        layers: &[architecture::Layer],
+    ) -> Option<Self> {
+        let layers = layers.iter().map(|layer| match layer {
+            architecture::Layer::Linear(linear) => Some(Layer::Linear(linear.clone())),
+            &architecture::Layer::Relu { slope } => Some(Layer::Relu { slope }),
+            _ => None,
+        });
+        let layers = layers.collect::<Option<Vec<_>>>()?;
         let mut widths = vec![features];
         for layer in &layers {
             let before = widths[widths.len() - 1];
             widths.push(match layer {
                 Layer::Linear(linear) => linear.output,
-                Layer::Relu => before,
+                Layer::Relu { .. } => before,
             });
         }
-        Self { isa, arena: arena.clone(), layers, widths }
+        Some(Self { isa, arena: arena.clone(), layers, widths })
     }
 
     /// Where the matrix before layer `index` lies among the values of all.
@@ -84,7 +96,9 @@ impl Tail {
                     fill_rows(y, &theta[linear.bias.clone()]);
                     self.apply(linear, &theta[linear.weight.clone()], x, y);
                 }
-                Layer::Relu => x.iter().zip(y).for_each(|(x, y)| *y = x.max(0.0)),
+                &Layer::Relu { slope } => {
+                    x.iter().zip(y).for_each(|(&x, y)| *y = x.max(0.0) + slope * x.min(0.0))
+                }
             }
         }
         values
@@ -109,9 +123,9 @@ impl Tail {
                         self.apply(linear, &theta[linear.weight.clone()], x_tangent, y_tangent);
                     }
                 }
-                Layer::Relu => {
+                &Layer::Relu { slope } => {
                     y_tangent.copy_from_slice(x_tangent);
-                    mask(y_tangent, x);
+                    mask(y_tangent, x, slope);
                 }
             }
         }
@@ -140,7 +154,7 @@ impl Tail {
                         d = dx;
                     }
                 }
-                Layer::Relu => mask(&mut d, x),
+                &Layer::Relu { slope } => mask(&mut d, x, slope),
             }
         }
         first.then(|| self.rows(values.count, &d))
@@ -176,9 +190,9 @@ impl Tail {
                     self.apply_transposed(linear, weights[0], &d, &mut dx, false);
                     (d, d_tangent) = (dx, dx_tangent);
                 }
-                Layer::Relu => {
-                    mask(&mut d, x);
-                    mask(&mut d_tangent, x);
+                &Layer::Relu { slope } => {
+                    mask(&mut d, x, slope);
+                    mask(&mut d_tangent, x, slope);
                 }
             }
         }
@@ -283,7 +297,7 @@ fn add_row_sums(matrix: &[f32], count: usize, sums: &mut [f32]) {
     }
 }
 
-/// Keeps gradients where ReLU's input is positive.
-fn mask(d: &mut [f32], x: &[f32]) {
-    d.iter_mut().zip(x).for_each(|(d, x)| *d = if *x > 0.0 { *d } else { 0.0 });
+/// Gradients in the input `x` of a ReLU.
+fn mask(d: &mut [f32], x: &[f32], slope: f32) {
+    d.iter_mut().zip(x).for_each(|(d, x)| *d = if *x > 0.0 { *d } else { slope * *d });
 }

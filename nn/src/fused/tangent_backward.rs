@@ -11,15 +11,15 @@ use super::first::First;
 use super::first_kernels::Weights;
 use super::forward::Saved;
 use super::groups::{BlockGradients, Group, Wanted, group_size, kept_or_own, totals};
-use super::network::{Form, Fused};
-use super::norm::{Coefficients, Images};
+use super::network::{Blocks, Form};
+use super::norm::Images;
 use super::norm_tangent as norm;
+use super::statistics::{Through, coefficients};
 use super::tangent_forward::Tangent;
-use super::window::Affine;
 
 /// The pass, and what it reads.
 pub(super) struct TangentBackward<'a> {
-    pub(super) network: &'a Fused,
+    pub(super) network: &'a Blocks,
     pub(super) theta: &'a [f32],
     pub(super) direction: &'a [f32],
     pub(super) saved: &'a Saved,
@@ -28,23 +28,6 @@ pub(super) struct TangentBackward<'a> {
 
 /// A gradient and its change.
 type Pair = [Buffer; 2];
-
-/// Gradient through the statistics of a batch, `scale·y + shift`, and its change.
-struct Through {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-    scale_tangent: Vec<f32>,
-    shift_tangent: Vec<f32>,
-}
-
-impl Through {
-    /// With the affine maps of the norm, the coefficients of the gradient and their change.
-    fn coefficients<'a>(&'a self, [affine, affine_tangent]: [Affine<'a>; 2]) -> [Coefficients<'a>; 2] {
-        let through = Affine { scale: &self.scale, shift: &self.shift };
-        let change = Affine { scale: &self.scale_tangent, shift: &self.shift_tangent };
-        [Coefficients { affine, through }, Coefficients { affine: affine_tangent, through: change }]
-    }
-}
 
 impl TangentBackward<'_> {
     /// Fills `product`, which is 0, with the change of the gradient in θ, from the gradient in the outputs and its change.
@@ -126,36 +109,13 @@ impl TangentBackward<'_> {
     }
 
     /// Changes of the gradients of a block's norm, and the gradient through the statistics with its change.
-    fn through(&self, index: usize, sums: &[f32], product: &mut [f32]) -> Through {
+    fn through(&self, index: usize, sums: &[f32], product: &mut [f32]) -> [Through; 2] {
         let block = &self.network.blocks[index];
         let (norm, tangent) = (&self.saved.blocks[index].norm, &self.tangent.blocks[index].norm);
-        let (channels, slots) = (block.channels(), &block.layer.norm);
-        let positions = (self.saved.count * block.shape.convolved.pixels()) as f64;
+        let positions = self.saved.count * block.shape.convolved.pixels();
         // The last group may have fewer images than the rest, and leaves the end as it was.
-        let totals = totals(sums, 4 * channels, self.saved.count);
-        let zeros = || vec![0.0; channels];
-        let mut through =
-            Through { scale: zeros(), shift: zeros(), scale_tangent: zeros(), shift_tangent: zeros() };
-        for (channel, &gamma) in self.theta[slots.weight.clone()].iter().enumerate() {
-            let [sum, dot, sum_tangent, dot_tangent] = [0, 1, 2, 3].map(|k| totals[k * channels + channel]);
-            let (inverse, inverse_tangent) = (f64::from(norm.inverse[channel]), tangent.inverse[channel]);
-            product[slots.weight.start + channel] = (inverse_tangent * dot + inverse * dot_tangent) as f32;
-            product[slots.bias.start + channel] = sum_tangent as f32;
-            let (scale, scale_tangent) = (f64::from(gamma) * inverse, f64::from(tangent.scale[channel]));
-            let (mean, mean_tangent) = (f64::from(norm.mean[channel]), f64::from(tangent.mean[channel]));
-            let p = -scale * inverse * inverse * dot / positions;
-            let p_tangent = -(scale_tangent * inverse * inverse * dot
-                + 2.0 * scale * inverse * inverse_tangent * dot
-                + scale * inverse * inverse * dot_tangent)
-                / positions;
-            through.scale[channel] = p as f32;
-            through.shift[channel] = (-scale * sum / positions - p * mean) as f32;
-            through.scale_tangent[channel] = p_tangent as f32;
-            through.shift_tangent[channel] = (-(scale_tangent * sum + scale * sum_tangent) / positions
-                - p_tangent * mean
-                - p * mean_tangent) as f32;
-        }
-        through
+        let totals = totals(sums, 4 * block.channels(), self.saved.count);
+        tangent.through(self.theta, (&block.norm, norm), &totals, positions, product)
     }
 
     /// The change of the gradient of a block's filters; gradients of its inputs and their changes, with what the block
@@ -164,12 +124,12 @@ impl TangentBackward<'_> {
         &self,
         index: usize,
         convolution: &Convolution,
-        through: &Through,
+        through: &[Through; 2],
         dz: &Pair,
         product: &mut [f32],
     ) -> (Pair, Buffer) {
         let Self { network, saved, .. } = *self;
-        let range = network.blocks[index].layer.weight.clone();
+        let range = network.blocks[index].conv.weight.clone();
         let before = index.checked_sub(1).map(|before| &network.blocks[before]);
         let filters = before.map(|_| {
             [self.theta, self.direction]
@@ -190,7 +150,7 @@ impl TangentBackward<'_> {
         &self,
         index: usize,
         convolution: &Convolution,
-        through: &Through,
+        through: &[Through; 2],
         filters: Option<&Pair>,
         [dz, dz_tangent]: &Pair,
         mut group: Group<'_, 2>,
@@ -210,7 +170,7 @@ impl TangentBackward<'_> {
         if let Some(before) = before {
             before.clear(group.sums);
         }
-        let coefficients = through.coefficients([kept.norm.affine(), tangent.norm.affine()]);
+        let coefficients = coefficients([kept.norm.affine(), tangent.norm.affine()], through);
         let kernel =
             if block.shape.pool { norm::convolved_gradient::<2> } else { norm::convolved_gradient::<1> };
         for first in (0..group.count).step_by(chunk) {
@@ -259,9 +219,9 @@ impl TangentBackward<'_> {
         let (taps, channels) = (first.taps(), block.channels());
         let length = (taps + 1) * channels;
         let totals = totals(sums, 2 * length, self.saved.count);
-        let slots = &block.layer.norm;
+        let slots = &block.norm;
         let [weights, directions] =
-            [self.theta, self.direction].map(|values| values[block.layer.weight.clone()].chunks_exact(taps));
+            [self.theta, self.direction].map(|values| values[block.conv.weight.clone()].chunks_exact(taps));
         for (channel, (w, v)) in weights.zip(directions).enumerate() {
             let dot = |a: &[f64], b: &[f32]| a.iter().zip(b).map(|(a, &b)| a * f64::from(b)).sum::<f64>();
             let column = |from: usize| {
@@ -292,7 +252,7 @@ impl TangentBackward<'_> {
                     - mean[tap] * sum_tangent
                     - spread * factor_tangent
                     - spread_tangent * factor;
-                product[block.layer.weight.start + channel * taps + tap] =
+                product[block.conv.weight.start + channel * taps + tap] =
                     (scale_tangent * d + scale * d_tangent) as f32;
             }
         }

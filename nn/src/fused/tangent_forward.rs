@@ -6,13 +6,12 @@ use super::arena::Buffer;
 use super::conv::{Convolution, Products};
 use super::first::{First, Moments};
 use super::first_kernels::Weights;
-use super::forward::{BlockImages, ForwardGroup, Normed, Saved};
-use super::network::{Form, Fused};
+use super::forward::{BlockImages, ForwardGroup, Saved};
+use super::network::{Blocks, Form};
 use super::norm::BlockShape;
 use super::norm_tangent as norm;
+use super::statistics::{NormTangent, Normed};
 use super::tail::Values;
-use super::window::Affine;
-use crate::architecture::NormSlots;
 use crate::{Error, Result};
 
 /// What the tangent forward pass keeps: the changes of what the forward pass keeps.
@@ -27,24 +26,9 @@ pub(super) struct TangentBlock {
     pub(super) norm: NormTangent,
 }
 
-/// The change of a [`Normed`].
-pub(super) struct NormTangent {
-    pub(super) mean: Vec<f32>,
-    /// Of 1/σ.
-    pub(super) inverse: Vec<f64>,
-    pub(super) scale: Vec<f32>,
-    pub(super) shift: Vec<f32>,
-}
-
-impl NormTangent {
-    pub(super) fn affine(&self) -> Affine<'_> {
-        Affine { scale: &self.scale, shift: &self.shift }
-    }
-}
-
 /// The pass, and what it reads.
 pub(super) struct TangentForward<'a> {
-    pub(super) network: &'a Fused,
+    pub(super) network: &'a Blocks,
     pub(super) theta: &'a [f32],
     pub(super) direction: &'a [f32],
     pub(super) saved: &'a Saved,
@@ -91,9 +75,10 @@ impl<'a> TangentForward<'a> {
             let kept = &saved.blocks[index];
             let tangent = match (&block.form, &kept.moments) {
                 (Form::First(first), Some(moments)) => {
-                    let weights = [theta, direction].map(|values| &values[block.layer.weight.clone()]);
+                    let weights = [theta, direction].map(|values| &values[block.conv.weight.clone()]);
                     let (mean, covariance) = first_statistics(first, moments, weights, block.channels());
-                    let norm = self.norm(&block.layer.norm, &kept.norm, &mean, &covariance);
+                    let norm =
+                        NormTangent::new([theta, direction], &block.norm, &kept.norm, &mean, &covariance);
                     TangentBlock { images: BlockImages::none(&network.arena), norm }
                 }
                 (Form::First(_), None) => return Err(Error::invalid("a forward pass of another network")),
@@ -113,7 +98,8 @@ impl<'a> TangentForward<'a> {
                         pairs.for_each(|(total, &sum)| *total += f64::from(sum) / positions);
                     }
                     let (mean, covariance) = totals.split_at(output.channels);
-                    let norm = self.norm(&block.layer.norm, &kept.norm, mean, covariance);
+                    let norm =
+                        NormTangent::new([theta, direction], &block.norm, &kept.norm, mean, covariance);
                     TangentBlock { images, norm }
                 }
             };
@@ -131,31 +117,6 @@ impl<'a> TangentForward<'a> {
         drop(source);
         let tail = network.tail.tangent_forward([theta, direction], &saved.tail, matrix.as_deref());
         Ok((network.tail.output(&tail), Tangent { blocks, tail }))
-    }
-
-    /// The change of a block's norm, from the change of the mean and the covariance of y and ẏ.
-    fn norm(&self, slots: &NormSlots, norm: &Normed, mean: &[f64], covariance: &[f64]) -> NormTangent {
-        let channels = mean.len();
-        let mut tangent = NormTangent {
-            mean: mean.iter().map(|&mean| mean as f32).collect(),
-            inverse: vec![0.0; channels],
-            scale: vec![0.0; channels],
-            shift: vec![0.0; channels],
-        };
-        for (channel, gamma) in self.theta[slots.weight.clone()].iter().enumerate() {
-            let gamma_tangent = f64::from(self.direction[slots.weight.start + channel]);
-            let beta_tangent = f64::from(self.direction[slots.bias.start + channel]);
-            let (gamma, inverse) = (f64::from(*gamma), f64::from(norm.inverse[channel]));
-            // 1/σ = (v + ε)^(−1/2) and v̇ = 2 cov(y, ẏ).
-            let inverse_tangent = -inverse.powi(3) * covariance[channel];
-            let scale = gamma_tangent * inverse + gamma * inverse_tangent;
-            tangent.inverse[channel] = inverse_tangent;
-            tangent.scale[channel] = scale as f32;
-            tangent.shift[channel] = (beta_tangent
-                - gamma * inverse * mean[channel]
-                - scale * f64::from(norm.mean[channel])) as f32;
-        }
-        tangent
     }
 
     fn source<'b>(&'b self, index: usize, tangents: &'b [TangentBlock]) -> ChangeSource<'b> {

@@ -3,6 +3,8 @@
 //! A tile of fewer than four outputs has fewer points, and takes no part in the products of the others: 7×7 outputs are
 //! tiles of 4 + 3, of 11² instead of 12² products, and 14×14 are 4 + 4 + 4 + 2, of 22² instead of 24².
 
+use rayon::prelude::*;
+
 use super::arena::LINE;
 use super::gemm::{Left, ONE, Panels, Sizes, Target, multiply};
 use super::image::Image;
@@ -12,6 +14,9 @@ use super::taps::FilterMatrices;
 /// Points of the transform in one dimension, and in both.
 const POINTS: usize = 6;
 pub(super) const PLANES: usize = POINTS * POINTS;
+
+/// Multiply-adds that are worth the attention of several threads. Every product is one chain of them whoever computes it.
+const MUCH: usize = 1 << 24;
 
 /// The points of F(M, 3), M = 2, 3, 4, among the six of F(4, 3).
 const OWN: [&[usize]; 3] = [&[0, 1, 2, 5], &[0, 1, 2, 3, 5], &[0, 1, 2, 3, 4, 5]];
@@ -129,13 +134,36 @@ impl Tiling {
         to: Target<'_>,
     ) {
         let FilterMatrices { rows: depth, columns } = matrices;
-        for (point, filters) in filters.chunks_exact(matrices.stride()).enumerate() {
+        let mut rest = to.values;
+        let planes = (0..PLANES).map(|plane| {
+            let length = self.rows[plane] * count * columns + LINE;
+            let (part, behind) = std::mem::take(&mut rest).split_at_mut(length);
+            rest = behind;
+            part
+        });
+        self.each(count, matrices, planes, |point, values| {
+            let filters = &filters[point * matrices.stride()..];
             let (start, rows) = self.plane(point, count, depth);
-            let (to_start, _) = self.plane(point, count, columns);
             let a = Left { values: &from[start..], row: depth, column: 1 };
             let b = Panels { values: filters, panel: depth * LINE, depth: LINE };
-            let c = Target { values: &mut to.values[to_start..], ..to };
+            let c = Target { values, row: to.row, accumulate: to.accumulate };
             multiply(isa, ONE, Sizes { rows, columns, depth }, a, b, c);
+        });
+    }
+
+    /// Calls `compute(plane, where its products go)` for all planes: by several threads, if that is worth it.
+    fn each<'a>(
+        &self,
+        count: usize,
+        matrices: FilterMatrices,
+        planes: impl Iterator<Item = &'a mut [f32]>,
+        compute: impl Fn(usize, &'a mut [f32]) + Send + Sync,
+    ) {
+        if self.total * count * matrices.len() < MUCH {
+            planes.enumerate().for_each(|(point, values)| compute(point, values));
+        } else {
+            let planes: Vec<_> = planes.enumerate().collect();
+            planes.into_par_iter().for_each(|(point, values)| compute(point, values));
         }
     }
 
@@ -149,17 +177,19 @@ impl Tiling {
         gradient: Target<'_>,
     ) {
         let FilterMatrices { rows, columns } = matrices;
-        for (point, values) in gradient.values.chunks_exact_mut(matrices.stride()).enumerate() {
+        let planes = gradient.values.chunks_exact_mut(matrices.stride());
+        self.each(count, matrices, planes, |point, values| {
             let (start, depth) = self.plane(point, count, rows);
             let (spread_start, _) = self.plane(point, count, columns);
             if depth == 0 {
                 values.fill(0.0);
-                continue;
+                return;
             }
             let a = Left { values: &lowered[start..], row: 1, column: rows };
             let b = Panels { values: &spread[spread_start..], panel: LINE, depth: columns };
             let sizes = Sizes { rows, columns, depth };
-            multiply(isa, ONE, sizes, a, b, Target { values, ..gradient });
-        }
+            let c = Target { values, row: gradient.row, accumulate: gradient.accumulate };
+            multiply(isa, ONE, sizes, a, b, c);
+        });
     }
 }

@@ -1,110 +1,131 @@
-//! Convolution 3×3, padding 1, stride 1 or 2, as nine matrix products: `y = Σ_k view_k(x) · W_k`.
+//! Convolution as a sum of products, one for each element of its filters: `y = Σ_k view_k(x) · W_k`, or, where every
+//! channel has a filter of its own, `Σ_k view_k(x) ∘ w_k`.
 
 use dfdx::prelude::*;
 
 use super::device::{DeviceResult, Images};
-use crate::tape::{Dev, Matrix};
+use super::norm;
+use super::windows::Windows;
+use crate::architecture::Conv;
+use crate::tape::{Dev, Matrix, Vector};
 
-/// Zeros before and after, along height and along width.
-pub(super) fn pad(x: Images, rows: (usize, usize), columns: (usize, usize)) -> DeviceResult<Images> {
-    let device = x.device().clone();
-    let &(n, h, w, c) = x.shape();
-    let zeros = |h: usize, w: usize| device.try_zeros_like(&(n, h, w, c));
-    let x = (zeros(rows.0, w)?, x).try_concat_along(Axis::<1>)?;
-    let x = (x, zeros(rows.1, w)?).try_concat_along(Axis::<1>)?;
-    let height = rows.0 + h + rows.1;
-    let x = (zeros(height, columns.0)?, x).try_concat_along(Axis::<2>)?;
-    (x, zeros(height, columns.1)?).try_concat_along(Axis::<2>)
+/// A convolution with its weights, or a change of them, on the device.
+pub(super) struct Convolution<'a> {
+    device: &'a Dev,
+    conv: &'a Conv,
+    windows: Windows,
+    taps: Vec<Tap>,
+    bias: Option<Vector>,
 }
 
-/// The nine shifted (and, for stride 2, thinned) copies of `x` that the filter's taps see, in row-major order of the
-/// taps, each `[n·oh·ow, c]`.
-pub(super) fn views(x: &Images, stride: usize, [oh, ow]: [usize; 2]) -> DeviceResult<Vec<Matrix>> {
-    let &(n, h, w, c) = x.shape();
-    // Padded to whole strides, so that stepping is slicing one phase of [.., rows, stride, columns, stride, ..].
-    let reach = 2 / stride;
-    let (rows, columns) = (oh + reach, ow + reach);
-    let padded = pad(x.clone(), (1, rows * stride - h - 1), (1, columns * stride - w - 1))?;
-    let phases = padded.try_reshape_like(&(n, rows, stride, columns, stride, c))?;
-    let mut views = Vec::with_capacity(9);
-    for ky in 0..3 {
-        for kx in 0..3 {
-            let (y, py, x, px) = (ky / stride, ky % stride, kx / stride, kx % stride);
-            let view =
-                phases.clone().try_slice((0..n, y..y + oh, py..py + 1, x..x + ow, px..px + 1, 0..c))?;
-            views.push(view.try_reshape_like(&(n * oh * ow, c))?);
+/// One element of all filters.
+enum Tap {
+    /// `[in, out]`
+    Full(Matrix),
+    /// `[channels]`
+    Depthwise(Vector),
+}
+
+impl Tap {
+    /// What it makes of the inputs that it sees.
+    fn apply(&self, view: Matrix) -> DeviceResult<Matrix> {
+        match self {
+            Self::Full(weight) => view.try_matmul(weight.clone()),
+            Self::Depthwise(weight) => norm::rows_of(weight, &view)?.try_mul(view),
         }
     }
-    Ok(views)
+
+    /// The transpose of [`Self::apply`].
+    fn back(&self, d: Matrix) -> DeviceResult<Matrix> {
+        match self {
+            Self::Full(weight) => d.try_matmul(weight.clone().try_permute::<_, Axes2<1, 0>>()?),
+            Self::Depthwise(_) => self.apply(d),
+        }
+    }
 }
 
-/// The filter `[out, in, 3, 3]` as nine matrices `[in, out]`, one a tap.
-pub(super) fn taps(device: &Dev, weight: &[f32], input: usize, output: usize) -> DeviceResult<Vec<Matrix>> {
-    (0..9)
-        .map(|k| {
-            let tap =
-                (0..input).flat_map(|i| (0..output).map(move |o| weight[(o * input + i) * 9 + k])).collect();
-            device.try_tensor_from_vec(tap, (input, output))
+impl<'a> Convolution<'a> {
+    pub(super) fn upload(device: &'a Dev, conv: &'a Conv, theta: &[f32]) -> DeviceResult<Self> {
+        let weight = &theta[conv.weight.clone()];
+        let ([input, ..], [output, ..], elements) = (conv.input, conv.output, conv.taps());
+        let tap = |k: usize| {
+            if conv.groups > 1 {
+                let tap = weight.iter().skip(k).step_by(elements).copied().collect();
+                return Ok(Tap::Depthwise(device.try_tensor_from_vec(tap, (output,))?));
+            }
+            let column = |i: usize| (0..output).map(move |o| weight[(o * input + i) * elements + k]);
+            let tap = (0..input).flat_map(column).collect();
+            Ok(Tap::Full(device.try_tensor_from_vec(tap, (input, output))?))
+        };
+        let bias = conv.bias.clone().map(|bias| device.try_tensor_from_vec(theta[bias].to_vec(), (output,)));
+        Ok(Self {
+            device,
+            conv,
+            windows: Windows::of_conv(conv),
+            taps: (0..elements).map(tap).collect::<DeviceResult<_>>()?,
+            bias: bias.transpose()?,
         })
-        .collect()
-}
+    }
 
-/// `Σ_k view_k · W_k`, `[n·oh·ow, out]`.
-pub(super) fn sum_of_products(
-    views: Vec<Matrix>,
-    taps: impl Iterator<Item = Matrix>,
-) -> DeviceResult<Matrix> {
-    let mut products = views.into_iter().zip(taps).map(|(view, tap)| view.try_matmul(tap));
-    let first = products.next().unwrap_or_else(|| unreachable!("a filter has nine taps"))?;
-    products.try_fold(first, |sum, product| sum.try_add(product?))
-}
+    pub(super) fn forward(&self, x: &Images) -> DeviceResult<Images> {
+        let y = self.without_bias(x)?;
+        let Some(bias) = &self.bias else { return Ok(y) };
+        let shape = *y.shape();
+        let y = rows(&y)?;
+        norm::rows_of(bias, &y)?.try_add(y)?.try_reshape_like(&shape)
+    }
 
-/// Gradient in the filter, one matrix `[out, in]` a tap.
-pub(super) fn weight_gradient(views: Vec<Matrix>, d: &Matrix) -> DeviceResult<Vec<Matrix>> {
-    let turned = d.clone().try_permute::<_, Axes2<1, 0>>()?;
-    views.into_iter().map(|view| turned.clone().try_matmul(view)).collect()
-}
+    fn without_bias(&self, x: &Images) -> DeviceResult<Images> {
+        let &(n, ..) = x.shape();
+        let [channels, height, width] = self.conv.output;
+        let views = self.windows.views(x, 0.0)?;
+        let mut products = views.into_iter().zip(&self.taps).map(|(view, tap)| tap.apply(view));
+        let first = products.next().unwrap_or_else(|| unreachable!("a filter has an element"))?;
+        let y = products.try_fold(first, |sum, product| sum.try_add(product?))?;
+        y.try_reshape_like(&(n, height, width, channels))
+    }
 
-/// Matrices `[out, in]`, one a tap, to a filter `[out, in, 3, 3]`.
-pub(super) fn write_taps(taps: Vec<Matrix>, filter: &mut [f32]) {
-    for (k, tap) in taps.into_iter().enumerate() {
-        for (slot, value) in filter.iter_mut().skip(k).step_by(9).zip(tap.as_vec()) {
-            *slot = value;
+    /// Change of the output per change `dx` of the input `x` and `change` of the weights.
+    pub(super) fn tangent_forward(&self, change: &Self, x: &Images, dx: &Images) -> DeviceResult<Images> {
+        change.forward(x)?.try_add(self.without_bias(dx)?)
+    }
+
+    /// Writes the gradient in the weights.
+    pub(super) fn write(
+        &self,
+        pairs: &[(&Images, Matrix)],
+        bias: &Matrix,
+        gradient: &mut [f32],
+    ) -> DeviceResult<()> {
+        let elements = self.conv.taps();
+        for (number, (x, d)) in pairs.iter().enumerate() {
+            let turned = d.clone().try_permute::<_, Axes2<1, 0>>()?;
+            for (k, view) in self.windows.views(x, 0.0)?.into_iter().enumerate() {
+                let values = match self.conv.groups {
+                    1 => turned.clone().try_matmul(view)?.as_vec(),
+                    _ => norm::column_sums(self.device, &view.try_mul(d.clone())?)?.as_vec(),
+                };
+                let places = gradient[self.conv.weight.clone()].iter_mut().skip(k).step_by(elements);
+                for (to, value) in places.zip(values) {
+                    *to = if number == 0 { value } else { *to + value };
+                }
+            }
         }
+        if let Some(place) = &self.conv.bias {
+            gradient[place.clone()].copy_from_slice(&norm::column_sums(self.device, bias)?.as_vec());
+        }
+        Ok(())
+    }
+
+    /// Gradient in the input from that in the output, `[n·oh·ow, out]`.
+    pub(super) fn back(&self, d: &Matrix) -> DeviceResult<Images> {
+        let parts = self.taps.iter().map(|tap| tap.back(d.clone())).collect::<DeviceResult<_>>()?;
+        self.windows.scatter(parts)
     }
 }
 
-/// Gradient in the input `[n, h, w, in]`: a convolution of the (for stride 2, spread out) output gradient
-/// `[n·oh·ow, out]` with the filter turned by 180°.
-pub(super) fn input_gradient(
-    d: Matrix,
-    taps: &[Matrix],
-    stride: usize,
-    [oh, ow]: [usize; 2],
-    (n, h, w, c): (usize, usize, usize, usize),
-) -> DeviceResult<Images> {
-    let &(_, output) = d.shape();
-    let d = if stride == 1 {
-        d.try_reshape_like(&(n, oh, ow, output))?
-    } else {
-        spread(d.try_reshape_like(&(n, oh, 1, ow, 1, output))?)?.try_slice((0..n, 0..h, 0..w, 0..output))?
-    };
-    let turned = taps.iter().rev().map(|tap| tap.clone().permute::<_, Axes2<1, 0>>());
-    sum_of_products(views(&d, 1, [h, w])?, turned)?.try_reshape_like(&(n, h, w, c))
-}
-
-type Phases = Tensor<(usize, usize, usize, usize, usize, usize), f32, Dev>;
-
-/// `[n, oh, 1, ow, 1, c]` to `[n, 2·oh, 2·ow, c]` with zeros in between.
-fn spread(d: Phases) -> DeviceResult<Images> {
-    let zeros = d.device().try_zeros_like(d.shape())?;
-    interleave([d, zeros.clone(), zeros.clone(), zeros])
-}
-
-/// Four phases `[n, oh, 1, ow, 1, c]`, in row-major order of their place in a 2×2 window, to `[n, 2·oh, 2·ow, c]`.
-pub(super) fn interleave([a, b, c, d]: [Phases; 4]) -> DeviceResult<Images> {
-    let &(n, oh, _, ow, _, channels) = a.shape();
-    let top = (a, b).try_concat_along(Axis::<4>)?;
-    let bottom = (c, d).try_concat_along(Axis::<4>)?;
-    (top, bottom).try_concat_along(Axis::<2>)?.try_reshape_like(&(n, 2 * oh, 2 * ow, channels))
+/// Images as rows, a pixel each.
+pub(super) fn rows(x: &Images) -> DeviceResult<Matrix> {
+    let &(n, h, w, c) = x.shape();
+    x.clone().try_reshape_like(&(n * h * w, c))
 }

@@ -5,7 +5,6 @@
 //! derivative of the loss in a backward pass and a change of the value in a tangent pass; `dd` is a change of such a
 //! derivative.
 
-mod block;
 mod conv;
 mod device;
 mod layer;
@@ -13,6 +12,7 @@ mod linear;
 mod norm;
 mod pool;
 mod relu;
+mod windows;
 
 use dfdx::prelude::*;
 use ndarray::{Array2, ArrayView4};
@@ -61,23 +61,18 @@ impl Portable {
         let (n, c, h, w) = x.dim();
         let host: Vec<f32> = x.permuted_axes([0, 2, 3, 1]).iter().copied().collect();
         let mut saved = Saved { device: Dev::default(), input: (n, h, w, c), layers: Vec::new() };
-        let mut flow = Activation::Images(saved.device.try_tensor_from_vec(host, saved.input)?);
-        for layer in &self.architecture.layers {
-            let (next, kept) = saved.pass(theta).forward(layer, flow, statistics)?;
-            flow = next;
-            saved.layers.push(kept);
-        }
+        let flow = Activation::Images(saved.device.try_tensor_from_vec(host, saved.input)?);
+        let (flow, layers) = saved.pass(theta).chain(&self.architecture.layers, flow, statistics)?;
+        saved.layers = layers;
         Ok((flow.into_matrix()?, saved))
     }
 
     fn run_back(&self, theta: &Params, saved: &Saved, d_output: Array2<f32>) -> DeviceResult<Params> {
         let pass = saved.pass(theta.values());
         let mut gradient = Params::zeros(theta.layout());
-        let mut d = Activation::Matrix(upload_matrix(&saved.device, d_output)?);
-        for (number, (layer, kept)) in self.architecture.layers.iter().zip(&saved.layers).enumerate().rev() {
-            // The gradient in the network's inputs is not needed.
-            d = pass.backward(layer, kept, d, gradient.values_mut(), number > 0)?;
-        }
+        let d = Activation::Matrix(upload_matrix(&saved.device, d_output)?);
+        // The gradient in the network's inputs is not needed.
+        pass.chain_back(&self.architecture.layers, &saved.layers, d, gradient.values_mut(), false)?;
         Ok(gradient)
     }
 
@@ -88,13 +83,8 @@ impl Portable {
         saved: &Saved,
     ) -> DeviceResult<(Matrix, Vec<LayerTangent>)> {
         let pass = TangentPass { pass: saved.pass(theta), direction };
-        let mut flow = Activation::Images(saved.device.try_zeros_like(&saved.input)?);
-        let mut layers = Vec::with_capacity(saved.layers.len());
-        for (layer, kept) in self.architecture.layers.iter().zip(&saved.layers) {
-            let (next, tangent) = pass.forward(layer, kept, flow)?;
-            flow = next;
-            layers.push(tangent);
-        }
+        let flow = Activation::Images(saved.device.try_zeros_like(&saved.input)?);
+        let (flow, layers) = pass.chain(&self.architecture.layers, &saved.layers, flow)?;
         Ok((flow.into_matrix()?, layers))
     }
 
@@ -108,14 +98,10 @@ impl Portable {
     ) -> DeviceResult<Params> {
         let pass = TangentPass { pass: saved.pass(theta.values()), direction };
         let mut product = Params::zeros(theta.layout());
-        let mut d = (
-            Activation::Matrix(upload_matrix(&saved.device, d_output)?),
-            Activation::Matrix(upload_matrix(&saved.device, dd_output)?),
-        );
-        let kept = saved.layers.iter().zip(tangent);
-        for (number, (layer, kept)) in self.architecture.layers.iter().zip(kept).enumerate().rev() {
-            d = pass.backward(layer, kept, d, product.values_mut(), number > 0)?;
-        }
+        let d = [d_output, dd_output].map(|d| upload_matrix(&saved.device, d).map(Activation::Matrix));
+        let [d, dd] = d;
+        let kept = (saved.layers.as_slice(), tangent);
+        pass.chain_back(&self.architecture.layers, kept, [d?, dd?], product.values_mut(), false)?;
         Ok(product)
     }
 }

@@ -3,7 +3,7 @@
 use dfdx::prelude::*;
 
 use super::device::DeviceResult;
-use crate::architecture::NORM_EPSILON;
+use crate::architecture::{BatchNorm, NORM_EPSILON};
 use crate::tape::{Dev, Matrix, Vector};
 
 /// Whose statistics batch norm uses in a pass.
@@ -40,7 +40,7 @@ pub(super) fn rows_of(vector: &Vector, like: &Matrix) -> DeviceResult<Matrix> {
 }
 
 /// `x` with mean 0 and variance 1 in each column, and what it took.
-pub(super) struct Normalised {
+pub(crate) struct Normalised {
     pub(super) x: Matrix,
     pub(super) mean: Vector,
     /// Biased.
@@ -82,7 +82,7 @@ pub(super) fn by_batch_backward(device: &Dev, normalised: &Normalised, d: Matrix
 }
 
 /// A change of [`Normalised`] per change of its input.
-pub(super) struct NormalisedChange {
+pub(crate) struct NormalisedChange {
     pub(super) x: Matrix,
     /// Change of the scale, relative to it.
     pub(super) scale: Vector,
@@ -121,4 +121,101 @@ pub(super) fn by_batch_tangent_backward(
     let through_scale = rows_of(&change.scale, x)?.try_mul(gradient.clone())?;
     let through_d = by_batch_backward(device, normalised, dd)?;
     Ok((gradient, through_d.try_add(through_scale)?.try_sub(through_x)?))
+}
+
+/// Batch norm with its weights, or a change of them, on the device.
+pub(super) struct Normalisation<'a> {
+    device: &'a Dev,
+    norm: &'a BatchNorm,
+    gamma: Vector,
+    beta: Vector,
+    /// Running mean and variance.
+    running: Option<(Vector, Vector)>,
+}
+
+impl<'a> Normalisation<'a> {
+    pub(super) fn upload(device: &'a Dev, norm: &'a BatchNorm, theta: &[f32]) -> DeviceResult<Self> {
+        let vector = |range: &std::ops::Range<usize>| {
+            device.try_tensor_from_vec(theta[range.clone()].to_vec(), (range.len(),))
+        };
+        let running = match &norm.running {
+            Some((mean, variance)) => Some((vector(mean)?, vector(variance)?)),
+            None => None,
+        };
+        Ok(Self { device, norm, gamma: vector(&norm.weight)?, beta: vector(&norm.bias)?, running })
+    }
+
+    /// `x` is `[rows, channels]`.
+    pub(super) fn forward(&self, x: Matrix, statistics: Statistics) -> DeviceResult<(Matrix, Normalised)> {
+        let normalised = match (&self.running, statistics) {
+            (Some((mean, variance)), Statistics::Running) => Normalised {
+                x: by_running(x, mean, variance)?,
+                mean: mean.clone(),
+                variance: variance.clone(),
+                scale: variance.clone(),
+            },
+            _ => by_batch(self.device, x)?,
+        };
+        let scaled = rows_of(&self.gamma, &normalised.x)?.try_mul(normalised.x.clone())?;
+        Ok((rows_of(&self.beta, &scaled)?.try_add(scaled)?, normalised))
+    }
+
+    pub(super) fn tangent_forward(
+        &self,
+        change: &Self,
+        normalised: &Normalised,
+        dx: Matrix,
+    ) -> DeviceResult<(Matrix, NormalisedChange)> {
+        let tangent = by_batch_tangent(self.device, normalised, dx)?;
+        let x = &normalised.x;
+        let scaled = rows_of(&self.gamma, x)?.try_mul(tangent.x.clone())?;
+        let scaled = rows_of(&change.gamma, x)?.try_mul(x.clone())?.try_add(scaled)?;
+        Ok((rows_of(&change.beta, x)?.try_add(scaled)?, tangent))
+    }
+
+    /// Writes the gradient in the weights, with the batch's statistics, and returns the one in the input.
+    pub(super) fn backward(
+        &self,
+        normalised: &Normalised,
+        d: Matrix,
+        gradient: &mut [f32],
+    ) -> DeviceResult<Matrix> {
+        self.write(gradient, &d, &d.clone().try_mul(normalised.x.clone())?)?;
+        if let Some((mean, variance)) = &self.norm.running {
+            let rows = d.shape().0;
+            let unbiased = rows as f32 / (rows.max(2) - 1) as f32;
+            gradient[mean.clone()].copy_from_slice(&normalised.mean.as_vec());
+            gradient[variance.clone()]
+                .copy_from_slice(&normalised.variance.clone().try_mul(unbiased)?.as_vec());
+        }
+        let d = rows_of(&self.gamma, &d)?.try_mul(d)?;
+        by_batch_backward(self.device, normalised, d)
+    }
+
+    /// [`Self::backward`] of `d` and its change `dd`: writes the change of the gradient in the weights, and returns the
+    /// gradient in the input and that one's change.
+    pub(super) fn tangent_backward(
+        &self,
+        change: &Self,
+        normalised: &Normalised,
+        tangent: &NormalisedChange,
+        (d, dd): (Matrix, Matrix),
+        product: &mut [f32],
+    ) -> DeviceResult<(Matrix, Matrix)> {
+        let (x, dx) = (&normalised.x, &tangent.x);
+        let d_gamma = dd.clone().try_mul(x.clone())?.try_add(d.clone().try_mul(dx.clone())?)?;
+        self.write(product, &dd, &d_gamma)?;
+        let dd = rows_of(&self.gamma, x)?.try_mul(dd)?;
+        let dd = rows_of(&change.gamma, x)?.try_mul(d.clone())?.try_add(dd)?;
+        let d = rows_of(&self.gamma, x)?.try_mul(d)?;
+        by_batch_tangent_backward(self.device, normalised, tangent, d, dd)
+    }
+
+    /// Writes what the columns of `beta` and `gamma` add up to.
+    fn write(&self, gradient: &mut [f32], beta: &Matrix, gamma: &Matrix) -> DeviceResult<()> {
+        let [beta, gamma] = [beta, gamma].map(|rows| column_sums(self.device, rows));
+        gradient[self.norm.bias.clone()].copy_from_slice(&beta?.as_vec());
+        gradient[self.norm.weight.clone()].copy_from_slice(&gamma?.as_vec());
+        Ok(())
+    }
 }

@@ -1,51 +1,71 @@
-//! Max-pooling 2×2 with stride 2; an odd last row or column is left out, as in PyTorch.
+//! Pooling over windows of images.
 
 use dfdx::prelude::*;
 
-use super::conv::{interleave, pad};
 use super::device::{DeviceResult, Images};
+use super::windows::Windows;
+use crate::architecture::{Pool, Reduction};
+use crate::tape::Matrix;
 
-/// The four corners of each window in row-major order, each `[n, h/2, w/2, c]`.
-fn corners(x: &Images) -> DeviceResult<[Images; 4]> {
-    let &(n, h, w, c) = x.shape();
-    let (oh, ow) = (h / 2, w / 2);
-    let even = x.clone().try_slice((0..n, 0..2 * oh, 0..2 * ow, 0..c))?;
-    let windows = even.try_reshape_like(&(n, oh, 2, ow, 2, c))?;
-    let corner = |y: usize, x: usize| {
-        let corner = windows.clone().try_slice((0..n, 0..oh, y..y + 1, 0..ow, x..x + 1, 0..c))?;
-        corner.try_reshape_like(&(n, oh, ow, c))
-    };
-    Ok([corner(0, 0)?, corner(0, 1)?, corner(1, 0)?, corner(1, 1)?])
+/// What each element of the windows sees; nothing outside the image is ever the largest.
+fn views(pool: &Pool, x: &Images) -> DeviceResult<Vec<Matrix>> {
+    Windows::of_pool(pool).views(x, if pool.reduction == Reduction::Max { f32::NEG_INFINITY } else { 0.0 })
 }
 
-/// The largest of each window.
-pub(super) fn forward(x: &Images) -> DeviceResult<Images> {
-    let [a, b, c, d] = corners(x)?;
-    a.try_maximum(b)?.try_maximum(c)?.try_maximum(d)
+fn images(pool: &Pool, x: Matrix) -> DeviceResult<Images> {
+    let &(rows, _) = x.shape();
+    let [channels, height, width] = pool.output;
+    x.try_reshape_like(&(rows / (height * width), height, width, channels))
 }
 
-/// The change of each window's maximum `y` per change `dx` of the images: that of its first maximum in row-major order.
-pub(super) fn tangent(x: &Images, y: &Images, dx: &Images) -> DeviceResult<Images> {
-    let [x0, x1, x2, _] = corners(x)?;
-    let [d0, d1, d2, d3] = corners(dx)?;
-    let d = x2.try_eq(y)?.try_choose(d2, d3)?;
-    let d = x1.try_eq(y)?.try_choose(d1, d)?;
-    x0.try_eq(y)?.try_choose(d0, d)
+fn elements(pool: &Pool) -> f32 {
+    (pool.window * pool.window) as f32
 }
 
-/// Sends each window's gradient to its first maximum in row-major order; ties are common (a drawing's background).
-pub(super) fn backward(x: &Images, y: &Images, d: Images) -> DeviceResult<Images> {
-    let &(n, h, w, channels) = x.shape();
-    let &(_, oh, ow, _) = y.shape();
-    let mut left = d;
-    let mut corner = |x: Images| -> DeviceResult<_> {
+pub(super) fn forward(pool: &Pool, x: &Images) -> DeviceResult<Images> {
+    let mut views = views(pool, x)?.into_iter();
+    let first = views.next().unwrap_or_else(|| unreachable!("a window has an element"));
+    images(
+        pool,
+        match pool.reduction {
+            Reduction::Max => views.try_fold(first, |largest, view| largest.try_maximum(view))?,
+            Reduction::Mean => {
+                views.try_fold(first, |sum, view| sum.try_add(view))?.try_mul(1.0 / elements(pool))?
+            }
+        },
+    )
+}
+
+/// The change per change `dx` of the images `x`; of max-pooling, that of each window's first maximum in row-major order.
+pub(super) fn tangent(pool: &Pool, x: &Images, y: &Images, dx: &Images) -> DeviceResult<Images> {
+    if pool.reduction == Reduction::Mean {
+        return forward(pool, dx);
+    }
+    let y = super::conv::rows(y)?;
+    let changes = Windows::of_pool(pool).views(dx, 0.0)?;
+    let mut change: Matrix = y.device().try_zeros_like(y.shape())?;
+    for (x, dx) in views(pool, x)?.into_iter().zip(changes).rev() {
+        change = x.try_eq(&y)?.try_choose(dx, change)?;
+    }
+    images(pool, change)
+}
+
+/// The gradient in the images `x` from that in what was made of them. Of max-pooling, all of a window's goes to its first
+/// maximum in row-major order; ties are common (a drawing's background).
+pub(super) fn backward(pool: &Pool, x: &Images, y: &Images, d: &Images) -> DeviceResult<Images> {
+    let mut left = super::conv::rows(d)?;
+    if pool.reduction == Reduction::Mean {
+        let part = left.try_mul(1.0 / elements(pool))?;
+        return Windows::of_pool(pool).scatter(vec![part; pool.window * pool.window]);
+    }
+    let y = super::conv::rows(y)?;
+    let parts = views(pool, x)?.into_iter().map(|x| {
         let zeros = left.device().try_zeros_like(left.shape())?;
-        let first = x.try_eq(y)?;
+        let first = x.try_eq(&y)?;
         let taken = first.clone().try_choose(left.clone(), zeros.clone())?;
         left = first.try_choose(zeros, left.clone())?;
-        taken.try_reshape_like(&(n, oh, 1, ow, 1, channels))
-    };
-    let [x0, x1, x2, x3] = corners(x)?;
-    let phases = [corner(x0)?, corner(x1)?, corner(x2)?, corner(x3)?];
-    pad(interleave(phases)?, (0, h - 2 * oh), (0, w - 2 * ow))
+        Ok(taken)
+    });
+    let parts = parts.collect::<DeviceResult<_>>()?;
+    Windows::of_pool(pool).scatter(parts)
 }

@@ -1,15 +1,20 @@
-//! ReLU: max(x, 0).
+//! Leaky ReLU: x where that is positive, `slope`·x elsewhere.
 
 use dfdx::prelude::*;
 
 use super::device::DeviceResult;
 use crate::tape::Dev;
 
-/// The gradient, or a change, through a ReLU whose output was `y`: `d` where that is positive.
+pub(super) fn forward<S: Shape>(x: Tensor<S, f32, Dev>, slope: f32) -> DeviceResult<Tensor<S, f32, Dev>> {
+    backward(&x, x.clone(), slope)
+}
+
+/// The gradient, or a change, `d` through a ReLU of `x`, or one whose output was `x`: the sign is the same, or 0.
 pub(super) fn backward<S: Shape>(
-    y: &Tensor<S, f32, Dev>,
+    x: &Tensor<S, f32, Dev>,
     d: Tensor<S, f32, Dev>,
+    slope: f32,
 ) -> DeviceResult<Tensor<S, f32, Dev>> {
-    let zeros = d.device().try_zeros_like(d.shape())?;
-    y.try_gt(0.0)?.try_choose(d, zeros)
+    let scaled = d.clone().try_mul(slope)?;
+    x.try_gt(0.0)?.try_choose(d, scaled)
 }
