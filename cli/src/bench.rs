@@ -16,7 +16,7 @@ use crate::output::{complain, paragraph, print, writable, write_json};
 use crate::row::Row;
 use crate::setting::Setting;
 use crate::stop::stop_on_ctrl_c;
-use crate::suite::{Grid, Plan, Suite, SuiteDirectory, measure};
+use crate::suite::{Grid, Plan, Suite, SuiteDirectory, measure, search};
 use crate::words::plural;
 use crate::{domain_table, plot};
 
@@ -48,12 +48,12 @@ fn all(suite: Suite, out: Option<&Path>, jobs: usize, again: bool, files: &Files
         writable(path)?;
     }
     let directory = out.map(SuiteDirectory::open).transpose()?;
-    let mut grids = Vec::new();
+    let open = |experiment| Grid::open(experiment, &suite.seeds);
+    let mut grids: Vec<Grid> = suite.experiments.into_iter().map(open).collect::<Result<_>>()?;
+    search::refuse_unasked(&grids)?;
     let mut failed = Vec::new();
-    for experiment in suite.experiments {
-        let mut grid = Grid::open(experiment, &suite.seeds)?;
-        failed.extend(check(&mut grid)?);
-        grids.push(grid);
+    for grid in &mut grids {
+        failed.extend(check(grid)?);
     }
     let (mut plan, mut names, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
     for grid in &grids {
@@ -122,19 +122,22 @@ fn all(suite: Suite, out: Option<&Path>, jobs: usize, again: bool, files: &Files
 fn check(grid: &mut Grid) -> Result<Vec<String>> {
     let Grid { jobs, learners, settings } = grid;
     let job = &jobs[0];
-    for setting in settings.iter() {
-        job.test(setting)?;
-        learners.iter().try_for_each(|entry| leak::refuse_features(entry.name, job, setting))?;
-    }
+    settings.iter().try_for_each(|setting| job.test(setting).map(drop))?;
     let mut failed = Vec::new();
     let alone = learners.len() == 1;
     let mut fitting = Vec::new();
     for entry in learners.drain(..) {
+        let variants = job.variants(entry);
         // Options that are wrong stop all; data that is too small for one learner stops that one.
-        (entry.resolve)(&job.experiment.options(entry.name))?;
-        job.train_config(entry)?;
-        job.backbone(entry)?;
-        match settings.iter().try_for_each(|setting| trains(job, entry, setting)) {
+        for job in &variants {
+            (entry.resolve)(&job.experiment.options(entry.name))?;
+            job.train_config(entry)?;
+            job.backbone(entry)?;
+            settings.iter().try_for_each(|setting| leak::refuse_features(entry.name, job, setting))?;
+        }
+        settings.iter().try_for_each(|setting| search::refuse(job, entry, setting))?;
+        let asked = || variants.iter().flat_map(|job| settings.iter().map(move |setting| (job, setting)));
+        match asked().try_for_each(|(job, setting)| trains(job, entry, setting)) {
             Ok(()) => fitting.push(entry),
             Err(error) if alone => return Err(error),
             Err(error) => {
@@ -185,5 +188,7 @@ fn mean_over_seeds(mut rows: Vec<Row>) -> Result<Row> {
     row.evaluation.score.interval = interval95(&means)?;
     row.evaluation.seconds = seconds;
     row.seeds = means.len() as u64;
+    // Each seed has its own choice.
+    row.search = None;
     Ok(row)
 }

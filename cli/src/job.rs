@@ -95,8 +95,20 @@ impl Job {
 
     /// The same with another seed.
     pub(crate) fn with_seed(&self, seed: u64) -> Self {
-        let experiment = Experiment { seed: Some(seed), ..self.experiment.clone() };
+        self.with(Experiment { seed: Some(seed), ..self.experiment.clone() })
+    }
+
+    /// The same with another experiment on the same data.
+    pub(crate) fn with(&self, experiment: Experiment) -> Self {
         Self { experiment, dataset: self.dataset.clone(), test: self.test.clone(), tested: self.tested }
+    }
+
+    /// A job for each combination of the values searched for a learner; itself where nothing is searched.
+    pub(crate) fn variants(&self, entry: &LearnerEntry) -> Vec<Self> {
+        match self.experiment.combinations(entry).as_slice() {
+            [] => vec![self.with(self.experiment.clone())],
+            several => several.iter().map(|one| self.with(self.experiment.with(one))).collect(),
+        }
     }
 
     /// What the dataset's tasks ask.

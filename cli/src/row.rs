@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::experiment::Experiment;
 use crate::setting::Setting;
+use crate::suite::search::Search;
 use crate::words::with_steps;
 
 /// A learner's figure in one setting.
@@ -17,7 +18,7 @@ pub(crate) struct Row {
     pub(crate) dataset: String,
     /// What was set of the dataset, as `image-size=32`; empty where nothing was.
     pub(crate) data_options: String,
-    /// What was set of the learner, its backbone and its training, in the same manner.
+    /// What was set of the learner, its backbone and its training, in the same manner; and what was searched.
     pub(crate) options: String,
     pub(crate) setting: Setting,
     /// Queries of each class (of the function, in a regression); none where all of a domain is asked.
@@ -32,6 +33,8 @@ pub(crate) struct Row {
     pub(crate) distances: Option<DomainDistances>,
     /// More of a classification.
     pub(crate) classification: Option<Classification>,
+    /// What was chosen on validation classes, if anything was.
+    pub(crate) search: Option<Search>,
     pub(crate) seed: u64,
     /// How many seeds, from `seed` on, its figure is the mean over; all else is of the first.
     pub(crate) seeds: u64,
@@ -54,6 +57,7 @@ impl Row {
                 said(&experiment.options(entry.name), ""),
                 said(&experiment.backbone(), "backbone."),
                 said(&experiment.train.0, "train."),
+                experiment.search_in_words(entry),
             ]
             .into_iter()
             .filter(|part| !part.is_empty())
@@ -68,6 +72,7 @@ impl Row {
             classification: evaluation.details.as_ref().map(Details::summary),
             evaluation,
             distances: None,
+            search: None,
             seed: experiment.seed(),
             seeds: 1,
         }
@@ -112,7 +117,9 @@ impl Row {
             "seeds": self.seeds,
         });
         json[score.measure.name()] = json!(score.interval.mean);
+        let chosen = self.search.as_ref().and_then(Search::choice);
         let more = [
+            chosen.map(|chosen| json!({ "chosen": chosen.options })),
             self.setting.pair.as_ref().map(|pair| {
                 json!({ "source": pair.source, "target": pair.target, "target_shots": pair.target_shots })
             }),

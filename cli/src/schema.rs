@@ -37,6 +37,7 @@ fn experiment() -> Value {
             set.insert("title".to_owned(), json!(format!("options of {name}")));
         }
     }
+    root["properties"]["search"] = search(&sets, &root["properties"]["train"]);
     root["properties"]["set"] = json!({
         "description": "Options of learners, datasets and the backbone.",
         "type": "object",
@@ -47,6 +48,29 @@ fn experiment() -> Value {
         train.remove("$schema");
     }
     root
+}
+
+/// Lists of values of what can be set, but of datasets; and of the keys of [train].
+fn search(sets: &Map<String, Value>, train: &Value) -> Value {
+    let lists = |options: &Value| {
+        let one = |(name, option): (&String, &Value)| {
+            (name.clone(), json!({ "type": "array", "minItems": 1, "items": option }))
+        };
+        let properties: Map<String, Value> =
+            options["properties"].as_object().into_iter().flatten().map(one).collect();
+        json!({ "type": "object", "properties": properties, "additionalProperties": false })
+    };
+    let datasets: Vec<&str> = registry::datasets().into_iter().map(|entry| entry.name).collect();
+    let searched = sets.iter().filter(|(name, _)| !datasets.contains(&name.as_str()));
+    let mut properties: Map<String, Value> =
+        searched.map(|(name, options)| (name.clone(), lists(options))).collect();
+    properties.insert("train".to_owned(), lists(train));
+    json!({
+        "description": "Of suites: lists of values, to choose among on validation classes.",
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+    })
 }
 
 /// The options of every backbone, and which it is.

@@ -65,7 +65,7 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     ))?;
     completed(&evaluation, episodes)?;
     let row = Row::of(&job.experiment, entry, &setting, learner.as_ref(), evaluation);
-    let config = Cell { job: &job, entry, settings: std::slice::from_ref(&setting) }.config()?;
+    let config = Cell { job: &job, entry, settings: std::slice::from_ref(&setting) }.config(None)?;
     kept::write(&path, &config, &[Row { trained: Some(trained), ..row }], Vec::new())
 }
 

@@ -1,14 +1,19 @@
 //! Figures and counts in words.
 
-use kshot::eval::{Evaluation, Measure};
+use kshot::eval::{Evaluation, Measure, Score};
 
 /// `97.31 ± 0.25 %`, or `0.532 ± 0.041`.
 pub(crate) fn figure(evaluation: &Evaluation) -> String {
-    let interval = evaluation.score.interval;
+    score(evaluation.score)
+}
+
+/// The same of a score.
+pub(crate) fn score(score: Score) -> String {
+    let interval = score.interval;
     if interval.ci95.is_nan() {
         return format!("{:.2} %", 100.0 * interval.mean);
     }
-    match evaluation.score.measure {
+    match score.measure {
         Measure::Accuracy => format!("{:.2} ± {:.2} %", 100.0 * interval.mean, 100.0 * interval.ci95),
         Measure::Mse => format!("{:.3} ± {:.3}", interval.mean, interval.ci95),
     }
@@ -39,12 +44,16 @@ pub(crate) fn with_steps(learner: &str, test_steps: Option<usize>) -> String {
 
 /// `seed 0`, `± over seeds 0–2`, `± over seeds 1, 5`.
 pub(crate) fn seeds_of(seeds: &[u64]) -> String {
+    let over = if seeds.len() > 1 { "± over " } else { "" };
+    format!("{over}{}", seeds_in_words(seeds))
+}
+
+/// `seed 0`, `seeds 0–2`, `seeds 1, 5`.
+pub(crate) fn seeds_in_words(seeds: &[u64]) -> String {
     match seeds {
         [one] => format!("seed {one}"),
-        [first, .., last] if last - first + 1 == seeds.len() as u64 => format!("± over seeds {first}–{last}"),
-        several => {
-            format!("± over seeds {}", several.iter().map(u64::to_string).collect::<Vec<_>>().join(", "))
-        }
+        [first, .., last] if last - first + 1 == seeds.len() as u64 => format!("seeds {first}–{last}"),
+        several => format!("seeds {}", several.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
     }
 }
 

@@ -19,5 +19,6 @@ mod perf;
 mod predict;
 mod report;
 mod runs;
+mod search;
 mod suite;
 mod verification;

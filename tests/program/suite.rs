@@ -151,7 +151,7 @@ fn a_suite_that_is_killed_goes_on_to_the_same_end_and_is_compared() {
     );
     let csv = compare(&["--csv"]);
     // A row of another length is an error.
-    assert!(csv::Reader::from_reader(csv.as_bytes()).records().all(|row| row.unwrap().len() == 18), "{csv}");
+    assert!(csv::Reader::from_reader(csv.as_bytes()).records().all(|row| row.unwrap().len() == 19), "{csv}");
     let one = succeed(&["compare", &at("one")]).stdout;
     assert!(one.contains("20 test episodes, seed"), "{one}");
     refuse(&["compare", &at("whole"), "--against", "pixel"], &["did you mean `pixels`"]);
@@ -236,7 +236,7 @@ fn what_is_kept_says_its_form_and_can_be_tested_again() {
     assert_eq!(cells.len(), 2);
     for cell in cells {
         let kept: Value = serde_json::from_slice(&fs::read(cell.join("result.json")).unwrap()).unwrap();
-        assert_eq!((kept["form"].as_u64(), kept["rows"][0]["measure"].as_str()), (Some(1), Some("accuracy")));
+        assert_eq!((kept["form"].as_u64(), kept["rows"][0]["measure"].as_str()), (Some(2), Some("accuracy")));
         assert!(schema.is_valid(&kept), "{:?}", schema.iter_errors(&kept).next());
         let mean = kept["rows"][0]["mean"].as_f64().unwrap();
         let figures =

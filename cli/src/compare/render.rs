@@ -35,6 +35,12 @@ pub(crate) fn render(sections: &[Section], ranking: Option<&Ranking>, form: Form
                 format!("\n{}\n\n{}", title(section), table::render(&heads, &lines, 3))
             }
         };
+        let notes = searches(section);
+        text += &match form {
+            _ if notes.is_empty() => String::new(),
+            Form::Latex => notes.iter().map(|note| format!("% {note}\n")).collect(),
+            _ => format!("\n{}\n", notes.join("\n")),
+        };
     }
     if let Some(ranking) = ranking {
         let (heads, lines) = ranking.table();
@@ -71,6 +77,15 @@ pub(crate) fn title(section: &Section) -> String {
         plural(section.episodes, "test episode"),
         seeds_of(&section.seeds)
     )
+}
+
+/// What was chosen on validation classes, a line for each learner of which values were searched.
+pub(crate) fn searches(section: &Section) -> Vec<String> {
+    let one = |line: &Line| {
+        let chosen = line.chosen.as_ref()?;
+        Some(format!("{}, chosen on validation classes: {chosen}.", line.learner))
+    };
+    section.lines.iter().filter_map(one).collect()
 }
 
 fn heads(section: &Section) -> Vec<String> {
@@ -214,6 +229,7 @@ fn csv(sections: &[Section]) -> String {
         "p",
         "p_holm",
         "train_seconds",
+        "chosen",
     ];
     let number =
         |value: Option<f64>| value.filter(|value| !value.is_nan()).map_or(String::new(), |v| v.to_string());
@@ -242,6 +258,7 @@ fn csv(sections: &[Section]) -> String {
                 number(paired.map(|(pair, _)| pair.p)),
                 number(paired.map(|(_, holm)| holm)),
                 number(line.training),
+                line.chosen.clone().unwrap_or_default(),
             ]);
         }
     }

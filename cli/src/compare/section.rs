@@ -9,6 +9,7 @@ use kshot::{Error, Result};
 
 use crate::row::Row;
 use crate::setting::Setting;
+use crate::words::seeds_in_words;
 
 /// The learners of one dataset and setting.
 pub(crate) struct Section {
@@ -40,6 +41,8 @@ pub(crate) struct Line {
     pub(crate) training: Option<f64>,
     /// Test episodes a second, the mean over seeds.
     pub(crate) rate: f64,
+    /// What was chosen on validation classes, if anything was: `sharpness=10 (seeds 0, 2), sharpness=5 (seed 1); of 4 tried`.
+    pub(crate) chosen: Option<String>,
 }
 
 impl Line {
@@ -124,6 +127,7 @@ fn section(rows: &[&Row], against: Option<&str>) -> Result<Section> {
             difference: pair.and_then(|pair| Some((pair, adjusted.next()?))),
             rate: learner.iter().map(|row| row.evaluation.episodes_per_second()).sum::<f64>()
                 / learner.len() as f64,
+            chosen: chosen(learner),
             training: (!seconds.is_empty()).then(|| seconds.iter().sum::<f64>() / seconds.len() as f64),
         });
     }
@@ -141,6 +145,25 @@ fn section(rows: &[&Row], against: Option<&str>) -> Result<Section> {
         against: labels[baseline].clone(),
         lines,
     })
+}
+
+/// What was chosen of a learner, seed by seed.
+fn chosen(learner: &[&Row]) -> Option<String> {
+    let mut choices: Vec<(String, Vec<u64>)> = Vec::new();
+    for row in learner {
+        let choice = row.search.as_ref()?.choice()?.in_words();
+        match choices.iter_mut().find(|(known, _)| *known == choice) {
+            Some((_, seeds)) => seeds.push(row.seed),
+            None => choices.push((choice, vec![row.seed])),
+        }
+    }
+    let tried = learner.first()?.search.as_ref()?.tried.len();
+    let one = |(choice, seeds): &(String, Vec<u64>)| match learner.len() {
+        1 => choice.clone(),
+        _ => format!("{choice} ({})", seeds_in_words(seeds)),
+    };
+    let choices: Vec<String> = choices.iter().map(one).collect();
+    Some(format!("{}; of {tried} tried", choices.join(", ")))
 }
 
 /// Names of the learners; with what was set of them where the name alone is of several.

@@ -46,3 +46,63 @@ fn a_typo_is_refused_with_what_was_meant() {
         assert!(error.to_string().contains(&format!("did you mean `{meant}`")), "{error}");
     }
 }
+
+/// The experiment of a file.
+fn written(text: &str) -> Result<Experiment> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("experiment.toml");
+    std::fs::write(&path, text).unwrap();
+    let flags = flags(Some(path), Experiment::default(), &[]);
+    let (keys, _) = flags.read()?;
+    flags.over(keys, toml::Table::new())
+}
+
+#[test]
+fn a_search_is_the_grid_of_its_lists() {
+    let text = "[search.matching]\nsharpness = [5, 10]\n[search.train]\nlearning-rate = [0.01, 0.001]\n[set.matching]\ntrain-ways = 7";
+    let experiment = written(text).unwrap();
+    let matching = registry::learner("matching").unwrap();
+    let combinations = experiment.combinations(matching);
+    let names: Vec<String> = combinations.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        names,
+        [
+            "sharpness=5, train.learning-rate=0.01",
+            "sharpness=5, train.learning-rate=0.001",
+            "sharpness=10, train.learning-rate=0.01",
+            "sharpness=10, train.learning-rate=0.001"
+        ]
+    );
+    assert_eq!(
+        experiment.search_in_words(matching),
+        "sharpness of 5, 10; train.learning-rate of 0.01, 0.001"
+    );
+    let third = experiment.with(&combinations[2]);
+    assert_eq!(
+        third.options("matching"),
+        toml::toml! { sharpness = 10
+        train-ways = 7 }
+    );
+    assert_eq!(third.train_config(TrainConfig::default()).unwrap().learning_rate, 0.01);
+    assert!(third.search.is_empty() && third.combinations(matching).is_empty());
+    // How it is trained is nothing to a learner that is not.
+    assert!(experiment.combinations(registry::learner("pixels").unwrap()).is_empty());
+}
+
+#[test]
+fn a_search_of_what_is_not_there_is_refused() {
+    for (text, why) in [
+        ("[search.matchin]\nsharpness = [5]", "did you mean `matching`"),
+        ("[search.matching]\nsharpnes = [5]", "did you mean `sharpness`"),
+        ("[search.matching]\nsharpness = 5", "must be a list of the values"),
+        ("[search.matching]\nsharpness = []", "must be a list of the values"),
+        ("[search.matching]\nsharpness = [5, -1]", "`sharpness` is -1"),
+        ("[search.train]\nvalidation-episodes = [5, 50]", "what the others are judged by"),
+        ("[search]\nmatching = 3", "must be a table of lists"),
+        ("[search.matching]\nsharpness = [5]\n[set.matching]\nsharpness = 6", "both set and searched"),
+        ("[search.train]\nsteps = [5]\n[train]\nsteps = 6", "both set and searched"),
+    ] {
+        let error = written(text).err().unwrap();
+        assert!(error.to_string().contains(why), "{text}: {error}");
+    }
+}

@@ -25,9 +25,8 @@ impl Job {
         }
         let tasks = match (&self.test, &setting.pair) {
             // Nothing of the target may choose: the source's own test examples do.
-            (TaskSource::Domains(domains), Some(pair)) => {
-                // Nor may the examples that are asked.
-                if domains.named(&pair.source)?.is_undivided() || pair.target == pair.source {
+            (TaskSource::Domains(_), Some(pair)) => {
+                if !self.is_validated(setting) {
                     return Ok(None);
                 }
                 let within = Pair { target: pair.source.clone(), target_shots: 0, ..pair.clone() };
@@ -55,6 +54,18 @@ impl Job {
         tasks
             .map(Some)
             .map_err(|error| error.context("validation (`--validation-episodes 0` trains without)"))
+    }
+
+    /// Whether there is anything to choose by: validation classes; between domains a test side of the source's own, as long as
+    /// those examples are not what is asked.
+    pub(crate) fn is_validated(&self, setting: &Setting) -> bool {
+        match (&self.test, &setting.pair) {
+            (TaskSource::Domains(domains), Some(pair)) => {
+                let divided = domains.named(&pair.source).is_ok_and(|source| !source.is_undivided());
+                divided && pair.target != pair.source
+            }
+            _ => self.dataset.split(Split::Validation).is_ok(),
+        }
     }
 
     /// The test tasks, and how many.

@@ -18,7 +18,9 @@ use crate::compare::section::Section;
 use crate::output::{complain, print, writable};
 use crate::words::plural;
 use examine::{Examination, examine};
-use figures::{calibration, classes, cost, embedding, episodes, learning, ranks, results, settings, tasks};
+use figures::{
+    calibration, classes, cost, embedding, episodes, learning, ranks, results, searches, settings, tasks,
+};
 use gather::{Kept, short_title};
 use html::{absent, details, escaped, paragraph, section};
 
@@ -111,6 +113,7 @@ fn each(kept: &Kept, none: &str, draw: impl Fn(&Section) -> Option<String>) -> S
 
 fn tables(kept: &Kept) -> String {
     let mut html = each(kept, "There are no figures.", |part| Some(results::by_family(kept, part)));
+    html += &searches::draw(kept);
     let over = match kept.sections.iter().any(|part| part.seeds.len() > 1) {
         true => "seeds",
         false => "episodes",

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use kshot::learner::Learner;
-use kshot::registry::LearnerEntry;
-use kshot::train::{Directory, LAST};
+use kshot::registry::{LearnerEntry, Setup};
+use kshot::train::{Directory, LAST, Trained};
 use kshot::{Error, Result};
 
+use super::search::{self, Search};
 use crate::job::{Job, after_steps, with_test_steps};
 use crate::measure::{evaluated, trained};
 use crate::row::Row;
@@ -19,6 +20,16 @@ pub(crate) struct Cell<'a> {
     pub(crate) job: &'a Job,
     pub(crate) entry: &'static LearnerEntry,
     pub(crate) settings: &'a [Setting],
+}
+
+/// A learner ready to be tested.
+pub(super) struct Ready {
+    pub(super) learner: Box<dyn Learner>,
+    /// What it was built for, and of.
+    setup: Setup,
+    options: toml::Table,
+    pub(super) trained: Option<Trained>,
+    pub(super) search: Option<Search>,
 }
 
 impl Cell<'_> {
@@ -40,38 +51,32 @@ impl Cell<'_> {
         }
     }
 
-    /// The experiment file that measures it again.
-    pub(crate) fn config(&self) -> Result<String> {
-        let train = self.entry.training.map(|_| self.job.train_config(self.entry)).transpose()?;
-        self.job.experiment.config(self.entry.name, self.settings, train)
+    /// The experiment file that measures it again; with the values that were chosen, where some were searched.
+    pub(crate) fn config(&self, chosen: Option<&Search>) -> Result<String> {
+        let combinations = self.job.experiment.combinations(self.entry);
+        let chosen = chosen.and_then(|search| combinations.get(search.chosen));
+        let experiment = &self.job.experiment;
+        let experiment = chosen.map_or_else(|| experiment.clone(), |chosen| experiment.with(chosen));
+        let job = self.job.with(experiment);
+        let train = self.entry.training.map(|_| job.train_config(self.entry)).transpose()?;
+        job.experiment.config(self.entry.name, self.settings, train)
     }
 
     fn rows(&self, directory: Option<&Path>) -> Result<Vec<Result<Row>>> {
         let Self { job, entry, settings } = *self;
         let Some(first) = settings.first() else { return Ok(Vec::new()) };
-        let named = |error: Error| error.context(format!("`{}`", entry.name));
-        let setup = job.setup(entry, first)?;
-        let mut learner = job.build(entry, &setup)?;
-        let trained = match learner.trainable() {
-            Some(trainable) => {
-                let directory = match directory {
-                    Some(path) => Some(Directory {
-                        path,
-                        resume: begun(path)?,
-                        origin: job.origin(entry, setup, first)?,
-                    }),
-                    None => None,
-                };
-                Some(trained(job, entry, first, trainable, directory).map_err(named)?)
-            }
-            None => None,
+        let mut ready = match job.experiment.combinations(entry).is_empty() {
+            true => self.prepared(job, first, directory)?,
+            false => search::searched(self, first, directory)?,
         };
         let mut rows = Vec::new();
         for setting in settings {
             for test_steps in job.test_steps(entry) {
-                let row = self.evaluate(setting, test_steps, learner.as_mut());
+                let row = self.evaluate(setting, test_steps, &mut ready);
                 rows.push(match row {
-                    Ok(row) => Ok(Row { trained: trained.clone(), ..row }),
+                    Ok(row) => {
+                        Ok(Row { trained: ready.trained.clone(), search: ready.search.clone(), ..row })
+                    }
                     Err(error) => {
                         let error = after_steps(error, test_steps);
                         Err(error.context(format!("`{}`", with_steps(entry.name, test_steps))))
@@ -85,23 +90,42 @@ impl Cell<'_> {
         Ok(rows)
     }
 
+    /// The learner built and, if it learns, trained, in a directory if one is given, as a job says.
+    pub(super) fn prepared(&self, job: &Job, first: &Setting, directory: Option<&Path>) -> Result<Ready> {
+        let entry = self.entry;
+        let setup = job.setup(entry, first)?;
+        let mut learner = job.build(entry, &setup)?;
+        let trained = match learner.trainable() {
+            Some(trainable) => {
+                let directory = match directory {
+                    Some(path) => Some(Directory {
+                        path,
+                        resume: begun(path)?,
+                        origin: job.origin(entry, setup.clone(), first)?,
+                    }),
+                    None => None,
+                };
+                let trained = trained(job, entry, first, trainable, directory);
+                Some(trained.map_err(|error| error.context(format!("`{}`", entry.name)))?)
+            }
+            None => None,
+        };
+        let options = job.experiment.options(entry.name);
+        Ok(Ready { learner, setup, options, trained, search: None })
+    }
+
     /// The trained learner's figure in one setting.
-    fn evaluate(
-        &self,
-        setting: &Setting,
-        test_steps: Option<usize>,
-        learner: &mut dyn Learner,
-    ) -> Result<Row> {
+    fn evaluate(&self, setting: &Setting, test_steps: Option<usize>, ready: &mut Ready) -> Result<Row> {
         let Self { job, entry, .. } = *self;
         let (tasks, episodes) = job.test(setting)?;
         let adapting = match test_steps {
             Some(steps) => {
-                let (setup, options) = (job.setup(entry, setting)?, job.experiment.options(entry.name));
-                Some(with_test_steps(entry, &setup, options, learner, steps)?)
+                let learner = ready.learner.as_mut();
+                Some(with_test_steps(entry, &ready.setup, ready.options.clone(), learner, steps)?)
             }
             None => None,
         };
-        let learner: &dyn Learner = adapting.as_deref().unwrap_or(learner);
+        let learner: &dyn Learner = adapting.as_deref().unwrap_or(ready.learner.as_ref());
         let evaluation = evaluated(&format!("{}: test", entry.name), learner, tasks.as_ref(), episodes);
         let evaluation = evaluation.map_err(|error| match &setting.pair {
             Some(pair) => error.context(format!("{} to {}", pair.source, pair.target)),

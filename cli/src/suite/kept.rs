@@ -13,12 +13,13 @@ use kshot_datasets::arrays::{self, write};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::search::Search;
 use crate::doctor;
 use crate::row::Row;
 use crate::setting::Setting;
 
-/// Version of the form of `result.json`; another one is not read.
-pub(crate) const FORM: u64 = 1;
+/// Version of the form of `result.json`; a later one is not read. 2 has `search`.
+pub(crate) const FORM: u64 = 2;
 
 /// Names of the files.
 pub(crate) const RESULT: &str = "result.json";
@@ -37,6 +38,9 @@ pub(crate) struct Kept {
     rows: Vec<KeptRow>,
     /// Why there are no more.
     pub(crate) failed: Vec<String>,
+    /// What was tried and chosen on validation classes, where values were searched.
+    #[serde(default)]
+    search: Option<Search>,
 }
 
 /// A row without what the clock determines.
@@ -115,8 +119,9 @@ pub(crate) fn write(directory: &Path, config: &str, rows: &[Row], failed: Vec<St
         classification: row.classification.clone(),
     };
     let version = env!("CARGO_PKG_VERSION").to_owned();
+    let search = rows.first().and_then(|row| row.search.clone());
     let rows = rows.iter().map(kept).collect();
-    json(&directory.join(RESULT), &Kept { form: FORM, kshot: version, rows, failed })
+    json(&directory.join(RESULT), &Kept { form: FORM, kshot: version, rows, failed, search })
 }
 
 fn json(path: &Path, value: &impl Serialize) -> Result<()> {
@@ -143,8 +148,8 @@ pub(crate) fn read(directory: &Path) -> Result<Option<(Vec<Row>, Vec<String>)>> 
     let text = |path: &Path| fs::read(path).map_err(|error| Error::io("reading the figures of", path, error));
     let kept: Kept =
         serde_json::from_slice(&text(&path)?).map_err(|error| broken(&path, error.to_string()))?;
-    if kept.form != FORM {
-        return Err(broken(&path, format!("it is of form {}, not {FORM}", kept.form)));
+    if !(1..=FORM).contains(&kept.form) {
+        return Err(broken(&path, format!("it is of form {}, and this kshot reads up to {FORM}", kept.form)));
     }
     // Without it, times are not known.
     let timing: Timing = fs::read(directory.join(TIMING))
@@ -183,6 +188,7 @@ pub(crate) fn read(directory: &Path) -> Result<Option<(Vec<Row>, Vec<String>)>> 
             },
             distances: row.distances,
             classification: row.classification,
+            search: kept.search.clone(),
             seed: row.seed,
             seeds: 1,
         });

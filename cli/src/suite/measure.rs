@@ -123,7 +123,7 @@ fn finished(plan: &Plan<'_>) -> (Measured, Option<Error>) {
         // Figures that could not be kept are measured again the next time.
         let kept = plan
             .cell
-            .config()
+            .config(measured.rows.first().and_then(|row| row.search.as_ref()))
             .and_then(|config| kept::write(directory, &config, &measured.rows, measured.failed.clone()));
         if let Err(error) = kept {
             complain(&paragraph(&error));

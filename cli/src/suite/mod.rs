@@ -5,6 +5,7 @@ mod directory;
 mod file;
 pub(crate) mod kept;
 mod measure;
+pub(crate) mod search;
 
 use kshot::Result;
 use kshot::registry::LearnerEntry;
@@ -55,7 +56,7 @@ impl Cell<'_> {
     pub(crate) fn name(&self) -> Result<String> {
         let (job, entry) = (self.job, self.entry);
         let experiment = &job.experiment;
-        let of: Value = json!({
+        let mut of: Value = json!({
             "kshot": env!("CARGO_PKG_VERSION"),
             "learner": entry.name,
             "options": (entry.resolve)(&experiment.options(entry.name))?,
@@ -71,6 +72,11 @@ impl Cell<'_> {
             "manifest": experiment.manifest,
             "seed": experiment.seed(),
         });
+        // What is not searched is called as it was before there were searches.
+        let combinations = experiment.combinations(entry);
+        if !combinations.is_empty() {
+            of["search"] = json!(combinations.iter().map(ToString::to_string).collect::<Vec<_>>());
+        }
         let digest = Sha256::digest(of.to_string());
         let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
         let setting = self.settings.first().map_or_else(String::new, Setting::in_a_name);

@@ -8,5 +8,6 @@ pub(super) mod episodes;
 pub(super) mod learning;
 pub(super) mod ranks;
 pub(super) mod results;
+pub(super) mod searches;
 pub(super) mod settings;
 pub(super) mod tasks;

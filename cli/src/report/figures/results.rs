@@ -3,8 +3,8 @@
 use kshot::learner::Family;
 
 use super::super::gather::{Kept, Unit, colour, from_best, unit};
-use super::super::html::{Cell, number, table, text};
-use crate::compare::render::{probability, signed};
+use super::super::html::{Cell, number, paragraph, table, text};
+use crate::compare::render::{probability, searches, signed, title};
 use crate::compare::section::{Line, Section};
 
 /// A section's learners by family, those of the best first.
@@ -37,7 +37,8 @@ pub(in super::super) fn by_family(kept: &Kept, section: &Section) -> String {
         "training",
         "evaluation",
     ];
-    table(&crate::compare::render::title(section), &heads, &lines)
+    let chosen = searches(section).iter().map(|note| paragraph(note)).collect::<String>();
+    table(&title(section), &heads, &lines) + &chosen
 }
 
 /// From the lowest to the highest end of all intervals.
