@@ -238,6 +238,11 @@ pub trait Aligner: Send + Sync {
     fn cost(&self, _support: &Labelled, _query: &Unlabelled) -> Option<String> {
         None
     }
+
+    /// Bytes of the matrices that answering a task takes, from above, beside some copies of its examples.
+    fn bytes(&self, _support: &Labelled, _query: &Unlabelled) -> u64 {
+        0
+    }
 }
 
 /// How far apart a source and a target are, before they are aligned and after.

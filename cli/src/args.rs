@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use kshot::dataset::{Normalise, Resize};
 
 use crate::experiment::Flags;
+use crate::suite::memory::Bytes;
 
 /// kshot: few-shot benchmarks and meta-learning
 ///
@@ -109,6 +110,10 @@ pub(crate) struct BenchArgs {
     /// Learners measured at a time, each on its share of the threads
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) jobs: usize,
+    /// What the program may take of memory, as `8GB`: only so many cells at a time as fit by an estimate from above; one that does
+    /// not fit alone is refused
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Bytes>,
 }
 
 #[derive(Args)]
@@ -124,6 +129,10 @@ pub(crate) struct RunArgs {
     /// Cells measured at a time, each on its share of the threads
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) jobs: usize,
+    /// What the program may take of memory, as `8GB`: only so many cells at a time as fit by an estimate from above; one that does
+    /// not fit alone is refused
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<Bytes>,
     /// Measure again what failed
     #[arg(long)]
     pub(crate) again: bool,

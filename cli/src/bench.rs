@@ -16,24 +16,24 @@ use crate::output::{complain, paragraph, print, writable, write_json};
 use crate::row::Row;
 use crate::setting::Setting;
 use crate::stop::stop_on_ctrl_c;
-use crate::suite::{Grid, Plan, Suite, SuiteDirectory, measure, search};
+use crate::suite::{Grid, How, Plan, Suite, SuiteDirectory, measure, search};
 use crate::words::plural;
 use crate::{domain_table, plot};
 
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
-    let BenchArgs { flags, seeds, plot, json, out, jobs } = args;
+    let BenchArgs { flags, seeds, plot, json, out, jobs, memory } = args;
     let suite = Suite::of(&flags, seeds)?;
-    all(suite, out.as_deref(), jobs, false, &Files { json, plot })
+    all(suite, out.as_deref(), How { jobs, again: false, memory }, &Files { json, plot })
 }
 
 pub(crate) fn run_suite(args: RunArgs) -> Result<()> {
-    let RunArgs { flags, seeds, out, jobs, again, json } = args;
+    let RunArgs { flags, seeds, out, jobs, memory, again, json } = args;
     let Some(file) = flags.file() else {
         return Err(Error::invalid("name the suite's file, as in `kshot run examples/suites/quick.toml`"));
     };
     let out = out.unwrap_or_else(|| Path::new("runs").join(file.file_stem().unwrap_or_default()));
     let suite = Suite::of(&flags, seeds)?;
-    all(suite, Some(&out), jobs, again, &Files { json, plot: None })
+    all(suite, Some(&out), How { jobs, again, memory }, &Files { json, plot: None })
 }
 
 /// What is written beside the table.
@@ -43,7 +43,7 @@ struct Files {
 }
 
 /// Measures a suite, kept in a directory if one is named, and shows it, an experiment after the other.
-fn all(suite: Suite, out: Option<&Path>, jobs: usize, again: bool, files: &Files) -> Result<()> {
+fn all(suite: Suite, out: Option<&Path>, how: How, files: &Files) -> Result<()> {
     for path in files.json.iter().chain(&files.plot) {
         writable(path)?;
     }
@@ -76,7 +76,7 @@ fn all(suite: Suite, out: Option<&Path>, jobs: usize, again: bool, files: &Files
         directory.list(&names)?;
     }
     stop_on_ctrl_c();
-    let (measured, outcome) = measure(&plan, jobs, again);
+    let (measured, outcome) = measure(&plan, how);
     failed.extend(
         plan.iter()
             .zip(&measured)

@@ -293,3 +293,27 @@ fn experiments_that_differ_in_options_are_not_one() {
     assert!(text.contains("centroid (transform=plain)") && text.contains("− centroid (as it is)"), "{text}");
     assert!(text.contains("glyphs (drawings=18), 5-way 1-shot"), "{text}");
 }
+
+#[test]
+fn cells_that_do_not_fit_the_memory_are_refused_by_name_and_the_others_measured() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let at = |name: &str| root.join(name).to_string_lossy().into_owned();
+    let text = "learner = [\"pixels\", \"prototypical\"]\nepisodes = 10\nseeds = 2\nthreads = 2\n\
+                [train]\nsteps = 2\nvalidation-episodes = 4\n[set.prototypical]\ntrain-queries = 40\n";
+    fs::write(root.join("s.toml"), text).unwrap();
+    let limited =
+        |memory: &str| run(&["run", &at("s.toml"), "--out", &at("out"), "--jobs", "2", "--memory", memory]);
+    // A training episode of 400 images of 28×28 is put at some 150 MB.
+    let ran = limited("100MB");
+    assert!(ran.code == Some(2) && ran.stdout.contains("pixels"), "{}", ran.stderr);
+    for words in
+        ["glyphs-prototypical-5w1s-seed1-", " takes about ", "`--memory` allows 100 MB", "at most about"]
+    {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    // Refused is not failed: with more of it the same command goes on.
+    let ran = limited("8GB");
+    assert!(ran.code == Some(0) && ran.stderr.contains("2 of 4 cells are there"), "{}", ran.stderr);
+    refuse(&["run", &at("s.toml"), "--memory", "8"], &["a number with its unit"]);
+}

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use kshot::{Error, Result};
 
+use super::memory::Bytes;
+use super::queue::{Queue, held};
 use super::{Cell, kept};
 use crate::output::{complain, paragraph};
 use crate::progress;
@@ -28,62 +30,77 @@ pub(crate) struct Measured {
     pub(crate) failed: Vec<String>,
 }
 
-/// Measures `jobs` cells at a time, each with its share of the threads. What is kept is not measured again, unless it failed
-/// and `again` is set. Gives all in the order of the plan; what was finished when it is interrupted, with the error.
+/// How a plan is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    /// Cells at a time, at most, each with its share of the threads.
+    pub(crate) jobs: usize,
+    /// Measure again what failed.
+    pub(crate) again: bool,
+    /// What the program may take of memory; without it that is not looked at.
+    pub(crate) memory: Option<Bytes>,
+}
+
+/// Measures the cells of a plan, several at a time. What is kept is not measured again, unless it failed and that is asked for. Gives
+/// all in the order of the plan; what was finished when it is interrupted, with the error.
 ///
 /// # Errors
 /// Beside the figures: when it was interrupted, or what is kept cannot be read. A cell that fails costs its own figures only.
-pub(crate) fn measure(plan: &[Plan<'_>], jobs: usize, again: bool) -> (Vec<Measured>, Result<()>) {
+pub(crate) fn measure(plan: &[Plan<'_>], how: How) -> (Vec<Measured>, Result<()>) {
     let mut found = Vec::new();
     for Plan { directory, .. } in plan {
         match directory.as_deref().map(kept::read).transpose() {
-            Ok(kept) => found.push(kept.flatten().filter(|(_, failed)| !again || failed.is_empty())),
+            Ok(kept) => found.push(kept.flatten().filter(|(_, failed)| !how.again || failed.is_empty())),
             Err(error) => return (Vec::new(), Err(error)),
         }
     }
     let missing: Vec<usize> = (0..plan.len()).filter(|&number| found[number].is_none()).collect();
-    if missing.len() < plan.len() {
-        complain(&format!(
-            "{} of {} are there from before",
-            plan.len() - missing.len(),
-            plural(plan.len(), "cell")
-        ));
+    let kept = plan.len() - missing.len();
+    if kept > 0 {
+        complain(&format!("{kept} of {} are there from before", plural(plan.len(), "cell")));
     }
     let results: Vec<Mutex<Measured>> = found
         .into_iter()
         .map(|kept| kept.map_or_else(Measured::default, |(rows, failed)| Measured { rows, failed }))
         .map(Mutex::new)
         .collect();
+    let jobs = how.jobs.clamp(1, missing.len().max(1));
+    let threads = (rayon::current_num_threads() / jobs).max(1);
+    let (queue, refused) = match Queue::of(plan, &missing, threads, how.memory) {
+        Ok(both) => both,
+        Err(error) => return (Vec::new(), Err(error)),
+    };
+    for (number, why) in refused {
+        complain(&paragraph(&Error::invalid(&why)));
+        held(&results[number]).failed.push(why);
+    }
     let stopped = Mutex::new(None);
-    let (next, done, begun) = (AtomicUsize::new(0), AtomicUsize::new(0), Instant::now());
+    let (done, begun) = (AtomicUsize::new(0), Instant::now());
     let work = || {
-        while let Some(&number) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(turn) = queue.next() {
             if STOP.load(Ordering::Relaxed) {
-                let mut stopped = stopped.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                stopped.get_or_insert(Error::Interrupted("stopped before the next cell".to_owned()));
+                held(&stopped).get_or_insert(Error::Interrupted("stopped before the next cell".to_owned()));
                 return;
             }
-            let one = &plan[number];
+            let one = &plan[turn.number];
             if let Some(directory) = &one.directory {
                 let name = directory.file_name().unwrap_or_default().to_string_lossy();
-                let done = done.load(Ordering::Relaxed);
-                let left = time_left(begun.elapsed(), done, missing.len());
-                complain(&format!("[{}/{}] {name}{left}", number + 1, plan.len()));
+                let left = time_left(begun.elapsed(), done.load(Ordering::Relaxed), missing.len());
+                let takes = how.memory.map_or(String::new(), |_| format!(", at most about {}", turn.bytes));
+                complain(&format!("[{}/{}] {name}{takes}{left}", turn.number + 1, plan.len()));
             }
             let (measured, error) = finished(one);
-            *results[number].lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = measured;
+            *held(&results[turn.number]) = measured;
             if let Some(error) = error {
-                stopped.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get_or_insert(error);
+                held(&stopped).get_or_insert(error);
             }
             done.fetch_add(1, Ordering::Relaxed);
         }
     };
-    let jobs = jobs.clamp(1, missing.len().max(1));
     if jobs == 1 {
         work();
     } else {
         progress::hide(true);
-        let threads = (rayon::current_num_threads() / jobs).max(1);
         std::thread::scope(|scope| {
             for _ in 0..jobs {
                 scope.spawn(|| match rayon::ThreadPoolBuilder::new().num_threads(threads).build() {

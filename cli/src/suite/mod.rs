@@ -5,6 +5,8 @@ mod directory;
 mod file;
 pub(crate) mod kept;
 mod measure;
+pub(crate) mod memory;
+mod queue;
 pub(crate) mod search;
 
 use kshot::Result;
@@ -18,7 +20,7 @@ use crate::setting::Setting;
 pub(crate) use cell::Cell;
 pub(crate) use directory::{SuiteDirectory, cells_of};
 pub(crate) use file::Suite;
-pub(crate) use measure::{Plan, measure};
+pub(crate) use measure::{How, Plan, measure};
 
 /// One experiment of a suite, opened once for each seed.
 pub(crate) struct Grid {

@@ -61,17 +61,28 @@ impl Method {
         };
         let config = self.components();
         let width = config.map_or(features, |config| config.width.count(n).min(features));
-        let matrix = config
-            .filter(|config| config.kernel != KernelKind::Linear)
-            .map_or(0.0, |config| 8.0 * n as f64 * config.landmarks(n) as f64);
+        let kernels = self.kernels(n);
         let mut parts = Vec::new();
         if distances * width as f64 >= MANY {
             parts.push(format!("{distances:.0e} distances of {width} values (fewer with {lower})"));
         }
-        if 3.0 * matrix >= LARGE {
-            parts.push(format!("about {:.1} GB for kernels (fewer with `landmarks`)", 3e-9 * matrix));
+        if kernels >= LARGE {
+            parts.push(format!("about {:.1} GB for kernels (fewer with `landmarks`)", 1e-9 * kernels));
         }
         (!parts.is_empty()).then(|| parts.join(" and "))
+    }
+
+    /// Bytes of its kernel matrices for a task of `n` rows.
+    fn kernels(&self, n: usize) -> f64 {
+        let config = self.components().filter(|config| config.kernel != KernelKind::Linear);
+        config.map_or(0.0, |config| 3.0 * 8.0 * n as f64 * config.landmarks(n) as f64)
+    }
+
+    /// Bytes of all its matrices for a task of `n` rows: kernels, covariances with their decomposition, and what distances
+    /// between domains take.
+    pub(crate) fn bytes(&self, n: usize, features: usize) -> u64 {
+        let square = |side: usize| 8.0 * (side as f64).powi(2);
+        (self.kernels(n) + 6.0 * square(n.min(features)) + 3.0 * square(n.min(crate::THINNED))) as u64
     }
 
     /// How many components it projects to, where it does.

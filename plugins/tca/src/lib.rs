@@ -153,9 +153,12 @@ fn labels(support: &Labelled, n: usize) -> Result<Vec<Option<usize>>> {
     Ok((0..n).map(|row| known.get(row).copied()).collect())
 }
 
-/// At most 2000 rows, evenly spread.
+/// Rows of a domain that distances are measured with, at most.
+const THINNED: usize = 2000;
+
+/// At most [`THINNED`] rows, evenly spread.
 fn thinned(rows: MatRef<'_, f64>) -> Mat<f64> {
-    let step = rows.nrows().div_ceil(2000).max(1);
+    let step = rows.nrows().div_ceil(THINNED).max(1);
     Mat::from_fn(rows.nrows().div_ceil(step), rows.ncols(), |i, j| rows[(i * step, j)])
 }
 
@@ -233,5 +236,9 @@ impl Aligner for FeatureTransfer {
 
     fn cost(&self, support: &Labelled, query: &Unlabelled) -> Option<String> {
         self.method.cost(support.len(), query.len(), support.inputs().len() / support.len().max(1))
+    }
+
+    fn bytes(&self, support: &Labelled, query: &Unlabelled) -> u64 {
+        self.method.bytes(support.len() + query.len(), support.inputs().len() / support.len().max(1))
     }
 }
