@@ -25,18 +25,13 @@ struct SplitFile {
 /// The division a file lists; classes it does not name are left out.
 pub(crate) fn by_file(file: &Path, classes: &[String]) -> Result<Division> {
     let text = fs::read_to_string(file).map_err(|error| Error::io("reading the class split", file, error))?;
-    let split: SplitFile = toml::from_str(&text).map_err(|error| {
+    let division = parse(&text).map_err(|why| {
         Error::invalid(format!(
-            "the class split {} is not as expected ({}); it is TOML with lists of class names: train = [\"…\"], \
+            "the class split {} is not as expected ({why}); it is TOML with lists of class names: train = [\"…\"], \
              validation = [\"…\"], test = [\"…\"]",
             file.display(),
-            error.message()
         ))
     })?;
-    // The names of directories are composed (NFC); an editor may have written them otherwise.
-    let composed =
-        |names: Vec<String>| names.iter().map(|name| name.nfc().collect()).collect::<Vec<String>>();
-    let division = [split.train, split.validation, split.test].map(composed);
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for (split, names) in division.iter().enumerate() {
         for name in names {
@@ -53,6 +48,18 @@ pub(crate) fn by_file(file: &Path, classes: &[String]) -> Result<Division> {
         }
     }
     Ok(division)
+}
+
+/// The division that the text of a split file lists.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn parse(text: &str) -> Result<Division, String> {
+    let split: SplitFile = toml::from_str(text).map_err(|error| error.message().to_owned())?;
+    // The names of directories are composed (NFC); an editor may have written them otherwise.
+    let composed =
+        |names: Vec<String>| names.iter().map(|name| name.nfc().collect()).collect::<Vec<String>>();
+    Ok([split.train, split.validation, split.test].map(composed))
 }
 
 /// The shares of classes for training, validation and test where nothing else is said.

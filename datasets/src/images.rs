@@ -57,13 +57,7 @@ impl ImageReader {
             .par_chunks_exact_mut(size)
             .zip(files)
             .map(|(out, file)| {
-                let (image, transparent) = open(file, self.images.background.0).map_err(|error| {
-                    Error::invalid(format!(
-                        "{} cannot be read as an image: {}; correct or remove it",
-                        file.display(),
-                        error.to_string().trim_end().trim_end_matches('.')
-                    ))
-                })?;
+                let (image, transparent) = self.open(file)?;
                 self.prepare(image, out);
                 let planes = out.chunks_exact(self.height * self.width).zip(self.levels());
                 let blank =
@@ -83,6 +77,35 @@ impl ImageReader {
             )
         });
         Ok((pixels, blank))
+    }
+
+    /// The same of `count` images that `image` gives: of memory, or of a part of a file.
+    ///
+    /// # Errors
+    /// Those of `image`.
+    pub(crate) fn read_each(
+        &self,
+        count: usize,
+        image: impl Fn(usize) -> Result<DynamicImage> + Sync,
+    ) -> Result<Vec<u8>> {
+        let size = self.channels * self.height * self.width;
+        let mut pixels = vec![0; count * size];
+        pixels.par_chunks_exact_mut(size).enumerate().try_for_each(|(number, out)| {
+            self.prepare(image(number)?, out);
+            Ok::<_, Error>(())
+        })?;
+        Ok(pixels)
+    }
+
+    /// Decodes a file; says whether something in it was transparent.
+    pub(crate) fn open(&self, file: &Path) -> Result<(DynamicImage, bool)> {
+        open(file, self.images.background.0).map_err(|error| {
+            Error::invalid(format!(
+                "{} cannot be read as an image: {}; correct or remove it",
+                file.display(),
+                error.to_string().trim_end().trim_end_matches('.')
+            ))
+        })
     }
 
     /// The same as inputs, values of 0–1.

@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | [`arrays`] | your own features or signals, with labels and perhaps domains | npy, npz, mat, CSV |
 //! | [`bearing`] | a simulated bearing, 7 states at 4 loads | none |
+//! | [`benchmarks`] (`mini-imagenet`, `cifar-fs`, `mnist` …) | the benchmarks of the few-shot literature, by name | as published |
 //! | [`cwru`] | bearing faults at 4 motor loads | 36 records |
 //! | [`digits`] (`digits-da`) | MNIST and USPS digits | 4 arrays |
 //! | [`folder`] | your own images, one directory for each class | any PNG, JPEG, WebP, TIFF, BMP, PGM; a zip, tar or list of them |
@@ -19,6 +20,7 @@ mod archive;
 mod area_average;
 pub mod arrays;
 pub mod bearing;
+pub mod benchmarks;
 mod class_division;
 mod class_splits;
 pub mod cwru;
