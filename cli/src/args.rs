@@ -388,7 +388,7 @@ pub(crate) struct Place {
 pub(crate) enum DataCommand {
     /// Download a dataset, or take local copies of its files, with checksums
     Get {
-        /// Which dataset, as `omniglot`
+        /// Which dataset, as `omniglot`; of one that only its owners may give, it says how to come by it
         dataset: String,
         #[command(flatten)]
         place: Place,

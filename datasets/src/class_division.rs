@@ -83,18 +83,23 @@ pub(crate) fn by_fractions_or_all(
     let division = by_fractions(fractions, seed, classes)?;
     let [train, validation, test] = &division;
     if train.len() + validation.len() > 0 && !test.is_empty() {
-        const NAMED: usize = 8;
-        let more = test.len().saturating_sub(NAMED);
         notes.push(format!(
-            "{} + {} + {} classes for training, validation and test, by `fractions` and its `seed`; for test: {}{}",
+            "{} + {} + {} classes for training, validation and test, by `fractions` and its `seed`; for test: {}",
             train.len(),
             validation.len(),
             test.len(),
-            test[..test.len() - more].join(", "),
-            if more > 0 { format!(" and {more} more") } else { String::new() }
+            first_of(test)
         ));
     }
     Ok(division)
+}
+
+/// The first names, and how many more there are.
+pub(crate) fn first_of(names: &[impl AsRef<str>]) -> String {
+    const NAMED: usize = 8;
+    let first: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
+    let more = names.len() - first.len();
+    first.join(", ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 /// A random division into these shares. A share above 0 gets at least one class, and two where there are enough.

@@ -40,3 +40,9 @@ pub(crate) fn find(data_dir: &Path, folders: &[&str], file: &str, from: &str) ->
         ))
     })
 }
+
+/// The first that exists of `names`, in one folder of the data directory after the other.
+pub(crate) fn first_there(data_dir: &Path, folders: &[&str], names: &[&str]) -> Option<PathBuf> {
+    let of = |folder: &&str| names.iter().map(|name| data_dir.join(folder).join(name)).collect::<Vec<_>>();
+    folders.iter().flat_map(of).find(|path| path.exists())
+}

@@ -294,11 +294,20 @@ fn a_full_disk_is_reported_with_the_file_that_was_being_written() {
 #[test]
 fn only_datasets_with_files_upstream_can_be_fetched() {
     let names: Vec<String> =
-        files("omniglot", std::path::Path::new(".")).unwrap().into_iter().map(|file| file.name).collect();
+        files("omniglot", std::path::Path::new(".")).unwrap().1.into_iter().map(|file| file.name).collect();
     assert_eq!(names, ["images_background.zip", "images_evaluation.zip"]);
     let error = |name| files(name, std::path::Path::new(".")).unwrap_err().to_string();
     assert!(error("glyphs").contains("has no files to get"));
     assert!(error("omniglott").contains("did you mean `omniglot`"));
+    // Those who accept ImageNet's terms are told what is read.
+    for name in ["mini-imagenet", "tiered-imagenet"] {
+        let error = error(name);
+        assert!(
+            error.contains("https://image-net.org/download")
+                && error.contains("a directory of images for each class"),
+            "{error}"
+        );
+    }
 
     let server = Server::new(content(), Manner::Ranges);
     let base = server.url.trim_end_matches("drawings.bin");

@@ -21,6 +21,28 @@ fn local_files_are_checked_and_put_where_the_dataset_is_looked_for() {
 }
 
 #[test]
+fn the_digits_packed_by_others_are_known_by_their_checksums() {
+    let Some(data) = real_data("mnist") else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (data.join("mnist"), directory.path().to_str().unwrap());
+    succeed(&["data", "get", "mnist", "--data-dir", to, "--from", from.to_str().unwrap()]);
+    assert!(succeed(&["doctor", "--data-dir", to]).stdout.contains("found at"));
+    // A hundred images of each class are not the archive.
+    refuse(
+        &[
+            "data",
+            "get",
+            "tiny-imagenet",
+            "--data-dir",
+            to,
+            "--from",
+            data.join("tiny-imagenet").to_str().unwrap(),
+        ],
+        &["is not the file it should be", "tiny-imagenet-200.zip"],
+    );
+}
+
+#[test]
 fn what_is_not_the_dataset_is_refused_and_leaves_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let from = directory.path().join("from");
@@ -34,6 +56,10 @@ fn what_is_not_the_dataset_is_refused_and_leaves_nothing() {
     refuse(&arguments, &["images_background.zip"]);
     assert!(!to.join("omniglot").join(FILES[0]).exists());
     refuse(&["data", "get", "glyphs"], &["glyphs"]);
+    refuse(
+        &["data", "get", "mini-imagenet", "--data-dir", to.to_str().unwrap()],
+        &["image-net.org", "train.csv"],
+    );
 }
 
 #[test]

@@ -51,7 +51,10 @@ impl Default for QuickdrawOptions {
 
 impl Options for QuickdrawOptions {}
 
-const SPLIT: &str = include_str!("splits/quickdraw.toml");
+pub(super) const SPLIT: &str = include_str!("splits/quickdraw.toml");
+/// Category, size in bytes and SHA-256 of each file.
+#[cfg(feature = "download")]
+pub(super) const FILES: &str = include_str!("quickdraw.tsv");
 const SIDE: usize = 28;
 
 fn locate(context: &DatasetContext) -> Result<PathBuf> {

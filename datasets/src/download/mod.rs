@@ -46,16 +46,20 @@ pub struct Fetched {
     pub was_there: bool,
 }
 
-/// The files of `dataset` that can be fetched.
+/// The files of `dataset` that can be fetched, and the directory of the data directory they belong in.
 ///
 /// # Errors
 /// When there is no such dataset, or it has nothing to fetch: says where its files are, or come from.
-pub fn files(dataset: &str, data_dir: &Path) -> Result<Vec<RemoteFile>> {
+pub fn files(dataset: &str, data_dir: &Path) -> Result<(&'static str, Vec<RemoteFile>)> {
     if dataset == "omniglot" {
-        return Ok(crate::omniglot::remote_files());
+        return Ok(("omniglot", crate::omniglot::remote_files()));
     }
-    let Some(entry) = datasets().into_iter().find(|entry| entry.name == dataset) else {
-        return Err(Error::unknown("dataset to get", dataset, ["omniglot"].into_iter()));
+    if let Some(remote) = crate::benchmarks::remote(dataset) {
+        return Ok(remote);
+    }
+    let all = datasets();
+    let Some(entry) = all.iter().find(|entry| entry.name == dataset) else {
+        return Err(Error::unknown("dataset to get", dataset, all.iter().map(|entry| entry.name)));
     };
     Err(match entry.locate.map(|locate| locate(&DatasetContext::at(data_dir))) {
         None => Error::invalid(format!(
@@ -68,7 +72,7 @@ pub fn files(dataset: &str, data_dir: &Path) -> Result<Vec<RemoteFile>> {
     })
 }
 
-/// Fetches the files of `dataset` to `DATA_DIR/DATASET/`: what `kshot data get` does.
+/// Fetches the files of `dataset` to its directory in `data_dir`: what `kshot data get` does.
 ///
 /// Files come from `from`, a local directory, where it is given; else from upstream, or from `base_url/NAME` (a mirror)
 /// where that is given. Files that are already whole stay as they are.
@@ -82,13 +86,13 @@ pub fn fetch(
     base_url: Option<&str>,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Vec<Fetched>> {
-    let mut files = files(dataset, data_dir)?;
+    let (folder, mut files) = files(dataset, data_dir)?;
     if let Some(base) = base_url {
         for file in &mut files {
-            file.url = format!("{}/{}", base.trim_end_matches('/'), file.name);
+            file.url = format!("{}/{}", base.trim_end_matches('/'), file.name.replace(' ', "%20"));
         }
     }
-    fetch_files(&files, &data_dir.join(dataset), from, progress)
+    fetch_files(&files, &data_dir.join(folder), from, progress)
 }
 
 /// Fetches `files` to `directory`, which is made where it is missing; from the directory `from`, else from their URLs.

@@ -92,7 +92,7 @@ pub(super) fn read(root: &Path, notes: &mut Vec<String>) -> Result<Layout> {
 }
 
 /// 0 for training, 1 for validation, 2 for test, by the names that people give them.
-pub(super) fn split_named(name: &str) -> Option<usize> {
+pub(crate) fn split_named(name: &str) -> Option<usize> {
     let name = name.to_lowercase();
     SPLITS.iter().position(|names| names.contains(&name.as_str()))
 }
@@ -229,7 +229,7 @@ fn gather(class: &Path, directory: &Path, depth: usize, images: &mut Vec<ImageFi
 }
 
 /// The sub-directories, sorted, without hidden ones and those that archives of another system leave behind.
-pub(super) fn directories(root: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn directories(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(entries(root)?.into_iter().filter(|path| path.is_dir() && file_name(path) != "__MACOSX").collect())
 }
 
@@ -241,6 +241,11 @@ fn images_in(directory: &Path) -> Result<Vec<PathBuf>> {
 /// Whether a file's name is that of an image.
 pub(super) fn named_as_image(path: &Path) -> bool {
     path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end.eq_ignore_ascii_case(known)))
+}
+
+/// Whether a file's name is that of a list of images.
+pub(super) fn named_as_list(path: &Path) -> bool {
+    path.extension().is_some_and(|end| ["csv", "txt"].iter().any(|known| end.eq_ignore_ascii_case(known)))
 }
 
 /// What a directory holds, hidden files left out, sorted.
@@ -258,6 +263,6 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The last part of a path.
-fn file_name(path: &Path) -> String {
+pub(crate) fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

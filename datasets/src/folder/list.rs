@@ -10,20 +10,33 @@ use super::layout::{ClassFiles, ImageFile, Layout, by_splits, split_named};
 
 /// The classes of a list, divided as its column `split` says, if it has one.
 pub(super) fn read(file: &Path, notes: &mut Vec<String>) -> Result<Layout> {
+    let (splits, divided) = listed(file, file.parent().unwrap_or(Path::new("")))?;
+    if divided {
+        return by_splits(file, splits, notes).map(Layout::Divided);
+    }
+    let [classes, ..] = splits;
+    Ok(Layout::Classes(classes))
+}
+
+/// The classes of a list whose paths lead from `folder`, in the splits of its column `split`; all in the first, and `false`,
+/// where it has none.
+///
+/// # Errors
+/// When it is no such list, or names a file that is not there: with the line.
+pub(crate) fn listed(file: &Path, folder: &Path) -> Result<([Vec<ClassFiles>; 3], bool)> {
     let wrong = |what: String| Error::invalid(format!("the list {}{what}", file.display()));
     let at = |line: u64, what: String| wrong(format!(", line {line}: {what}"));
     let broken = |error: csv::Error| wrong(format!(" cannot be read: {error}"));
     let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(file).map_err(broken)?;
     let head = rows.headers().map_err(broken)?.clone();
     let column = |name: &str| head.iter().position(|column| column.trim_start_matches('\u{feff}') == name);
-    let (Some(path), Some(label)) = (column("path"), column("label")) else {
+    let (Some(path), Some(label)) = (column("path").or(column("filename")), column("label")) else {
         return Err(wrong(format!(
             " has the columns {}, but must have `path` and `label` (and may have `split` and `group`)",
             head.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
         )));
     };
     let (split, group) = (column("split"), column("group"));
-    let folder = file.parent().unwrap_or(Path::new(""));
     let mut seen: HashMap<String, u64> = HashMap::new();
     // Without a column `split`, all are in the first.
     let mut splits: [Vec<ClassFiles>; 3] = Default::default();
@@ -63,11 +76,5 @@ pub(super) fn read(file: &Path, notes: &mut Vec<String>) -> Result<Layout> {
     for classes in &mut splits {
         classes.sort_by(|a, b| a.name.cmp(&b.name));
     }
-    match split {
-        Some(_) => by_splits(file, splits, notes).map(Layout::Divided),
-        None => {
-            let [classes, ..] = splits;
-            Ok(Layout::Classes(classes))
-        }
-    }
+    Ok((splits, split.is_some()))
 }

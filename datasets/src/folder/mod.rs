@@ -20,9 +20,9 @@
 //!
 //! else they are divided at random by `fractions`.
 
-mod layout;
-mod list;
-mod unpacked;
+pub(crate) mod layout;
+pub(crate) mod list;
+pub(crate) mod unpacked;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -157,7 +157,7 @@ fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Data
     };
     let mut files = Files::default();
     let parts = parts.map(|classes| files.add(classes));
-    let (preparation, shape, values) = prepared(&files.paths, &options, context)?;
+    let (preparation, shape, values) = prepared("folder", &files.paths, &options, context)?;
     let mut whole = ClassSet::new(shape, values, Arc::new(files.names), Vec::new())?;
     if let Preparation::Images(images) = &preparation {
         whole = whole.normalised(images.normalise);
@@ -195,14 +195,15 @@ fn divided(
 
 /// The images of all classes, one after another.
 #[derive(Default)]
-struct Files {
-    paths: Vec<PathBuf>,
-    names: Vec<String>,
+pub(crate) struct Files {
+    pub(crate) paths: Vec<PathBuf>,
+    pub(crate) names: Vec<String>,
     groups: Vec<String>,
 }
 
 impl Files {
-    fn add(&mut self, classes: Vec<ClassFiles>) -> Vec<Class> {
+    /// Appends the images of these classes.
+    pub(crate) fn add(&mut self, classes: Vec<ClassFiles>) -> Vec<Class> {
         let class = |ClassFiles { name, images }: ClassFiles| {
             let first = self.paths.len() as u32;
             for image in images {
@@ -216,14 +217,15 @@ impl Files {
     }
 }
 
-/// Inputs of these files, with how they were made, and the shape of one.
-fn prepared(
+/// Inputs of these files, with how they were made, and the shape of one; options as of `dataset`.
+pub(crate) fn prepared(
+    dataset: &str,
     files: &[PathBuf],
     options: &FolderOptions,
     context: &DatasetContext,
 ) -> Result<(Preparation, [usize; 3], Values)> {
     let encoder = options.encoder.as_ref();
-    let encoder = encoder.map(|encoder| resolve("folder", encoder, &context.data_dir)).transpose()?;
+    let encoder = encoder.map(|encoder| resolve(dataset, encoder, &context.data_dir)).transpose()?;
     let images = Images {
         invert: options.invert,
         background: options.background,
@@ -241,7 +243,7 @@ fn prepared(
     let Some(encoder) = encoder else {
         let (pixels, blank) = reader.read(files)?;
         return match blank {
-            Some(blank) => Err(Error::invalid(format!("{blank}: set another `background` of `folder`"))),
+            Some(blank) => Err(Error::invalid(format!("{blank}: set another `background` of `{dataset}`"))),
             None => Ok((Preparation::Images(images), shape, Arc::new(pixels).into())),
         };
     };

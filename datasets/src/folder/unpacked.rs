@@ -1,4 +1,4 @@
-//! Directories of images in a zip or tar: unpacked once, and found again.
+//! Directories of images in a zip or tar: unpacked once, with the lists beside them, and found again.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader};
@@ -8,7 +8,7 @@ use flate2::read::GzDecoder;
 use kshot::{Error, Result};
 use tempfile::TempDir;
 
-use super::layout::{directories, named_as_image};
+use super::layout::{directories, named_as_image, named_as_list};
 use crate::archive;
 use crate::digest;
 
@@ -16,22 +16,22 @@ use crate::digest;
 const MOST_UNPACKED: u64 = 1 << 30;
 
 /// An archive's images, on disk.
-pub(super) struct Unpacked {
+pub(crate) struct Unpacked {
     /// The directory that has more than one directory or image.
-    pub(super) root: PathBuf,
+    pub(crate) root: PathBuf,
     /// Where it is not kept: gone when this is dropped.
     _temporary: Option<TempDir>,
 }
 
 /// Whether a file's name is that of an archive.
-pub(super) fn is_archive(path: &Path) -> bool {
+pub(crate) fn is_archive(path: &Path) -> bool {
     let name = path.to_string_lossy().to_lowercase();
     [".zip", ".tar", ".tar.gz", ".tgz"].iter().any(|ending| name.ends_with(ending))
 }
 
 impl Unpacked {
-    /// Unpacks the images of an archive into the cache, unless they are there.
-    pub(super) fn of(archive: &Path, cache: Option<&Path>) -> Result<Self> {
+    /// Unpacks the images and lists of an archive into the cache, unless they are there.
+    pub(crate) fn of(archive: &Path, cache: Option<&Path>) -> Result<Self> {
         const DOING: &str = "unpacking the images to";
         let Some(cache) = cache.map(|cache| cache.join("unpacked")) else {
             let temporary =
@@ -88,7 +88,7 @@ fn of_zip(file: File, to: &Path) -> Result<(), String> {
         let Some(inside) = entry.enclosed_name() else {
             return Err(format!("its entry `{name}` would be written elsewhere"));
         };
-        let wanted = entry.is_file() && named_as_image(&inside);
+        let wanted = entry.is_file() && (named_as_image(&inside) || named_as_list(&inside));
         drop(entry);
         if wanted {
             let bytes =
@@ -104,7 +104,7 @@ fn of_tar(bytes: impl io::Read, to: &Path) -> Result<(), String> {
     for entry in tar.entries().map_err(|error| error.to_string())? {
         let mut entry = entry.map_err(|error| error.to_string())?;
         let name = entry.path().map_err(|error| error.to_string())?.into_owned();
-        if entry.header().entry_type().is_file() && named_as_image(&name) {
+        if entry.header().entry_type().is_file() && (named_as_image(&name) || named_as_list(&name)) {
             let inside = entry.unpack_in(to).map_err(|error| format!("`{}`: {error}", name.display()))?;
             if !inside {
                 return Err(format!("its entry `{}` would be written elsewhere", name.display()));
