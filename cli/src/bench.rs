@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kshot::registry::LearnerEntry;
 use kshot::stats::interval95;
 use kshot::{Error, Result};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::args::{BenchArgs, RunArgs};
 use crate::compare::render::{Form, render};
@@ -18,7 +18,7 @@ use crate::setting::Setting;
 use crate::stop::stop_on_ctrl_c;
 use crate::suite::{Grid, How, Plan, Suite, SuiteDirectory, measure, search};
 use crate::words::plural;
-use crate::{domain_table, plot};
+use crate::{domain_table, plot, source_table};
 
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
     let BenchArgs { flags, seeds, plot, json, out, jobs, memory } = args;
@@ -85,7 +85,7 @@ fn all(suite: Suite, out: Option<&Path>, how: How, files: &Files) -> Result<()> 
     );
     failed.dedup();
     let mut measured = measured.into_iter();
-    let mut rows = Vec::new();
+    let (mut rows, mut json_rows) = (Vec::new(), Vec::new());
     for (grid, size) in grids.iter().zip(sizes) {
         let own = measured.by_ref().take(size).flat_map(|measured| measured.rows).collect();
         let measured: Vec<Row> = own;
@@ -94,6 +94,14 @@ fn all(suite: Suite, out: Option<&Path>, how: How, files: &Files) -> Result<()> 
             print(&domain_table::text(&grid.jobs[0], &own))?;
         } else {
             print(&render(&sections(&measured, None)?, None, Form::Terminal))?;
+            print(&source_table::text(&grid.jobs, &measured)?)?;
+        }
+        for row in &own {
+            let mut json = row.json();
+            if let Some(by_source) = source_table::json(&grid.jobs, row, &measured)? {
+                json["by_dataset"] = by_source;
+            }
+            json_rows.push(json);
         }
         rows.extend(own);
     }
@@ -101,8 +109,7 @@ fn all(suite: Suite, out: Option<&Path>, how: How, files: &Files) -> Result<()> 
         plot::write(path, &rows)?;
     }
     if let (Some(path), false) = (&files.json, rows.is_empty()) {
-        let rows: Vec<Value> = rows.iter().map(Row::json).collect();
-        write_json(path, &json!({ "rows": rows }))?;
+        write_json(path, &json!({ "rows": json_rows }))?;
     }
     match (outcome, out) {
         (Err(Error::Interrupted(_)), Some(out)) => {

@@ -1,7 +1,10 @@
 //! `kshot eval`: a trained learner on test episodes.
 
+use std::slice;
+
 use kshot::dataset::TaskSource;
 use kshot::embedding::Embedding;
+use kshot::episode::Sampling;
 use kshot::eval::Watch;
 use kshot::learner::Learner;
 use kshot::log::Tested;
@@ -23,8 +26,8 @@ use crate::progress::episode_bar;
 use crate::row::Row;
 use crate::setting::Setting;
 use crate::stop::{STOP, stop_on_ctrl_c};
-use crate::verification;
 use crate::words::{figure, plural};
+use crate::{source_table, verification};
 
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
     let (checkpoint, description) = read_run(&args.checkpoint)?;
@@ -113,6 +116,8 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         };
         let row = Row { test_steps: steps, ..Row::of(&job.experiment, entry, &setting, learner, evaluation) };
         print(&line(&job, &row))?;
+        let (jobs, rows) = (slice::from_ref(&job), slice::from_ref(&row));
+        print(&source_table::text(jobs, rows)?)?;
         if let Some((directory, embedding, class_names)) = &logged {
             // Tags are the same after any number of steps.
             let apart = steps.filter(|_| several).map(|steps| directory.join(format!("steps{steps}")));
@@ -128,6 +133,9 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
             tested.log(apart.as_deref().unwrap_or(directory))?;
         }
         let mut json = row.json();
+        if let Some(by_source) = source_table::json(jobs, &row, rows)? {
+            json["by_dataset"] = by_source;
+        }
         // Trained elsewhere: the checkpoint says for how many steps.
         if let Some(keys) = json.as_object_mut() {
             keys.retain(|key, _| !key.starts_with("train_"));
@@ -160,9 +168,11 @@ fn class_names(job: &Job) -> Vec<String> {
 
 /// Tasks with `unknown` classes more than their supports have: prints how they are told apart, and gives it as JSON.
 fn open_set(job: &Job, setting: &Setting, learner: &dyn Learner, unknown: usize) -> Result<Value> {
-    if job.experiment.manifest.is_some() || job.experiment.test_steps.is_some() {
+    let Experiment { manifest, test_steps, .. } = &job.experiment;
+    if manifest.is_some() || test_steps.is_some() || job.experiment.sampling() == Sampling::MetaDataset {
         return Err(Error::invalid(
-            "`--open-set` samples tasks of its own, with the learner's own inner steps: leave out `manifest` and `test-steps`",
+            "`--open-set` samples tasks of its own, with the learner's own inner steps: leave out `manifest`, `test-steps` and \
+             `sampling`",
         ));
     }
     let (tasks, episodes) = (job.few_shot(setting, unknown)?, job.experiment.episodes());

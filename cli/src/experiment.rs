@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
-use kshot::episode::Count;
-use kshot::options::{self, Options};
+use kshot::dataset::{Dataset, DatasetContext};
+use kshot::episode::{Count, Sampling, meta_dataset};
+use kshot::options::{self, Options, described};
 use kshot::registry::{self, LearnerEntry};
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
@@ -39,7 +40,7 @@ pub(crate) struct Flags {
 #[derive(Args, Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Experiment {
-    /// Dataset [default: glyphs]
+    /// Dataset, or several with commas, of one of which each task is [default: glyphs]
     #[arg(long, value_name = "NAME")]
     pub(crate) data: Option<String>,
     /// Where datasets lie [default: $KSHOT_DATA, else the user's data directory]
@@ -82,6 +83,10 @@ pub(crate) struct Experiment {
     /// for a regression]
     #[arg(long, value_name = "N,…")]
     pub(crate) test_steps: Option<List<usize>>,
+    /// How ways and shots are drawn: `n-way-k-shot`, or `meta-dataset` (5 to 50 ways, unequal shots, up to 500 examples)
+    /// [default: n-way-k-shot]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) sampling: Option<Sampling>,
     /// Test episodes [default: 600]
     #[arg(long, value_name = "N")]
     #[schemars(range(min = 1))]
@@ -258,6 +263,7 @@ impl Experiment {
             target: pair.map(|pair| List::One(pair.target.clone())),
             target_shots: pair.map(|pair| List::One(pair.target_shots)),
             train_domains: self.train_domains.clone(),
+            sampling: self.sampling,
             seed: Some(self.seed()),
             set: self.set.clone(),
             ..Self::default()
@@ -313,7 +319,14 @@ impl Experiment {
     }
 
     pub(crate) fn queries(&self) -> usize {
-        self.queries.unwrap_or(QUERIES)
+        self.queries.unwrap_or(match self.sampling() {
+            Sampling::NWayKShot => QUERIES,
+            Sampling::MetaDataset => meta_dataset::QUERIES,
+        })
+    }
+
+    pub(crate) fn sampling(&self) -> Sampling {
+        self.sampling.unwrap_or_default()
     }
 
     pub(crate) fn episodes(&self) -> u64 {
@@ -322,6 +335,28 @@ impl Experiment {
 
     pub(crate) fn data(&self) -> &str {
         self.data.as_deref().unwrap_or("glyphs")
+    }
+
+    /// The datasets, one or several.
+    pub(crate) fn datasets(&self) -> Vec<&str> {
+        self.data().split(',').map(str::trim).collect()
+    }
+
+    /// Opens the dataset, or joins several.
+    pub(crate) fn open_data(&self, context: &DatasetContext) -> Result<Box<dyn Dataset>> {
+        let names = self.datasets();
+        if let Some(twice) = (1..names.len()).find(|&at| names[..at].contains(&names[at])) {
+            return Err(Error::invalid(format!("`data` names `{}` twice", names[twice])));
+        }
+        let open = |name: &str| (registry::dataset(name)?.open)(context, &self.options(name));
+        match names.as_slice() {
+            [one] => open(one),
+            several => {
+                let opened =
+                    several.iter().map(|name| Ok((*name, open(name)?))).collect::<Result<Vec<_>>>()?;
+                kshot_datasets::joined(&opened)
+            }
+        }
     }
 
     /// `[train]` over what the learner does by itself.
@@ -342,13 +377,26 @@ impl Experiment {
         self.options("backbone")
     }
 
-    /// The options set for a learner, the dataset or the backbone.
+    /// The options set for a learner, a dataset or the backbone; of several datasets, a table each.
     pub(crate) fn options(&self, name: &str) -> toml::Table {
+        let names = self.datasets();
+        if names.len() > 1 && name == self.data() {
+            let each = names.iter().map(|name| ((*name).to_owned(), toml::Value::Table(self.options(name))));
+            return each
+                .filter(|(_, options)| options.as_table().is_some_and(|table| !table.is_empty()))
+                .collect();
+        }
         let mut options = self.set.get(name).and_then(toml::Value::as_table).cloned().unwrap_or_default();
-        if name == self.data() {
+        if names.contains(&name) {
             let size = self.image_size.map(|size| ("image-size", toml::Value::Integer(size as i64)));
             let split = self.split.clone().map(|split| ("split", toml::Value::String(split)));
-            options.extend(size.into_iter().chain(split).map(|(key, value)| (key.to_owned(), value)));
+            let short = size.into_iter().chain(split).map(|(key, value)| (key.to_owned(), value));
+            // Of several, those that have such an option are meant.
+            let known = registry::dataset(name).ok().filter(|_| names.len() > 1);
+            let known = known.map(|entry| described(&(entry.options)()));
+            options.extend(short.filter(|(key, _)| {
+                known.as_ref().is_none_or(|known| known.iter().any(|option| option.name == *key))
+            }));
         }
         options
     }

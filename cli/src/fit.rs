@@ -2,7 +2,7 @@
 
 use kshot::Result;
 use kshot::dataset::{ClassSet, Dataset, Split, TaskSource};
-use kshot::episode::{Count, Manifest};
+use kshot::episode::{Count, Manifest, Sampling};
 
 use crate::experiment::{Experiment, List, QUERIES, WAYS};
 use crate::output::complain;
@@ -22,6 +22,10 @@ pub(crate) fn fitted(
         experiment.ways = Some(List::One(manifest.ways()));
         experiment.shots = Some(List::One(manifest.shots()));
         experiment.queries = Some(manifest.queries().max());
+        return Ok(experiment);
+    }
+    // Ways and queries are then as many as there are.
+    if experiment.sampling() == Sampling::MetaDataset {
         return Ok(experiment);
     }
     // Weights are chosen on tasks of the same kind.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kshot::backbone::Backbone;
 use kshot::dataset::{Dataset, Published, Split, TaskSource};
-use kshot::episode::{Count, Tasks};
+use kshot::episode::{Count, Sampling, TaskSpec, Tasks};
 use kshot::learner::{Family, Learner, Trainable};
 use kshot::options::described;
 use kshot::registry::{self, LearnerEntry, Problem, Setup};
@@ -79,9 +79,8 @@ impl Job {
                 .build_global()
                 .map_err(|error| Error::invalid(format!("`threads`: cannot start {threads}: {error}")))?;
         }
-        let entry = registry::dataset(experiment.data())?;
         let context = context(experiment.data_dir.as_ref());
-        let dataset: Arc<dyn Dataset> = (entry.open)(&context, &experiment.options(entry.name))?.into();
+        let dataset: Arc<dyn Dataset> = experiment.open_data(&context)?.into();
         for note in dataset.notes() {
             complain(&format!("note: {note}"));
         }
@@ -121,12 +120,27 @@ impl Job {
 
     /// All kinds of task asked for, those that share a training side by side.
     pub(crate) fn settings(&self) -> Result<Vec<Setting>> {
+        let sampling = self.experiment.sampling();
         let list = |given: &Option<List<Count>>, default| match given {
             Some(list) => list.as_slice().iter().copied().map(Some).collect(),
             None => vec![default],
         };
         let (ways, shots) = match &self.test {
+            TaskSource::Domains(_) | TaskSource::Functions(_) if sampling == Sampling::MetaDataset => {
+                return Err(Error::invalid(format!(
+                    "`sampling` is of datasets of classes, which `{}` is not",
+                    self.experiment.data()
+                )));
+            }
             TaskSource::Domains(_) => (None, None),
+            TaskSource::Classes(_) if sampling == Sampling::MetaDataset => {
+                if self.experiment.shots.is_some() {
+                    return Err(Error::invalid(
+                        "with `sampling = \"meta-dataset\"` the shots are drawn: leave out `shots`",
+                    ));
+                }
+                (sampling.ways(), None)
+            }
             TaskSource::Classes(_) => (Some(Count::fixed(WAYS)), Some(Count::fixed(1))),
             TaskSource::Functions(_) => (Some(Count::fixed(WAYS)), Some(Count::fixed(10))),
         };
@@ -140,7 +154,12 @@ impl Job {
         let mut settings = Vec::new();
         for &ways in &ways {
             for &shots in &shots {
-                settings.extend(pairs.iter().map(|pair| Setting { ways, shots, pair: pair.clone() }));
+                settings.extend(pairs.iter().map(|pair| Setting {
+                    ways,
+                    shots,
+                    pair: pair.clone(),
+                    sampling,
+                }));
             }
         }
         Ok(settings)
@@ -337,7 +356,22 @@ impl Job {
     /// The tasks a learner wants to be trained on.
     pub(crate) fn training(&self, learner: &mut dyn Trainable, setting: &Setting) -> Result<Box<dyn Tasks>> {
         let source = self.train_source(setting)?;
-        learner.learned().task.fitted(&source).0.open(&source, Split::Train, self.experiment.seed())
+        self.training_task(learner, setting, &source).0.open(&source, Split::Train, self.experiment.seed())
+    }
+
+    /// The same before it is opened, with what had to be lowered in words. Who trains on tasks is trained on such as are asked.
+    fn training_task(
+        &self,
+        learner: &mut dyn Trainable,
+        setting: &Setting,
+        source: &TaskSource,
+    ) -> (TaskSpec, Option<String>) {
+        match (setting.sampling, setting.ways, &learner.learned().task) {
+            (Sampling::MetaDataset, Some(ways), TaskSpec::FewShot { .. }) => {
+                (TaskSpec::MetaDataset { ways, queries: self.experiment.queries() }, None)
+            }
+            (_, _, task) => task.fitted(source),
+        }
     }
 
     /// Says where a learner's training had to be fitted to small classes.
@@ -347,7 +381,7 @@ impl Job {
         learner: &mut dyn Trainable,
         setting: &Setting,
     ) -> Result<()> {
-        if let (_, Some(lowered)) = learner.learned().task.fitted(&self.train_source(setting)?) {
+        if let (_, Some(lowered)) = self.training_task(learner, setting, &self.train_source(setting)?) {
             complain(&format!("note: `{name}` trains with {lowered}, as the training split has no more"));
         }
         Ok(())

@@ -18,7 +18,12 @@ use crate::setting::Setting;
 /// When options of the dataset move classes of that training into the test split, or the target is a domain of it.
 pub(crate) fn refuse(trained: &Experiment, job: &Job, setting: &Setting, what: &str) -> Result<()> {
     let tested = &job.experiment;
-    if trained.data() != tested.data() {
+    let several = |experiment: &Experiment| experiment.datasets().len() > 1;
+    let both = trained.datasets().into_iter().filter(|name| tested.datasets().contains(name));
+    for name in both.filter(|_| several(trained) || several(tested)) {
+        refuse_classes(trained, job, name, what)?;
+    }
+    if trained.data() != tested.data() || several(tested) {
         return Ok(());
     }
     if let Some(pair) = &setting.pair {
@@ -32,7 +37,13 @@ pub(crate) fn refuse(trained: &Experiment, job: &Job, setting: &Setting, what: &
             false => Ok(()),
         };
     }
-    let entry = registry::dataset(tested.data())?;
+    refuse_classes(trained, job, tested.data(), what)
+}
+
+/// Refuses a test that asks classes of the dataset `name` that the training saw, as its options divide them otherwise.
+fn refuse_classes(trained: &Experiment, job: &Job, name: &str, what: &str) -> Result<()> {
+    let tested = &job.experiment;
+    let entry = registry::dataset(name)?;
     let (before, now) = (trained.options(entry.name), tested.options(entry.name));
     // Another directory or file holds other examples.
     if before == now || before.get("path") != now.get("path") {
@@ -48,10 +59,15 @@ pub(crate) fn refuse(trained: &Experiment, job: &Job, setting: &Setting, what: &
     // A class may be part of another: `character01/rot090` of `character01`.
     let part =
         |a: &str, b: &str| a.strip_prefix(b).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    let asked: Vec<&str> = asked.classes().iter().map(|class| class.name.as_str()).collect();
+    // Joined with others, they have the dataset's name before theirs.
+    let own = |class: &'_ str| match tested.datasets().len() {
+        1 => Some(class.to_owned()),
+        _ => class.strip_prefix(name)?.strip_prefix('/').map(str::to_owned),
+    };
+    let asked: Vec<String> = asked.classes().iter().filter_map(|class| own(&class.name)).collect();
     let known: Vec<&str> = learned.classes().iter().map(|class| class.name.as_str()).collect();
     let mut both =
-        asked.iter().filter(|name| known.iter().any(|other| part(name, other) || part(other, name)));
+        asked.iter().filter(|name| known.iter().any(|other| part(name, other) || part(other, name.as_str())));
     let Some(first) = both.next() else { return Ok(()) };
     Err(Error::invalid(format!(
         "{what} was trained on {} of these {} test classes, as `{first}`: it was trained with {}. Leave out what divides \
@@ -72,7 +88,8 @@ pub(crate) fn refuse(trained: &Experiment, job: &Job, setting: &Setting, what: &
 /// # Errors
 /// As [`refuse`], and when there is no such run.
 pub(crate) fn refuse_features(learner: &str, job: &Job, setting: &Setting) -> Result<()> {
-    for (name, option) in [(learner, "features"), (job.experiment.data(), "encoder")] {
+    let encoders = job.experiment.datasets().into_iter().map(|name| (name, "encoder"));
+    for (name, option) in [(learner, "features")].into_iter().chain(encoders) {
         let options = job.experiment.options(name);
         let run = options.get(option).and_then(toml::Value::as_str);
         // What someone else trained an encoder on is not ours to know.

@@ -35,6 +35,7 @@ mod report;
 mod row;
 mod schema;
 mod setting;
+mod source_table;
 mod stop;
 mod suite;
 mod table;

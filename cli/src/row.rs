@@ -52,7 +52,7 @@ impl Row {
         Self {
             entry,
             dataset: experiment.data().to_owned(),
-            data_options: said(&experiment.options(experiment.data()), ""),
+            data_options: said_of_data(experiment),
             options: [
                 said(&experiment.options(entry.name), ""),
                 said(&experiment.backbone(), "backbone."),
@@ -123,6 +123,7 @@ impl Row {
             self.setting.pair.as_ref().map(|pair| {
                 json!({ "source": pair.source, "target": pair.target, "target_shots": pair.target_shots })
             }),
+            (!self.setting.sampling.is_default()).then(|| json!({ "sampling": self.setting.sampling })),
             self.distances.map(|distances| json!(distances)),
             self.classification.as_ref().map(|more| {
                 json!({
@@ -137,6 +138,17 @@ impl Row {
             json[key] = value.clone();
         }
         json
+    }
+}
+
+/// The options of the dataset in words; of several, each with its name.
+fn said_of_data(experiment: &Experiment) -> String {
+    match experiment.datasets().as_slice() {
+        [one] => said(&experiment.options(one), ""),
+        several => {
+            let each = several.iter().map(|name| said(&experiment.options(name), &format!("{name}.")));
+            each.filter(|said| !said.is_empty()).collect::<Vec<_>>().join(", ")
+        }
     }
 }
 

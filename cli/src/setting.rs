@@ -1,6 +1,6 @@
 //! What is asked of a learner: ways, shots, and from which domain to which.
 
-use kshot::episode::Count;
+use kshot::episode::{Count, Sampling};
 use kshot::registry::Problem;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,8 @@ pub(crate) struct Setting {
     pub(crate) ways: Option<Count>,
     pub(crate) shots: Option<Count>,
     pub(crate) pair: Option<Pair>,
+    #[serde(default, skip_serializing_if = "Sampling::is_default")]
+    pub(crate) sampling: Sampling,
 }
 
 /// From one domain to another.
@@ -25,16 +27,20 @@ impl Setting {
     /// Whether a learner trained for one of them is trained for the other.
     pub(crate) fn trains_as(&self, other: &Self) -> bool {
         let source = |setting: &Self| setting.pair.as_ref().map(|pair| pair.source.clone());
-        self.ways == other.ways && self.shots == other.shots && source(self) == source(other)
+        (self.ways, self.shots, self.sampling) == (other.ways, other.shots, other.sampling)
+            && source(self) == source(other)
     }
 
-    /// `5-way 1-shot`, or `10 points`, or `all classes, all of the source, 3 labelled of the target`.
+    /// `5-way 1-shot`, or `5-50-way and shots as in Meta-Dataset`, or `10 points`, or `all classes, all of the source, 3 labelled of the target`.
     pub(crate) fn in_words(&self, problem: Problem) -> String {
         let count = |count: Option<Count>, all: &str, rest: &str| match count {
             None => all.to_owned(),
             Some(count) => format!("{count}{rest}"),
         };
         match (&self.pair, problem) {
+            (None, Problem::Classification) if self.sampling == Sampling::MetaDataset => {
+                format!("{} and shots as in Meta-Dataset", count(self.ways, "all ways", "-way"))
+            }
             (None, Problem::Classification) => {
                 let (ways, shots) =
                     (count(self.ways, "all ways", "-way"), count(self.shots, "all shots", "-shot"));
@@ -56,6 +62,7 @@ impl Setting {
         };
         let counts = format!("{}{}", count(self.ways, "w"), count(self.shots, "s"));
         match &self.pair {
+            None if self.sampling == Sampling::MetaDataset => format!("{counts}-meta-dataset"),
             None => counts,
             Some(pair) => {
                 let counts = if counts.is_empty() { "all" } else { &counts };

@@ -8,7 +8,7 @@ use kshot::{Error, Result};
 /// A dataset of classes in memory, its splits disjoint in classes and sharing their inputs.
 pub(crate) struct ClassSplits {
     /// Name of the dataset, for messages.
-    dataset: &'static str,
+    dataset: String,
     /// `[channels, height, width]` of every image.
     shape: [usize; 3],
     preparation: Preparation,
@@ -20,14 +20,24 @@ pub(crate) struct ClassSplits {
 impl ClassSplits {
     /// Splits of a set's examples; `classes` are train, validation and test.
     pub(crate) fn new(
-        dataset: &'static str,
+        dataset: &str,
         preparation: Preparation,
         whole: &ClassSet,
         classes: [Vec<Class>; 3],
     ) -> Result<Self> {
         let [train, validation, test] = classes.map(|classes| whole.with_classes(classes).map(Arc::new));
         let sets = [train?, validation?, test?];
-        Ok(Self { dataset, shape: whole.shape(), preparation, sets, notes: Vec::new() })
+        Ok(Self::of_sets(dataset.to_owned(), whole.shape(), preparation, sets))
+    }
+
+    /// The same of sets that are there: train, validation and test.
+    pub(crate) fn of_sets(
+        dataset: String,
+        shape: [usize; 3],
+        preparation: Preparation,
+        sets: [Arc<ClassSet>; 3],
+    ) -> Self {
+        Self { dataset, shape, preparation, sets, notes: Vec::new() }
     }
 
     /// The same, with something to say of it.

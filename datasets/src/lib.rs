@@ -34,9 +34,12 @@ pub mod folder;
 pub mod glyphs;
 mod groups;
 pub mod images;
+mod joined;
 pub mod office_caltech;
 pub mod omniglot;
 mod place;
 pub mod signals;
 pub mod sinusoid;
 pub mod tep;
+
+pub use joined::joined;

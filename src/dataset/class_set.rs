@@ -1,6 +1,7 @@
 //! Classes with examples, in memory.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::images::Normalise;
@@ -74,6 +75,8 @@ pub struct ClassSet {
     /// Of each example, where some are not to be on both sides of a task.
     groups: Option<Arc<Vec<u32>>>,
     classes: Vec<Class>,
+    /// Of several datasets joined: name and number of classes of each, in order of the classes; empty for one dataset.
+    sources: Vec<(String, usize)>,
 }
 
 impl ClassSet {
@@ -104,8 +107,81 @@ impl ClassSet {
         if let Values::Floats(numbers) = &values {
             check_scale(numbers)?;
         }
-        let (normalise, groups) = (Normalise::NONE, None);
-        Self { shape, values, image_names, normalise, groups, classes: Vec::new() }.with_classes(classes)
+        let (normalise, groups, sources) = (Normalise::NONE, None, Vec::new());
+        Self { shape, values, image_names, normalise, groups, classes: Vec::new(), sources }
+            .with_classes(classes)
+    }
+
+    /// The inputs of several sets one after the other, without classes, and the number of each set's first example. Grey images
+    /// beside those of three channels are given three.
+    ///
+    /// # Errors
+    /// When they differ in size, in how they are normalised or in what they hold (bytes, numbers), or some are in groups.
+    pub fn joined(sets: &[&Self]) -> Result<(Self, Vec<u32>)> {
+        let Some(first) = sets.first() else { return Err(Error::invalid("there is no set to join")) };
+        let channels = sets.iter().map(|set| set.shape[0]).max().unwrap_or(1);
+        let shape = [channels, first.shape[1], first.shape[2]];
+        let (mut bytes, mut floats, mut names, mut firsts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for set in sets {
+            let [own, height, width] = set.shape;
+            let repeats = match (own, &set.values) {
+                _ if own == channels => 1,
+                (1, Values::Bytes(_)) => channels,
+                _ => 0,
+            };
+            if [height, width] != shape[1..] || repeats == 0 {
+                return Err(Error::invalid(format!(
+                    "inputs of {:?} and of {:?} (channels, height, width) cannot be joined: bring them to one `image-size`",
+                    first.shape, set.shape
+                )));
+            }
+            if set.normalise != first.normalise || set.groups.is_some() {
+                return Err(Error::invalid(
+                    "inputs that are normalised differently, or are in groups, cannot be joined: set `normalise` alike",
+                ));
+            }
+            firsts.push(names.len() as u32);
+            names.extend_from_slice(&set.image_names);
+            match &set.values {
+                Values::Bytes(values) if repeats == 1 => bytes.extend_from_slice(values),
+                Values::Bytes(values) => {
+                    values.chunks_exact(height * width).for_each(|plane| {
+                        (0..repeats).for_each(|_| bytes.extend_from_slice(plane));
+                    });
+                }
+                Values::Floats(values) => floats.extend_from_slice(values),
+            }
+        }
+        let values: Values = match (bytes.is_empty(), floats.is_empty()) {
+            (_, true) => Arc::new(bytes).into(),
+            (true, false) => Arc::new(floats).into(),
+            (false, false) => return Err(Error::invalid("images and features cannot be joined")),
+        };
+        let joined = Self::new(shape, values, Arc::new(names), Vec::new())?.normalised(first.normalise);
+        Ok((joined, firsts))
+    }
+
+    /// The same with names of the datasets that its classes are from, and how many are of each, in order: no task has classes of
+    /// two.
+    ///
+    /// # Errors
+    /// When they are not as many as the classes.
+    pub fn from_sources(self, sources: Vec<(String, usize)>) -> Result<Self> {
+        let there = self.classes.len();
+        match sources.iter().map(|source| source.1).sum::<usize>() == there {
+            true => Ok(Self { sources, ..self }),
+            false => Err(Error::invalid(format!("{sources:?} are not the sources of {there} classes"))),
+        }
+    }
+
+    /// The datasets that its classes are from, where they are of several: name, and the numbers of its classes.
+    pub fn sources(&self) -> impl ExactSizeIterator<Item = (&str, Range<usize>)> {
+        let mut next = 0;
+        self.sources.iter().map(move |(name, classes)| {
+            let first = next;
+            next += classes;
+            (name.as_str(), first..next)
+        })
     }
 
     /// The same with pixels normalised as they are sampled.
@@ -128,6 +204,11 @@ impl ClassSet {
             )));
         }
         Ok(Self { groups: Some(groups), ..self })
+    }
+
+    /// Whether some examples are not to be on both sides of a task.
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.groups.is_some()
     }
 
     /// The group of each example of a class, where there are groups.
@@ -165,7 +246,7 @@ impl ClassSet {
                 )));
             }
         }
-        Ok(Self { classes, ..self.clone() })
+        Ok(Self { classes, sources: Vec::new(), ..self.clone() })
     }
 
     /// Shape of one image, `[channels, height, width]`.

@@ -1,6 +1,8 @@
-//! N-way K-shot tasks (Vinyals et al. 2016, §4.1), with a fixed or a varying number of ways and shots.
+//! N-way K-shot tasks (Vinyals et al. 2016, §4.1), with a fixed or a varying number of ways and shots, and those of
+//! Meta-Dataset.
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::groups::{Wanted, of_support, on_side};
-use super::{Episode, Labelled, Targets, Tasks};
+use super::{Episode, Labelled, Targets, Tasks, meta_dataset};
 use crate::dataset::{Class, ClassSet, Split};
 use crate::rng::{Rng, stream};
 use crate::{Error, Result};
@@ -118,18 +120,27 @@ impl From<Count> for CountText {
     }
 }
 
-/// N-way K-shot tasks with Q queries a class, over the classes of a set.
+/// Classification tasks over the classes of a set; of one of its sources, drawn uniformly, where they are of several.
 pub struct FewShot {
     set: Arc<ClassSet>,
     ways: Count,
-    shots: Count,
+    shots: Shots,
+    /// Of each class; the most, where the shots are Meta-Dataset's.
     queries: usize,
     split: Split,
     seed: u64,
 }
 
+/// How many labelled examples a class has.
+enum Shots {
+    /// Drawn for each class by itself.
+    Of(Count),
+    /// As Meta-Dataset has them.
+    MetaDataset,
+}
+
 impl FewShot {
-    /// Checks that every task of this kind can be drawn.
+    /// N-way K-shot tasks with Q queries a class. Checks that every one can be drawn.
     ///
     /// # Errors
     /// When there are fewer classes than ways, or a class has fewer examples than shots + queries.
@@ -141,14 +152,37 @@ impl FewShot {
         split: Split,
         seed: u64,
     ) -> Result<Self> {
-        check_classes(&set, ways.max(), split)?;
+        check_sources(&set, ways.max(), split)?;
         check_examples(
             &set,
             shots.max() + queries,
             &format!("{shots}-shot tasks with {queries} queries"),
             split,
         )?;
-        Ok(Self { set, ways, shots, queries, split, seed })
+        Ok(Self { set, ways, shots: Shots::Of(shots), queries, split, seed })
+    }
+
+    /// Tasks of varying ways and unequal shots, as Meta-Dataset samples them ([`meta_dataset`](super::meta_dataset)): ways as far
+    /// as a source has classes, no more than `queries` queries a class.
+    ///
+    /// # Errors
+    /// When a source has fewer classes than the fewest ways, a class has fewer than two examples, or examples are in groups.
+    pub fn meta_dataset(
+        set: Arc<ClassSet>,
+        ways: Count,
+        queries: usize,
+        split: Split,
+        seed: u64,
+    ) -> Result<Self> {
+        check_sources(&set, ways.min(), split)?;
+        check_examples(&set, 2, "tasks as Meta-Dataset samples them", split)?;
+        if queries == 0 || ways.max() > meta_dataset::SUPPORT || set.is_grouped() {
+            return Err(Error::invalid(format!(
+                "tasks as Meta-Dataset samples them have one query a class or more, {} ways at most, and examples without groups",
+                meta_dataset::SUPPORT
+            )));
+        }
+        Ok(Self { set, ways, shots: Shots::MetaDataset, queries, split, seed })
     }
 }
 
@@ -162,6 +196,19 @@ pub(super) fn check_classes(set: &ClassSet, wanted: usize, split: Split) -> Resu
         )));
     }
     Ok(())
+}
+
+/// The same of each dataset that the set's classes are from.
+fn check_sources(set: &ClassSet, wanted: usize, split: Split) -> Result<()> {
+    match set.sources().find(|(_, classes)| wanted > classes.len()) {
+        Some((name, classes)) => Err(Error::invalid(format!(
+            "a task of {wanted} classes cannot be drawn from the {} split of `{name}`, which has {}; ask for fewer ways, or \
+             leave the dataset out",
+            split.name(),
+            classes.len()
+        ))),
+        None => check_classes(set, wanted, split),
+    }
 }
 
 /// Refuses a class with fewer examples than a task takes of it, naming it.
@@ -211,24 +258,49 @@ impl ClassSet {
 }
 
 impl FewShot {
+    /// The stream of episode number `index`, and the source it is drawn from: its number, and its classes.
+    fn begun(&self, index: u64) -> (Rng, usize, Range<usize>) {
+        let mut rng = stream(self.seed, &format!("episode/{}", self.split.name()), index);
+        let mut sources = self.set.sources();
+        // Where there is one, nothing is drawn.
+        let number = if sources.len() > 1 { rng.random_range(0..sources.len()) } else { 0 };
+        let classes = sources.nth(number).map_or(0..self.set.classes().len(), |(_, classes)| classes);
+        (rng, number, classes)
+    }
+
     /// The examples of episode number `index`.
     pub(super) fn picks(&self, index: u64) -> Result<Picks> {
-        let mut rng = stream(self.seed, &format!("episode/{}", self.split.name()), index);
-        let ways = self.ways.draw(&mut rng);
-        let classes: Vec<usize> = sample(&mut rng, self.set.classes().len(), ways).into_vec();
+        let (mut rng, _, source) = self.begun(index);
+        let ways = self.ways.at_most(source.len()).draw(&mut rng);
+        let sampled = sample(&mut rng, source.len(), ways).into_iter();
+        let classes: Vec<usize> = sampled.map(|class| source.start + class).collect();
+        let composition = match self.shots {
+            Shots::Of(_) => None,
+            Shots::MetaDataset => {
+                let examples: Vec<usize> =
+                    classes.iter().map(|&class| self.set.classes()[class].images.len()).collect();
+                Some(meta_dataset::composition(&mut rng, &examples, self.queries))
+            }
+        };
+        let queries = composition.as_ref().map_or(self.queries, |composition| composition.queries);
+        let shots_of = |label: usize, rng: &mut Rng| match (&self.shots, &composition) {
+            (_, Some(composition)) => composition.shots[label],
+            (Shots::Of(count), None) => count.draw(rng),
+            (Shots::MetaDataset, None) => 0,
+        };
         let groups: Option<Vec<_>> = classes.iter().map(|&class| self.set.groups_of(class)).collect();
-        let (mut support, mut query) = (Vec::new(), Vec::with_capacity(ways * self.queries));
+        let (mut support, mut query) = (Vec::new(), Vec::with_capacity(ways * queries));
         let mut take = |label: usize, shots: &[usize], queries: &[usize]| {
             let class = classes[label];
             support.extend(shots.iter().map(|&place| (class, place, label)));
             query.extend(queries.iter().map(|&place| (class, place, label)));
         };
         if let Some(groups) = groups {
-            let shots: Vec<usize> = classes.iter().map(|_| self.shots.draw(&mut rng)).collect();
+            let shots: Vec<usize> = (0..ways).map(|label| shots_of(label, &mut rng)).collect();
             let wanted = |count: &dyn Fn(usize) -> usize| -> Vec<Wanted> {
                 groups.iter().enumerate().map(|(label, groups)| Wanted::new(count(label), groups)).collect()
             };
-            let (learned, asked) = (wanted(&|label| shots[label]), wanted(&|_| self.queries));
+            let (learned, asked) = (wanted(&|label| shots[label]), wanted(&|_| queries));
             let chosen = of_support(&mut rng, &learned, &asked)?;
             for (label, groups) in groups.iter().enumerate() {
                 let mut side = |support| {
@@ -236,13 +308,13 @@ impl FewShot {
                     places.shuffle(&mut rng);
                     places
                 };
-                take(label, &side(true)[..shots[label]], &side(false)[..self.queries]);
+                take(label, &side(true)[..shots[label]], &side(false)[..queries]);
             }
         } else {
             for (label, &class) in classes.iter().enumerate() {
-                let shots = self.shots.draw(&mut rng);
+                let shots = shots_of(label, &mut rng);
                 let images = self.set.classes()[class].images.len();
-                let mut places = sample(&mut rng, images, shots + self.queries).into_vec();
+                let mut places = sample(&mut rng, images, shots + queries).into_vec();
                 places.shuffle(&mut rng);
                 take(label, &places[..shots], &places[shots..]);
             }
@@ -262,5 +334,9 @@ impl Tasks for FewShot {
     fn episode(&self, index: u64) -> Result<Episode> {
         let Picks { classes, support, query } = self.picks(index)?;
         Ok(Episode { index, support: gather(&self.set, &support), query: gather(&self.set, &query), classes })
+    }
+
+    fn source(&self, index: u64) -> Option<usize> {
+        (self.set.sources().len() > 1).then(|| self.begun(index).1)
     }
 }

@@ -26,6 +26,7 @@ mod domain_shift;
 mod few_shot;
 mod groups;
 mod manifest;
+pub mod meta_dataset;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use batches::{FlatBatches, PkBatches};
 pub use domain_shift::{DomainShift, Shift};
 pub use few_shot::{Count, FewShot};
 pub use manifest::Manifest;
+pub use meta_dataset::Sampling;
 pub use spec::{TaskSpec, Tasks};
 
 /// Examples without labels: all that a learner gets to see of the queries.

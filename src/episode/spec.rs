@@ -20,6 +20,13 @@ pub trait Tasks: Send + Sync {
     fn limit(&self) -> Option<u64> {
         None
     }
+
+    /// Which of several datasets episode number `index` is of ([`ClassSet::sources`]), where they are joined.
+    ///
+    /// [`ClassSet::sources`]: crate::dataset::ClassSet::sources
+    fn source(&self, _index: u64) -> Option<usize> {
+        None
+    }
 }
 
 /// What a learner wants to be fed, or an evaluation asks.
@@ -32,6 +39,13 @@ pub enum TaskSpec {
         /// Labelled examples of each class.
         shots: Count,
         /// Queries of each class.
+        queries: usize,
+    },
+    /// Classification as Meta-Dataset samples it: unequal shots ([`meta_dataset`](super::meta_dataset)).
+    MetaDataset {
+        /// Classes in a task, as far as there are.
+        ways: Count,
+        /// Queries of each class, at most.
         queries: usize,
     },
     /// P classes × K examples, support only: what the pair and triplet losses mine.
@@ -142,6 +156,9 @@ impl TaskSpec {
             }
             (Self::FewShot { ways, shots, queries }, TaskSource::Classes(set)) => {
                 Ok(Box::new(FewShot::new(set.clone(), *ways, *shots, *queries, split, seed)?))
+            }
+            (Self::MetaDataset { ways, queries }, TaskSource::Classes(set)) => {
+                Ok(Box::new(FewShot::meta_dataset(set.clone(), *ways, *queries, split, seed)?))
             }
             (Self::PkBatch { classes, per_class }, TaskSource::Classes(set)) => {
                 Ok(Box::new(PkBatches::new(set.clone(), *classes, *per_class, split, seed)?))

@@ -1,7 +1,7 @@
 //! The tasks of an experiment: those that choose weights, those of the test, batches and galleries to compare all with all.
 
 use kshot::dataset::{Split, TaskSource};
-use kshot::episode::{Count, FewShot, Labelled, Shift, TaskSpec, Tasks};
+use kshot::episode::{Count, FewShot, Labelled, Sampling, Shift, TaskSpec, Tasks};
 use kshot::registry::{LearnerEntry, Problem};
 use kshot::{Error, Result};
 
@@ -31,7 +31,7 @@ impl Job {
                 }
                 let within = Pair { target: pair.source.clone(), target_shots: 0, ..pair.clone() };
                 let shots = setting.shots.unwrap_or(Count::fixed(SHOTS_OF_ALL));
-                let setting = Setting { ways: setting.ways, shots: Some(shots), pair: Some(within) };
+                let setting = Setting { shots: Some(shots), pair: Some(within), ..setting.clone() };
                 self.sampled(&setting, Split::Validation)
             }
             _ => {
@@ -103,7 +103,10 @@ impl Job {
         let (ways, shots) = (setting.ways.unwrap_or(Count::fixed(WAYS)), setting.shots.unwrap_or(one));
         let ways = Count::range(ways.min() + more, ways.max() + more)?;
         let (queries, seed) = (self.experiment.queries(), self.experiment.seed());
-        FewShot::new(set.clone(), ways, shots, queries, Split::Test, seed)
+        match setting.sampling {
+            Sampling::NWayKShot => FewShot::new(set.clone(), ways, shots, queries, Split::Test, seed),
+            Sampling::MetaDataset => FewShot::meta_dataset(set.clone(), ways, queries, Split::Test, seed),
+        }
     }
 
     /// Every example of the test classes, as far as there are no more than [`GALLERY`]: else as many of each class as fit.
@@ -150,7 +153,10 @@ impl Job {
                     queries: self.experiment.queries,
                 },
             },
-            (None, Problem::Classification) => TaskSpec::FewShot { ways, shots, queries },
+            (None, Problem::Classification) => match setting.sampling {
+                Sampling::NWayKShot => TaskSpec::FewShot { ways, shots, queries },
+                Sampling::MetaDataset => TaskSpec::MetaDataset { ways, queries },
+            },
             (None, Problem::Regression) => TaskSpec::Regression { shots: shots.max(), queries },
         };
         spec.open(&self.dataset.split(split)?, split, self.experiment.seed())
