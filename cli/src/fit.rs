@@ -19,6 +19,7 @@ pub(crate) fn fitted(
     let TaskSource::Classes(set) = test else { return Ok(experiment) };
     if let Some(path) = &experiment.manifest {
         let manifest = Manifest::read(path, set.clone())?;
+        experiment.sampling = None;
         experiment.ways = Some(List::One(manifest.ways()));
         experiment.shots = Some(List::One(manifest.shots()));
         experiment.queries = Some(manifest.queries().max());

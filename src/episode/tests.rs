@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::sync::Arc;
 
-use super::{Count, Episode, Labelled, Shift, TaskSpec, Tasks};
+use super::{Count, Episode, Labelled, Sampling, Shift, TaskSpec, Tasks};
 use crate::Result;
 use crate::dataset::{Class, ClassSet, Domain, Domains, Split, TaskSource};
 
@@ -329,4 +329,65 @@ fn no_group_is_on_both_sides_of_a_task() {
     }
     let all = Shift { ways: None, shots: None, target_shots: 0, queries: None };
     assert!(shift(all, grouped()).unwrap().episode(0).is_err());
+}
+
+#[test]
+fn tasks_as_meta_dataset_samples_them_vary_in_ways_and_shots_and_ask_of_each_class_as_often() {
+    let spec = TaskSpec::MetaDataset { ways: Sampling::MetaDataset.ways().unwrap(), queries: 10 };
+    let tasks = open(&spec, &source(12, 20));
+    let (mut ways, mut unequal) = (HashSet::new(), 0);
+    for index in 0..200 {
+        let task = tasks.episode(index).unwrap();
+        assert_eq!(task, tasks.episode(index).unwrap());
+        let shots = counts(&task.support);
+        // No class has none, and half of each is asked.
+        assert!(shots.iter().all(|shots| (1..=10).contains(shots)), "{shots:?}");
+        assert_eq!(counts(&task.query), vec![10; shots.len()]);
+        let all: HashSet<usize> = images(&task.support).into_iter().chain(images(&task.query)).collect();
+        assert_eq!(all.len(), task.support.len() + task.query.len());
+        unequal += usize::from(shots.iter().any(|&other| other != shots[0]));
+        ways.insert(shots.len());
+    }
+    assert_eq!(ways, (5..=12).collect());
+    assert!(unequal > 100, "{unequal}");
+    let error = |source: &TaskSource| spec.open(source, Split::Train, 1).err().unwrap().to_string();
+    assert!(error(&source(4, 20)).contains("a task of 5 classes cannot be drawn"));
+    assert!(error(&source(9, 1)).contains("Meta-Dataset"));
+}
+
+#[test]
+fn tasks_of_several_datasets_are_of_one_each_as_often_of_each() {
+    let (TaskSource::Classes(small), TaskSource::Classes(large)) = (source(6, 4), source(20, 10)) else {
+        unreachable!()
+    };
+    let (whole, firsts) = ClassSet::joined(&[&small, &large]).unwrap();
+    assert_eq!(firsts, [0, 24]);
+    let shifted = |set: &ClassSet, first: u32| {
+        let class = |class: &Class| Class {
+            images: class.images.iter().map(|image| first + image).collect(),
+            ..class.clone()
+        };
+        set.classes().iter().map(class).collect::<Vec<_>>()
+    };
+    let classes = [shifted(&small, 0), shifted(&large, 24)].concat();
+    let sources = vec![("small".to_owned(), 6), ("large".to_owned(), 20)];
+    assert!(whole.with_classes(classes.clone()).unwrap().from_sources(sources[..1].to_vec()).is_err());
+    let set = whole.with_classes(classes).unwrap().from_sources(sources).unwrap();
+    let joined = TaskSource::Classes(Arc::new(set));
+    for spec in
+        [few_shot("5", "1", 2), TaskSpec::MetaDataset { ways: Count::range(2, 50).unwrap(), queries: 10 }]
+    {
+        let tasks = open(&spec, &joined);
+        let mut of_small = 0;
+        for index in 0..400 {
+            let task = tasks.episode(index).unwrap();
+            let source = tasks.source(index).unwrap();
+            assert!(task.classes.iter().all(|&class| usize::from(class >= 6) == source));
+            of_small += usize::from(source == 0);
+        }
+        assert!((160..240).contains(&of_small), "{of_small}");
+    }
+    let error = few_shot("7", "1", 2).open(&joined, Split::Train, 1).err().unwrap().to_string();
+    assert!(error.contains("of `small`, which has 6"), "{error}");
+    assert!(open(&few_shot("5", "1", 2), &source(9, 9)).source(0).is_none());
 }

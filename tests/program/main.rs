@@ -20,5 +20,6 @@ mod predict;
 mod report;
 mod runs;
 mod search;
+mod sampling;
 mod suite;
 mod verification;
