@@ -88,3 +88,15 @@ fn what_cannot_be_joined_or_sampled_so_is_refused() {
         &["a task of 5 classes", "which has 4"],
     );
 }
+
+#[test]
+fn every_learner_answers_supports_of_unequal_shots() {
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("rows.json");
+    let bench = ["bench", "--sampling=meta-dataset", "--ways=5-8", "--json", json.to_str().unwrap()];
+    let few = ["--steps=2", "--validation-episodes=2", "--validate-every=2", "--episodes=3"];
+    succeed(&[&bench, &TINY[..4], &few].concat());
+    let learners = succeed(&["learners"]).stdout;
+    let classify = learners.lines().filter(|line| line.trim_start().starts_with("classification")).count();
+    assert_eq!(read(&json)["rows"].as_array().unwrap().len(), classify, "{learners}");
+}

@@ -31,6 +31,9 @@ pub use pixels::PixelOptions;
 #[cfg(feature = "download")]
 pub(crate) use remote::remote;
 
+/// A class, and its images.
+type Members<I> = (String, Vec<I>);
+
 /// What is known of a benchmark whose classes are listed.
 struct Facts {
     name: &'static str,
@@ -49,10 +52,10 @@ impl Facts {
     /// When one is not there: names the first of those that are missing.
     fn divided<I>(
         &self,
-        classes: impl IntoIterator<Item = (String, Vec<I>)>,
+        classes: impl IntoIterator<Item = Members<I>>,
         place: &Path,
         notes: &mut Vec<String>,
-    ) -> Result<[Vec<(String, Vec<I>)>; 3]> {
+    ) -> Result<[Vec<Members<I>>; 3]> {
         let Self { name, split, images, source } = self;
         let division = parse(split).map_err(Error::invalid)?;
         let mut found: HashMap<String, Vec<I>> = classes.into_iter().collect();
@@ -78,7 +81,7 @@ impl Facts {
                 first_of(&others)
             ));
         }
-        let count = |class: &&(String, Vec<I>)| class.1.len();
+        let count = |class: &&Members<I>| class.1.len();
         let there: usize = divided.iter().flatten().map(|class| count(&class)).sum();
         if let Some(fewest) = divided.iter().flatten().min_by_key(count).filter(|_| there != *images) {
             notes.push(format!(
@@ -131,7 +134,7 @@ mod tests {
             images: 8,
             source: "get them",
         };
-        let classes = |names: &[&str]| -> Vec<(String, Vec<u8>)> {
+        let classes = |names: &[&str]| -> Vec<Members<u8>> {
             names.iter().map(|&name| (name.to_owned(), vec![0; 2])).collect()
         };
         let divided = |names: &[&str]| {
