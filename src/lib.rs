@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic;
+pub mod augment;
 pub mod backbone;
 pub mod checkpoint;
 pub mod conformance;

@@ -175,10 +175,11 @@ fn open_set(job: &Job, setting: &Setting, learner: &dyn Learner, unknown: usize)
              `sampling`",
         ));
     }
-    let (tasks, episodes) = (job.few_shot(setting, unknown)?, job.experiment.episodes());
+    let tasks = job.with_views(Box::new(job.few_shot(setting, unknown)?))?;
+    let episodes = job.experiment.episodes();
     let bar = episode_bar("open set", episodes);
     let watch = Watch { on_episode: &|| bar.inc(1), stop: &STOP };
-    let figures = evaluate_open_set(learner, &tasks, unknown, episodes, &watch)?;
+    let figures = evaluate_open_set(learner, tasks.as_ref(), unknown, episodes, &watch)?;
     bar.finish_and_clear();
     let name = job.experiment.only_learner()?.name;
     let percent = |Interval { mean, ci95 }: Interval| format!("{:.2} ± {:.2} %", 100.0 * mean, 100.0 * ci95);

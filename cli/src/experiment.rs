@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
+use kshot::augment::Preset;
 use kshot::dataset::{Dataset, DatasetContext};
 use kshot::episode::{Count, Sampling, meta_dataset};
 use kshot::options::{self, Options, described};
@@ -30,8 +31,8 @@ pub(crate) struct Flags {
     experiment: Option<PathBuf>,
     #[command(flatten)]
     keys: Experiment,
-    /// Set an option of a learner, a dataset or the backbone, as `prototypical.distance=cosine` or `backbone.width=32`;
-    /// `kshot learners` and `kshot datasets` list them
+    /// Set an option of a learner, a dataset, the backbone or the augmentation, as `prototypical.distance=cosine`,
+    /// `backbone.width=32` or `augment.flip=0.5`; `kshot learners` and `kshot datasets` list them
     #[arg(long = "set", value_name = "NAME.KEY=VALUE")]
     set: Vec<String>,
 }
@@ -52,6 +53,10 @@ pub(crate) struct Experiment {
     /// Class split, for datasets that have several (short for `--set DATASET.split=NAME`)
     #[arg(long, value_name = "NAME")]
     pub(crate) split: Option<String>,
+    /// How training examples are varied: `none`, or `standard`, what papers do with such data; `--set augment.KEY=VALUE` has it
+    /// otherwise [default: none]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) augment: Option<Preset>,
     /// Learner, or several with commas [default of bench: all that fit]
     #[arg(long, value_name = "NAME,…")]
     pub(crate) learner: Option<List<String>>,
@@ -104,7 +109,7 @@ pub(crate) struct Experiment {
     /// How learners are trained: `[train]` in a file.
     #[command(flatten)]
     pub(crate) train: TrainKeys,
-    /// Options of learners, datasets and the backbone: `[set.NAME]` in a file.
+    /// Options of learners, datasets, the backbone and the augmentation: `[set.NAME]` in a file.
     #[arg(skip)]
     #[schemars(with = "std::collections::BTreeMap<String, serde_json::Value>")]
     pub(crate) set: toml::Table,
@@ -168,7 +173,8 @@ impl Flags {
             |keys: &toml::Table| keys.get("data").is_some_and(|data| data.as_str() != Some(base.data()));
         if other(&file) || other(&over) {
             // Of the checkpoint's dataset, not of this one.
-            (base.image_size, base.split) = (None, None);
+            (base.image_size, base.split, base.augment) = (None, None, None);
+            base.set.remove(AUGMENT);
         }
         let experiment = self.over(table(&base)?, file)?;
         match experiment.search.is_empty() {
@@ -212,6 +218,9 @@ impl Flags {
     }
 }
 
+/// Whose options vary training examples.
+pub(crate) const AUGMENT: &str = "augment";
+
 fn table(experiment: &Experiment) -> Result<toml::Table> {
     toml::Table::try_from(experiment).map_err(|error| Error::invalid(format!("the experiment: {error}")))
 }
@@ -221,10 +230,10 @@ impl Experiment {
     fn check(&self) -> Result<()> {
         let learners = registry::learners().into_iter().map(|entry| entry.name);
         let datasets = registry::datasets().into_iter().map(|entry| entry.name);
-        let known: Vec<&str> = learners.chain(datasets).chain(["backbone"]).collect();
+        let known: Vec<&str> = learners.chain(datasets).chain(["backbone", AUGMENT]).collect();
         for (name, options) in &self.set {
             if !known.contains(&name.as_str()) {
-                let what = "learner, dataset or `backbone` to set options of";
+                let what = "learner, dataset, `backbone` or `augment` to set options of";
                 return Err(Error::unknown(what, name, known.into_iter()));
             }
             if !options.is_table() {
@@ -255,6 +264,7 @@ impl Experiment {
             data: Some(self.data().to_owned()),
             image_size: self.image_size,
             split: self.split.clone(),
+            augment: self.augment,
             learner: Some(List::One(learner.to_owned())),
             ways: setting.ways.map(List::One),
             shots: setting.shots.map(List::One),

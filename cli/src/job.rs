@@ -4,16 +4,17 @@ mod tasks;
 
 use std::sync::Arc;
 
+use kshot::augment::{Augment, Inputs, Preset};
 use kshot::backbone::Backbone;
 use kshot::dataset::{Dataset, Published, Split, TaskSource};
-use kshot::episode::{Count, Sampling, TaskSpec, Tasks};
+use kshot::episode::{Augmented, Count, Sampling, TaskSpec, Tasks};
 use kshot::learner::{Family, Learner, Trainable};
 use kshot::options::described;
 use kshot::registry::{self, LearnerEntry, Problem, Setup};
 use kshot::train::{Origin, TrainConfig};
 use kshot::{Error, Result};
 
-use crate::experiment::{Experiment, List, WAYS};
+use crate::experiment::{AUGMENT, Experiment, List, WAYS};
 use crate::fit::fitted;
 use crate::output::complain;
 use crate::place::context;
@@ -27,6 +28,8 @@ pub(crate) struct Job {
     test: TaskSource,
     /// Whether there are test classes; if not, `test` has those of training.
     tested: bool,
+    /// How training examples are varied.
+    augment: Augment,
 }
 
 /// Shots and queries that learners are trained with for tasks that take all of a domain.
@@ -49,6 +52,15 @@ pub(crate) fn with_test_steps(
         learner.learned().theta = trained.learned().theta.clone();
     }
     Ok(learner)
+}
+
+/// How an experiment varies examples of such a source.
+fn augment(experiment: &Experiment, source: &TaskSource) -> Result<Augment> {
+    let (preset, over) = (experiment.augment.unwrap_or_default(), experiment.options(AUGMENT));
+    if preset == Preset::None && over.is_empty() {
+        return Ok(Augment::default());
+    }
+    Augment::of(preset, &over, &Inputs::of(source)?)
 }
 
 /// Adds what to do to an error of a learner that took so many inner steps.
@@ -89,7 +101,8 @@ impl Job {
             Err(error) => (dataset.split(Split::Train).map_err(|_| error)?, false),
         };
         let experiment = fitted(experiment, dataset.as_ref(), &test)?;
-        Ok(Self { experiment, dataset, test, tested })
+        let augment = augment(&experiment, &test)?;
+        Ok(Self { experiment, dataset, test, tested, augment })
     }
 
     /// The same with another seed.
@@ -99,7 +112,8 @@ impl Job {
 
     /// The same with another experiment on the same data.
     pub(crate) fn with(&self, experiment: Experiment) -> Self {
-        Self { experiment, dataset: self.dataset.clone(), test: self.test.clone(), tested: self.tested }
+        let (dataset, test, augment) = (self.dataset.clone(), self.test.clone(), self.augment.clone());
+        Self { experiment, dataset, test, tested: self.tested, augment }
     }
 
     /// A job for each combination of the values searched for a learner; itself where nothing is searched.
@@ -338,12 +352,19 @@ impl Job {
 
     /// What a checkpoint says of where its weights come from.
     pub(crate) fn origin(&self, entry: &LearnerEntry, setup: Setup, setting: &Setting) -> Result<Origin> {
+        // What a word stands for may change, so it is not the word that is kept.
+        let mut experiment = Experiment { augment: None, ..self.experiment.clone() };
+        experiment.set.remove(AUGMENT);
+        let varied = self.augment.table()?;
+        if !varied.is_empty() {
+            experiment.set.insert(AUGMENT.to_owned(), varied.into());
+        }
         Ok(Origin {
             learner: entry.name.to_owned(),
             options: (entry.resolve)(&self.experiment.options(entry.name))?,
             setup,
             preparation: self.dataset.preparation(),
-            experiment: self.experiment.kept(entry.name, setting)?,
+            experiment: experiment.kept(entry.name, setting)?,
         })
     }
 
@@ -353,10 +374,11 @@ impl Job {
         self.experiment.train_config(own)
     }
 
-    /// The tasks a learner wants to be trained on.
+    /// The tasks a learner wants to be trained on, varied as the experiment says.
     pub(crate) fn training(&self, learner: &mut dyn Trainable, setting: &Setting) -> Result<Box<dyn Tasks>> {
-        let source = self.train_source(setting)?;
-        self.training_task(learner, setting, &source).0.open(&source, Split::Train, self.experiment.seed())
+        let (source, seed) = (self.train_source(setting)?, self.experiment.seed());
+        let tasks = self.training_task(learner, setting, &source).0.open(&source, Split::Train, seed)?;
+        Augmented::of(tasks, &self.augment, &source, seed)
     }
 
     /// The same before it is opened, with what had to be lowered in words. Who trains on tasks is trained on such as are asked.

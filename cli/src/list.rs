@@ -1,9 +1,12 @@
 //! `kshot learners`, `kshot datasets` and `kshot backbones`: what is linked in, and every option with its meaning.
 
 use kshot::Result;
+use kshot::augment::Augment;
 use kshot::nn::Norm;
-use kshot::options::{Described, described};
+use kshot::options::{Described, described, schema};
 use kshot::registry::{self, BackboneEntry, DatasetEntry, LearnerEntry, Problem};
+
+use crate::experiment::AUGMENT;
 
 /// Width of the text, names left out.
 const WIDTH: usize = 100;
@@ -61,7 +64,10 @@ pub(crate) fn datasets(name: Option<&str>) -> Result<String> {
     Ok(match name {
         Some(name) => {
             let entry = registry::dataset(name)?;
-            format!("{}\n{}", head(entry), options(entry.name, &described(&(entry.options)())))
+            let mut text =
+                format!("{}\n{}", head(entry), options(entry.name, &described(&(entry.options)())));
+            text += "\nfor each of them, how training examples are varied (`--augment standard`, or one by one)\n\n";
+            text + &options(AUGMENT, &described(&schema::<Augment>()))
         }
         None => {
             let all: String = registry::datasets().into_iter().map(head).collect();

@@ -6,7 +6,7 @@ use kshot::registry::LearnerEntry;
 use kshot::train::Trained;
 use serde_json::{Value, json};
 
-use crate::experiment::Experiment;
+use crate::experiment::{AUGMENT, Experiment};
 use crate::setting::Setting;
 use crate::suite::search::Search;
 use crate::words::with_steps;
@@ -18,7 +18,7 @@ pub(crate) struct Row {
     pub(crate) dataset: String,
     /// What was set of the dataset, as `image-size=32`; empty where nothing was.
     pub(crate) data_options: String,
-    /// What was set of the learner, its backbone and its training, in the same manner; and what was searched.
+    /// What was set of the learner, its backbone, its training and the augmentation, in the same manner; and what was searched.
     pub(crate) options: String,
     pub(crate) setting: Setting,
     /// Queries of each class (of the function, in a regression); none where all of a domain is asked.
@@ -58,6 +58,8 @@ impl Row {
                 said(&experiment.backbone(), "backbone."),
                 said(&experiment.train.0, "train."),
                 experiment.search_in_words(entry),
+                experiment.augment.map_or(String::new(), |preset| format!("{AUGMENT}={}", preset.name())),
+                said(&experiment.options(AUGMENT), "augment."),
             ]
             .into_iter()
             .filter(|part| !part.is_empty())

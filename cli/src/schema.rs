@@ -1,11 +1,12 @@
 //! `kshot schema`: the JSON Schema of an experiment file, with every plugin that is linked in, and that of `result.json`.
 
+use kshot::augment::Augment;
 use kshot::options::schema;
 use kshot::registry;
 use serde_json::{Map, Value, json};
 
 use crate::args::SchemaOf;
-use crate::experiment::Experiment;
+use crate::experiment::{AUGMENT, Experiment};
 use crate::suite::kept::{FORM, Kept};
 
 /// The schema of a file.
@@ -31,6 +32,7 @@ fn experiment() -> Value {
         sets.insert(entry.name.to_owned(), (entry.options)().to_value());
     }
     sets.insert("backbone".to_owned(), backbone());
+    sets.insert(AUGMENT.to_owned(), schema::<Augment>().to_value());
     for (name, set) in &mut sets {
         if let Some(set) = set.as_object_mut() {
             set.remove("$schema");
@@ -39,7 +41,7 @@ fn experiment() -> Value {
     }
     root["properties"]["search"] = search(&sets, &root["properties"]["train"]);
     root["properties"]["set"] = json!({
-        "description": "Options of learners, datasets and the backbone.",
+        "description": "Options of learners, datasets, the backbone and the augmentation.",
         "type": "object",
         "properties": sets,
         "additionalProperties": false,

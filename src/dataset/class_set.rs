@@ -254,6 +254,11 @@ impl ClassSet {
         self.shape
     }
 
+    /// How pixels are normalised as they are sampled; `None` for numbers, which are as they are.
+    pub fn pixels(&self) -> Option<Normalise> {
+        matches!(self.values, Values::Bytes(_)).then_some(self.normalise)
+    }
+
     /// Whether both are views of the same inputs: one was made of the other by [`ClassSet::with_classes`].
     pub fn shares_inputs_with(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.image_names, &other.image_names)

@@ -21,6 +21,7 @@
 //! # Ok::<(), kshot::Error>(())
 //! ```
 
+mod augmented;
 mod batches;
 mod domain_shift;
 mod few_shot;
@@ -36,6 +37,7 @@ use ndarray::{Array2, Array4, ArrayView4, Axis};
 use crate::nn::Loss;
 use crate::{Error, Result};
 
+pub use augmented::{Augmented, SupportViews};
 pub use batches::{FlatBatches, PkBatches};
 pub use domain_shift::{DomainShift, Shift};
 pub use few_shot::{Count, FewShot};

@@ -6,6 +6,7 @@
 // Linking the program registers its learners here too.
 use kshot_cli as _;
 
+mod augment;
 mod bad_input;
 mod bench;
 mod cases;

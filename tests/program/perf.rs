@@ -40,6 +40,13 @@ fn learners_are_trained_and_evaluated_and_the_machines_limit_is_known() {
 }
 
 #[test]
+fn augmentation_is_timed() {
+    let rows = lines(&["--threads", "2", "--only", "augment"]);
+    let [row] = rows.as_slice() else { panic!("{rows:?}") };
+    assert!(row["side"] == 84 && row["threads"] == 2 && row["ms"].as_f64().unwrap() > 0.0, "{row}");
+}
+
+#[test]
 fn an_unknown_row_is_answered_with_the_nearest() {
     refuse(&["perf", "--only", "proto_trian"], &["proto_trian", "did you mean `proto_train`"]);
     refuse(&["perf", "--threads", "0"], &["--threads", "1 or more"]);

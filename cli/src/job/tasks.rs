@@ -1,7 +1,7 @@
 //! The tasks of an experiment: those that choose weights, those of the test, batches and galleries to compare all with all.
 
 use kshot::dataset::{Split, TaskSource};
-use kshot::episode::{Count, FewShot, Labelled, Sampling, Shift, TaskSpec, Tasks};
+use kshot::episode::{Count, FewShot, Labelled, Sampling, Shift, SupportViews, TaskSpec, Tasks};
 use kshot::registry::{LearnerEntry, Problem};
 use kshot::{Error, Result};
 
@@ -75,7 +75,7 @@ impl Job {
             None => {
                 let tasks = self.sampled(setting, Split::Test)?;
                 let episodes = tasks.limit().map_or(wanted, |limit| limit.min(wanted));
-                Ok((tasks, episodes))
+                Ok((self.with_views(tasks)?, episodes))
             }
             Some(path) => {
                 let source = self.dataset.split(Split::Test)?;
@@ -86,9 +86,14 @@ impl Job {
                 )?;
                 let there = tasks.limit().unwrap_or(wanted);
                 let episodes = self.experiment.episodes.unwrap_or(there);
-                Ok((tasks, episodes))
+                Ok((self.with_views(tasks)?, episodes))
             }
         }
+    }
+
+    /// Test tasks with as many views of their support as were asked for.
+    pub(crate) fn with_views(&self, tasks: Box<dyn Tasks>) -> Result<Box<dyn Tasks>> {
+        SupportViews::of(tasks, &self.augment, &self.test, self.experiment.seed())
     }
 
     /// Test tasks with this many classes more than asked for.

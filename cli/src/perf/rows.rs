@@ -33,6 +33,8 @@ pub(super) enum Work {
     Adapt { learner: &'static str, options: toml::Table, examples: usize, features: usize },
     /// Sampling this many episodes, 5-way 1-shot 15 queries, on one thread.
     Sample { episodes: u64 },
+    /// Sampling one episode of colour images, 5-way 1-shot 15 queries, with what `standard` varies.
+    Augment { side: usize },
     /// The 64→64 convolution at 14×14 of this many images.
     Convolution { images: usize },
     /// Multiply-adds in registers, on every thread.
@@ -103,6 +105,11 @@ pub(super) fn rows() -> Vec<Row> {
         "sample",
         json!({ "episodes": 100, "ways": 5, "shots": 1, "query": QUERIES }),
         Work::Sample { episodes: 100 },
+    ));
+    rows.push(row(
+        "augment",
+        json!({ "ways": 5, "shots": 1, "query": QUERIES, "side": 84 }),
+        Work::Augment { side: 84 },
     ));
     rows
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
+use kshot::augment::{Augment, Inputs};
 use kshot::dataset::{Class, ClassSet, DatasetContext, Split, TaskSource};
-use kshot::episode::{Count, Labelled, Targets, TaskSpec, Tasks, Unlabelled};
+use kshot::episode::{Augmented, Count, Labelled, Targets, TaskSpec, Tasks, Unlabelled};
 use kshot::learner::Learner;
 use kshot::log::{Observer, Point};
 use kshot::nn::Norm;
@@ -56,7 +57,7 @@ fn run(work: &Work, reps: usize) -> Result<(Vec<f64>, Option<f64>)> {
         Work::Evaluate { learner, options, setup, multiply_adds } => {
             let learner = (registry::learner(learner)?.build)(setup, options)?;
             let spec = few_shot(setup.ways, setup.shots, setup.queries);
-            let tasks = spec.open(&synthetic()?, Split::Test, 0)?;
+            let tasks = spec.open(&synthetic(DRAWING)?, Split::Test, 0)?;
             let times = repeat(reps, |number| {
                 let episode = tasks.episode(number)?;
                 learner.answer(&episode.support, &episode.query.examples).map(drop)
@@ -84,12 +85,19 @@ fn run(work: &Work, reps: usize) -> Result<(Vec<f64>, Option<f64>)> {
             Ok((repeat(reps, |_| adapt())?, None))
         }
         Work::Sample { episodes } => {
-            let tasks = few_shot(5, Count::fixed(1), 15).open(&synthetic()?, Split::Train, 0)?;
+            let tasks = few_shot(5, Count::fixed(1), 15).open(&synthetic(DRAWING)?, Split::Train, 0)?;
             let times = repeat(reps, |number| {
                 (number * episodes..(number + 1) * episodes)
                     .try_for_each(|number| tasks.episode(number).map(drop))
             })?;
             Ok((times, None))
+        }
+        Work::Augment { side } => {
+            let source = synthetic([3, *side, *side])?;
+            let tasks = few_shot(5, Count::fixed(1), 15).open(&source, Split::Train, 0)?;
+            let standard = Augment::standard(&Inputs::of(&source)?)?;
+            let tasks = Augmented::of(tasks, &standard, &source, 0)?;
+            Ok((repeat(reps, |number| tasks.episode(number).map(drop))?, None))
         }
         Work::Convolution { images } => {
             let mut peak = ConvolutionPeak::new(*images)?;
@@ -160,7 +168,7 @@ fn training(
     reps: usize,
 ) -> Result<Vec<f64>> {
     let mut learner: Box<dyn Learner> = (registry::learner(name)?.build)(setup, options)?;
-    let source = if setup.base_classes > 0 { synthetic()? } else { sinusoid()? };
+    let source = if setup.base_classes > 0 { synthetic(DRAWING)? } else { sinusoid()? };
     let learner = learner
         .trainable()
         .ok_or_else(|| Error::invalid(format!("the row trains `{name}`, which learns nothing")))?;
@@ -190,17 +198,20 @@ fn few_shot(ways: usize, shots: Count, queries: usize) -> TaskSpec {
     TaskSpec::FewShot { ways: Count::fixed(ways), shots, queries }
 }
 
-/// 100 classes of 20 random 28×28 images.
-fn synthetic() -> Result<TaskSource> {
-    let mut rng = stream(0, "perf", 0);
-    let pixels = (0..100 * 20 * 28 * 28).map(|_| rng.random()).collect::<Vec<u8>>();
+/// Shape of the images of most rows.
+const DRAWING: [usize; 3] = [1, 28, 28];
+
+/// 100 classes of 20 random images.
+fn synthetic(shape: [usize; 3]) -> Result<TaskSource> {
+    let (mut rng, size) = (stream(0, "perf", 0), shape.iter().product::<usize>());
+    let pixels = (0..100 * 20 * size).map(|_| rng.random()).collect::<Vec<u8>>();
     let classes = (0..100).map(|class| Class {
         name: format!("class{class}"),
         images: (class * 20..(class + 1) * 20).collect(),
         quarter_turns: 0,
     });
     let names = (0..2000).map(|image| format!("{image}")).collect();
-    let set = ClassSet::new([1, 28, 28], Arc::new(pixels), Arc::new(names), classes.collect())?;
+    let set = ClassSet::new(shape, Arc::new(pixels), Arc::new(names), classes.collect())?;
     Ok(TaskSource::Classes(Arc::new(set)))
 }
 
