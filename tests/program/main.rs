@@ -20,7 +20,7 @@ mod perf;
 mod predict;
 mod report;
 mod runs;
-mod search;
 mod sampling;
+mod search;
 mod suite;
 mod verification;

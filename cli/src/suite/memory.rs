@@ -135,16 +135,18 @@ fn matrices(learner: &dyn Learner, episode: &Episode) -> f64 {
 /// Numbers that a network makes of one example, layer by layer.
 fn activations(architecture: &Architecture) -> f64 {
     let volume = |shape: [usize; 3]| shape.iter().product::<usize>();
-    let of = |layer: &Layer| match layer {
-        Layer::ConvBlock(block) => {
-            let [height, width] = block.convolved();
-            block.output[0] * height * width + volume(block.output)
-        }
-        Layer::Linear(linear) => linear.output,
-        Layer::SpatialMean([channels, ..]) => *channels,
-        Layer::Flatten(_) | Layer::Relu => 0,
-    };
-    (volume(architecture.input) + architecture.layers.iter().map(of).sum::<usize>()) as f64
+    let mut made = volume(architecture.input);
+    // Norm and activation are computed as the next layer reads.
+    architecture.each(&mut |layer| {
+        made += match layer {
+            Layer::Conv(conv) => volume(conv.output),
+            Layer::Pool(pool) => volume(pool.output),
+            Layer::Linear(linear) => linear.output,
+            Layer::SpatialMean([channels, ..]) => *channels,
+            _ => 0,
+        };
+    });
+    made as f64
 }
 
 #[cfg(test)]
