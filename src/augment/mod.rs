@@ -14,7 +14,11 @@
 //! let standard = Augment::standard(&photographs)?;
 //! assert_eq!((standard.padding, standard.flip, standard.brightness), (8, 0.5, 0.4));
 //!
-//! let own: Augment = read("`augment`", &toml::toml! { crop-scale = [0.5, 1.0], flip = 0.5 })?;
+//! let options = toml::toml! {
+//!     crop-scale = [0.5, 1.0]
+//!     flip = 0.5
+//! };
+//! let own: Augment = read("`augment`", &options)?;
 //! own.fits(&photographs)?;
 //! let grey = Inputs { shape: [1, 84, 84], pixels: Some(Normalise::NONE) };
 //! let error = Augment { saturation: 0.4, ..own }.fits(&grey).unwrap_err().to_string();

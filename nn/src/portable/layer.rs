@@ -46,6 +46,15 @@ pub(crate) enum LayerTangent {
     Nothing,
 }
 
+/// A bias that the batch norm after it takes away again has no derivatives, but for rounding.
+fn clear_bias(layers: &[Layer], number: usize, gradient: &mut [f32]) {
+    if let (Layer::Conv(Conv { bias: Some(bias), .. }), Some(Layer::Norm(_))) =
+        (&layers[number], layers.get(number + 1))
+    {
+        gradient[bias.clone()].fill(0.0);
+    }
+}
+
 /// One pass over a batch: where, with which weights, of how many examples.
 #[derive(Clone, Copy)]
 pub(super) struct Pass<'a> {
@@ -83,6 +92,7 @@ impl Pass<'_> {
     ) -> DeviceResult<Activation> {
         for (number, (layer, kept)) in layers.iter().zip(saved).enumerate().rev() {
             d = self.backward(layer, kept, d, gradient, wants_input || number > 0)?;
+            clear_bias(layers, number, gradient);
         }
         Ok(d)
     }
@@ -249,6 +259,7 @@ impl TangentPass<'_> {
         let kept = saved.iter().zip(tangents);
         for (number, (layer, kept)) in layers.iter().zip(kept).enumerate().rev() {
             d = self.backward(layer, kept, d, product, wants_input || number > 0)?;
+            clear_bias(layers, number, product);
         }
         Ok(d)
     }
