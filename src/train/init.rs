@@ -184,8 +184,7 @@ mod tests {
         let refused = |tensors: &[(&str, Dtype, &[usize], &[u8])]| {
             let path = file(directory.path(), tensors);
             let mut theta = theta();
-            let error = load(&path, &Names::default(), &mut theta).unwrap_err().to_string();
-            error
+            load(&path, &Names::default(), &mut theta).unwrap_err().to_string()
         };
         let error = refused(&[("head.bias", Dtype::F32, &[2], &bytes(&[1.0, 2.0]))]);
         assert!(error.contains("`head.bias` of shape [2]") && error.contains("is [3]"), "{error}");
