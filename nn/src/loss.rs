@@ -1,6 +1,7 @@
 //! Losses whose second derivative is needed: value, gradient, and the gradient's change along a direction.
 
-use ndarray::{Array2, ArrayView2, Axis, Zip};
+use dfdx::prelude::*;
+use ndarray::{Array2, ArrayView1, ArrayView2, Axis as Direction, Zip};
 
 use crate::tape::{TapedMatrix, TapedScalar};
 use crate::{Error, Result, head};
@@ -26,6 +27,12 @@ pub enum Loss {
         /// The class of each row.
         labels: Vec<usize>,
     },
+    /// The same to a distribution over the classes for each row: smoothed labels (Szegedy et al., "Rethinking the Inception
+    /// Architecture for Computer Vision", CVPR 2016, section 7), labels of mixed examples.
+    SoftCrossEntropy {
+        /// `[n, classes]`, each row 0 or more and 1 in sum.
+        targets: Array2<f32>,
+    },
     /// Squared error, the mean over all elements.
     Mse {
         /// What the outputs should be, `[n, features]`.
@@ -47,12 +54,19 @@ impl Loss {
                 ))),
                 None => Ok(()),
             },
-            Self::Mse { targets } if targets.dim() != outputs.dim() => Err(Error::invalid(format!(
-                "mean squared error: targets {:?} for outputs {:?}",
-                targets.dim(),
-                outputs.dim()
-            ))),
-            Self::Mse { .. } => Ok(()),
+            Self::SoftCrossEntropy { targets } => {
+                check_shape("cross-entropy", targets, [rows, columns])?;
+                let is_distribution = |row: ArrayView1<'_, f32>| {
+                    row.iter().all(|&share| share >= 0.0) && (row.sum() - 1.0).abs() < 1e-3
+                };
+                match targets.rows().into_iter().position(|row| !is_distribution(row)) {
+                    Some(row) => Err(Error::invalid(format!(
+                        "cross-entropy: the targets of row {row} are no distribution: 0 or more, and 1 in sum"
+                    ))),
+                    None => Ok(()),
+                }
+            }
+            Self::Mse { targets } => check_shape("mean squared error", targets, [rows, columns]),
         }
     }
 
@@ -64,12 +78,20 @@ impl Loss {
         self.check(&outputs)?;
         let sum: f64 = match self {
             Self::CrossEntropy { labels } => {
-                let row = |(row, &label): (ndarray::ArrayView1<'_, f32>, &usize)| {
-                    let max = row.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-                    let sum: f64 = row.iter().map(|&v| f64::from(v - max).exp()).sum();
-                    sum.ln() - f64::from(row[label] - max)
+                let row = |(row, &label): (ArrayView1<'_, f32>, &usize)| {
+                    let (max, log_sum) = log_sum_exp(row);
+                    log_sum - f64::from(row[label] - max)
                 };
                 outputs.rows().into_iter().zip(labels).map(row).sum::<f64>() / labels.len() as f64
+            }
+            Self::SoftCrossEntropy { targets } => {
+                let row = |(row, targets): (ArrayView1<'_, f32>, ArrayView1<'_, f32>)| {
+                    let (max, log_sum) = log_sum_exp(row);
+                    let each = |(&share, &v): (&f32, &f32)| f64::from(share) * (log_sum - f64::from(v - max));
+                    targets.iter().zip(row).map(each).sum::<f64>()
+                };
+                let rows = outputs.rows().into_iter().zip(targets.rows());
+                rows.map(row).sum::<f64>() / targets.nrows() as f64
             }
             Self::Mse { targets } => {
                 let squares = outputs.iter().zip(targets).map(|(&y, &t)| f64::from(y - t).powi(2));
@@ -93,6 +115,7 @@ impl Loss {
                 }
                 gradient / labels.len() as f32
             }
+            Self::SoftCrossEntropy { targets } => (softmax(outputs) - targets) / targets.nrows() as f32,
             Self::Mse { targets } => (&outputs - targets) * (2.0 / targets.len() as f32),
         })
     }
@@ -104,6 +127,17 @@ impl Loss {
     pub fn on_tape(&self, outputs: TapedMatrix) -> Result<TapedScalar> {
         match self {
             Self::CrossEntropy { labels } => head::cross_entropy(outputs, labels),
+            Self::SoftCrossEntropy { targets } => {
+                let &shape = outputs.shape();
+                check_shape("cross-entropy", targets, [shape.0, shape.1])?;
+                let (values, device) = (targets.iter().copied().collect(), outputs.device().clone());
+                let compute = || {
+                    let targets = device.try_tensor_from_vec(values, shape)?;
+                    let weighted = outputs.try_log_softmax::<Axis<1>>()?.try_mul(targets)?;
+                    weighted.try_sum()?.try_mul(-1.0 / shape.0 as f32)
+                };
+                compute().map_err(|error| Error::device("computing the cross-entropy", error))
+            }
             Self::Mse { targets } => head::mean_squared_error(outputs, targets.view()),
         }
     }
@@ -120,9 +154,9 @@ impl Loss {
         self.check(&outputs)?;
         self.check(&direction)?;
         Ok(match self {
-            Self::CrossEntropy { labels } => {
+            Self::CrossEntropy { .. } | Self::SoftCrossEntropy { .. } => {
                 let mut tangent = softmax(outputs);
-                let scale = 1.0 / labels.len() as f32;
+                let scale = 1.0 / outputs.nrows() as f32;
                 for (mut row, direction) in tangent.rows_mut().into_iter().zip(direction.rows()) {
                     let mean = row.dot(&direction);
                     Zip::from(&mut row).and(direction).for_each(|p, &d| *p *= (d - mean) * scale);
@@ -134,10 +168,25 @@ impl Loss {
     }
 }
 
+/// Refuses targets of another shape than the outputs.
+fn check_shape(what: &str, targets: &Array2<f32>, outputs: [usize; 2]) -> Result<()> {
+    let (rows, columns) = targets.dim();
+    if [rows, columns] == outputs {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{what}: targets {:?} for outputs {outputs:?}", [rows, columns])))
+}
+
+/// The largest of a row, and the logarithm of the sum of the exponentials of all less it.
+fn log_sum_exp(row: ArrayView1<'_, f32>) -> (f32, f64) {
+    let max = row.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+    (max, row.iter().map(|&v| f64::from(v - max).exp()).sum::<f64>().ln())
+}
+
 /// Each row's exponentials over their sum.
 fn softmax(outputs: ArrayView2<'_, f32>) -> Array2<f32> {
     let mut values = outputs.to_owned();
-    for mut row in values.axis_iter_mut(Axis(0)) {
+    for mut row in values.axis_iter_mut(Direction(0)) {
         let max = row.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
         row.mapv_inplace(|v| (v - max).exp());
         let sum = row.sum();
@@ -160,7 +209,8 @@ mod tests {
         let step = 1e-2;
         let (ahead, behind) = (&outputs + &(&direction * step), &outputs - &(&direction * step));
         let targets = array![[0.0_f32, 1.0, 0.5], [0.2, 0.2, -1.0]];
-        for loss in [Loss::CrossEntropy { labels: vec![2, 0] }, Loss::Mse { targets }] {
+        let soft = Loss::SoftCrossEntropy { targets: array![[0.1, 0.2, 0.7], [0.95, 0.0, 0.05]] };
+        for loss in [Loss::CrossEntropy { labels: vec![2, 0] }, soft, Loss::Mse { targets }] {
             let difference =
                 (loss.value(ahead.view()).unwrap() - loss.value(behind.view()).unwrap()) / (2.0 * step);
             let gradient = loss.gradient(outputs.view()).unwrap();
@@ -173,10 +223,28 @@ mod tests {
     }
 
     #[test]
+    fn targets_of_one_class_are_labels_and_others_mix_their_losses_on_the_tape_too() {
+        let outputs = array![[0.3_f32, -1.2, 0.8], [2.0, 0.1, -0.4]];
+        let of = |labels: Vec<usize>| Loss::CrossEntropy { labels }.value(outputs.view()).unwrap();
+        let soft = |targets: Array2<f32>| Loss::SoftCrossEntropy { targets };
+        let value = |targets: Array2<f32>| soft(targets).value(outputs.view()).unwrap();
+        assert_eq!(value(array![[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]), of(vec![2, 0]));
+        let mixed = array![[0.0, 0.25, 0.75], [0.75, 0.0, 0.25]];
+        assert!((value(mixed.clone()) - 0.75 * of(vec![2, 0]) - 0.25 * of(vec![1, 2])).abs() < 1e-6);
+        let device = crate::tape::Dev::default();
+        let taped = device.tensor_from_vec(outputs.iter().copied().collect(), (2, 3));
+        let loss = soft(mixed.clone()).on_tape(taped.leaky_traced()).unwrap();
+        assert!((loss.array() - value(mixed)).abs() < 1e-6);
+    }
+
+    #[test]
     fn mismatches_are_refused() {
         let outputs = Array2::<f32>::zeros((2, 3));
         assert!(Loss::CrossEntropy { labels: vec![0] }.value(outputs.view()).is_err());
         assert!(Loss::CrossEntropy { labels: vec![0, 3] }.gradient(outputs.view()).is_err());
         assert!(Loss::Mse { targets: Array2::zeros((2, 2)) }.value(outputs.view()).is_err());
+        let none = Loss::SoftCrossEntropy { targets: Array2::zeros((2, 3)) };
+        let error = none.value(outputs.view()).unwrap_err().to_string();
+        assert!(error.contains("row 0 are no distribution"), "{error}");
     }
 }

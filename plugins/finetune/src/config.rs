@@ -19,6 +19,13 @@ pub struct FinetuneOptions {
     /// Examples of a pre-training step.
     #[schemars(range(min = 1))]
     pub batch: usize,
+    /// Share of a label that is spread over all base classes in pre-training (Szegedy et al. 2016).
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
+    pub label_smoothing: f32,
+    /// α of mixup in pre-training: each example is mixed with another by a share from Beta(α, α) (Zhang et al. 2018, who take
+    /// 0.2 for ImageNet and 1 for CIFAR-10); 0 mixes none.
+    #[schemars(range(min = 0.0, max = 100.0))]
+    pub mixup: f32,
     /// Passes of gradient descent over a task's support set, at most: a step each where `inner-batch` holds all of it.
     pub test_steps: u64,
     /// Support examples of a step; where unset, 4 for a head alone, as published, and all for a regression or tuned blocks,
@@ -48,6 +55,8 @@ impl Default for FinetuneOptions {
             head: HeadKind::Linear,
             freeze: Freeze { tuned: 0 },
             batch: 64,
+            label_smoothing: 0.0,
+            mixup: 0.0,
             test_steps: 100,
             inner_batch: None,
             stop_loss: 0.0,

@@ -29,15 +29,17 @@
 mod batches;
 mod config;
 mod head;
+mod soft;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use dfdx::shapes::HasShape as _;
 use kshot::episode::{Episode, Labelled, Targets, TaskSpec, Unlabelled};
 use kshot::learner::{Adapted, Family, Learned, Learner, Outer, Prediction, Trainable, accuracy};
-use kshot::nn::{Loss, Network, Norm, network};
+use kshot::nn::{Network, Norm, network};
 use kshot::optimizer::{Optimizer, OptimizerKind};
 use kshot::params::Params;
 use kshot::registry::{Problem, Setup};
@@ -49,6 +51,7 @@ use ndarray::{Array2, Array4};
 use batches::{Batches, by_content};
 pub use config::{FinetuneOptions, Freeze, HeadKind};
 use head::Head;
+use soft::Mixture;
 
 kshot::register_learner! {
     /// pre-trained extractor, a new head trained on each support set
@@ -96,6 +99,11 @@ impl Finetune {
             Problem::Regression if options.head == HeadKind::Cosine => {
                 return Err(Error::invalid(
                     "`head = \"cosine\"` tells classes apart; a regression needs `linear`",
+                ));
+            }
+            Problem::Regression if options.label_smoothing > 0.0 || options.mixup > 0.0 => {
+                return Err(Error::invalid(
+                    "`label-smoothing` and `mixup` are of classes; a regression has none: leave them out",
                 ));
             }
             Problem::Regression => TaskSpec::Regression { shots: options.batch, queries: 0 },
@@ -231,19 +239,27 @@ impl Trainable for Finetune {
 
     /// Pre-training: classification of the base classes; or one function for the points of all tasks.
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
-        let criterion = episode.support.targets.loss();
+        let FinetuneOptions { label_smoothing, mixup, .. } = self.options;
+        let support = &episode.support;
+        let draw =
+            || Mixture::draw(support.len(), mixup, &mut stream(self.seed, "finetune/mixup", episode.index));
+        let mixture = (mixup > 0.0).then(draw).transpose()?;
+        let mixed = mixture.as_ref().map(|mixture| mixture.of(support.inputs()));
+        let x = mixed.as_ref().map_or(support.inputs(), |mixed| mixed.view());
         let mut metrics = Vec::new();
-        let (loss, gradient) = self.extractor.value_and_grad(
-            &self.learned.theta,
-            episode.support.inputs(),
-            &mut |z, weights| {
-                let outputs = self.head.logits(z, weights)?;
-                if let Loss::CrossEntropy { labels } = &criterion {
-                    metrics.push(("accuracy", accuracy(outputs.as_vec(), labels)));
-                }
-                criterion.on_tape(outputs)
-            },
-        )?;
+        let (loss, gradient) = self.extractor.value_and_grad(&self.learned.theta, x, &mut |z, weights| {
+            let outputs = self.head.logits(z, weights)?;
+            let Targets::Classes(labels) = &support.targets else {
+                return support.targets.loss().on_tape(outputs);
+            };
+            let (scores, classes) = (outputs.as_vec(), outputs.shape().1);
+            let right = match &mixture {
+                Some(mixture) => mixture.accuracy(&scores, labels),
+                None => accuracy(scores, labels),
+            };
+            metrics.push(("accuracy", right));
+            soft::loss(labels, classes, label_smoothing, mixture.as_ref()).on_tape(outputs)
+        })?;
         Ok(Outer { loss, gradient, metrics })
     }
 }

@@ -209,3 +209,32 @@ fn a_regression_goes_on_from_its_pre_trained_head() {
     let cosine = FinetuneOptions { head: HeadKind::Cosine, ..FinetuneOptions::default() };
     assert!(Finetune::new(&setup, cosine).err().unwrap().to_string().contains("`linear`"));
 }
+
+#[test]
+fn pre_training_mixes_and_smooths_as_asked_a_batch_by_its_number() {
+    let with = |label_smoothing, mixup| {
+        let options = FinetuneOptions { label_smoothing, mixup, ..FinetuneOptions::default() };
+        Finetune::new(&setup(), options).unwrap()
+    };
+    let episode = |index| Episode {
+        index,
+        support: task(vec![0, 1, 2, 1]),
+        query: task(vec![]),
+        classes: vec![0, 1, 2],
+    };
+    let loss = |learner: &Finetune, index| learner.outer_gradient(&episode(index)).unwrap().loss;
+    let plain = loss(&with(0.0, 0.0), 0);
+    assert_eq!(plain, loss(&with(0.0, 0.0), 1));
+    let mixed = with(0.0, 0.5);
+    assert_eq!(loss(&mixed, 0), loss(&mixed, 0));
+    assert_ne!(loss(&mixed, 0), loss(&mixed, 1));
+    // The smoothed loss is affine in ε.
+    let [half, whole] = [0.4, 0.8].map(|smoothing| loss(&with(smoothing, 0.0), 0));
+    assert!((whole - plain - 2.0 * (half - plain)).abs() < 1e-5 && whole != plain);
+    for learner in [with(0.1, 0.0), mixed] {
+        assert!(learner.outer_gradient(&episode(0)).unwrap().gradient.values().iter().all(|d| d.is_finite()));
+    }
+    let regression = Setup { problem: Problem::Regression, ..setup() };
+    let error = Finetune::new(&regression, FinetuneOptions { mixup: 0.2, ..FinetuneOptions::default() });
+    assert!(error.err().unwrap().to_string().contains("`mixup` are of classes"));
+}

@@ -255,7 +255,7 @@ impl Trainable for Maml {
         };
         let mut metrics = match judged_on {
             Loss::CrossEntropy { labels } => vec![("accuracy", accuracy(judged.outputs, &labels))],
-            Loss::Mse { .. } => Vec::new(),
+            Loss::SoftCrossEntropy { .. } | Loss::Mse { .. } => Vec::new(),
         };
         metrics.extend(judged.cg_iterations.map(|taken| ("cg_iterations", taken as f32)));
         Ok(Outer { loss: judged.loss, gradient: judged.gradient, metrics })
