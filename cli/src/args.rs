@@ -171,6 +171,9 @@ pub(crate) struct ReportArgs {
     /// The HTML file to write
     #[arg(short, long, value_name = "FILE", default_value = "report.html")]
     pub(crate) out: PathBuf,
+    /// Learner that the others are compared with [default: the best of each table]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) against: Option<String>,
     /// Show what is kept only: open no dataset, ask no learner again, put no example into the page
     #[arg(long)]
     pub(crate) kept_only: bool,

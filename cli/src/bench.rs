@@ -18,7 +18,7 @@ use crate::setting::Setting;
 use crate::stop::stop_on_ctrl_c;
 use crate::suite::{Grid, How, Plan, Suite, SuiteDirectory, measure, search};
 use crate::words::plural;
-use crate::{domain_table, plot, source_table};
+use crate::{plot, source_table};
 
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
     let BenchArgs { flags, seeds, plot, json, out, jobs, memory } = args;
@@ -90,12 +90,8 @@ fn all(suite: Suite, out: Option<&Path>, how: How, files: &Files) -> Result<()> 
         let own = measured.by_ref().take(size).flat_map(|measured| measured.rows).collect();
         let measured: Vec<Row> = own;
         let own = over_seeds(measured.clone(), suite.seeds.len())?;
-        if own.iter().any(|row| row.setting.pair.is_some()) {
-            print(&domain_table::text(&grid.jobs[0], &own))?;
-        } else {
-            print(&render(&sections(&measured, None)?, None, Form::Terminal))?;
-            print(&source_table::text(&grid.jobs, &measured)?)?;
-        }
+        print(&render(&sections(&measured, None)?, None, grid.jobs[0].published(), Form::Terminal))?;
+        print(&source_table::text(&grid.jobs, &measured)?)?;
         for row in &own {
             let mut json = row.json();
             if let Some(by_source) = source_table::json(&grid.jobs, row, &measured)? {

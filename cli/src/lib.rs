@@ -14,7 +14,6 @@ mod bench;
 mod compare;
 mod data;
 mod doctor;
-mod domain_table;
 mod embed;
 mod eval;
 mod experiment;

@@ -56,11 +56,3 @@ pub(crate) fn seeds_in_words(seeds: &[u64]) -> String {
         several => format!("seeds {}", several.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")),
     }
 }
-
-/// `seed 0`, or `± over seeds 0–4`.
-pub(crate) fn seeds(first: u64, count: u64) -> String {
-    match count {
-        1 => format!("seed {first}"),
-        count => format!("± over seeds {first}–{}", first + count - 1),
-    }
-}

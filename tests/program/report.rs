@@ -109,6 +109,19 @@ fn a_report_answers_its_five_questions_in_one_file() {
     }
     assert!(page.len() < 1_000_000, "{}", page.len());
     assert!(report(&suite, &[]) == page, "the same input gives another page");
+    // Each setting is examined, the first one at sight.
+    for title in ["glyphs, 5-way 1-shot", "glyphs, 5-way 2-shot", "sinusoid, 5 points"] {
+        assert!(page.contains(&format!("<summary>{title}</summary>")), "{title}");
+    }
+    assert_eq!(page.matches("class=\"caption\">Hardest classes: ").count(), 2);
+    let against = report(&suite, &["--against", "pixels"]);
+    check(&against);
+    for words in
+        ["Against pixels, as was asked for", "better than pixels", "are compared with pixels", "− pixels"]
+    {
+        assert!(against.contains(words), "{words}");
+    }
+    refuse(&["report", suite.to_str().unwrap(), "--against", "pixel"], &["did you mean `pixels`"]);
     // Without the weights and the dataset there is still all that was kept.
     let kept = report(&suite, &["--kept-only"]);
     check(&kept);

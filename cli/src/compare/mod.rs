@@ -1,5 +1,6 @@
 //! `kshot compare`: learners on identical episodes, with paired differences and ranks, from what runs and suites have kept.
 
+mod domains;
 mod into;
 pub(crate) mod ranking;
 pub(crate) mod render;
@@ -41,7 +42,7 @@ pub(crate) fn run(args: &CompareArgs) -> Result<()> {
         (.., true) => Form::Csv,
         _ => Form::Terminal,
     };
-    let text = render(&sections, ranking(&sections)?.as_ref(), form);
+    let text = render(&sections, ranking(&sections)?.as_ref(), &[], form);
     let Some(page) = &args.into else { return print(&text) };
     let name = args.paths[0].file_name().unwrap_or_default().to_string_lossy();
     match form {

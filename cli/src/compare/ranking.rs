@@ -5,6 +5,7 @@ use kshot::Result;
 use kshot::eval::Measure;
 use kshot::stats::ranks::{Friedman, friedman, groups, nemenyi};
 
+use super::render::p_in_words;
 use super::section::Section;
 
 /// Mean ranks of the learners that every section has.
@@ -50,8 +51,11 @@ impl Ranking {
     /// What the table shows.
     pub(crate) fn title(&self) -> String {
         format!(
-            "Mean ranks over {} settings: Friedman's χ² = {:.2}, p = {:.3}; mean ranks {:.2} or more apart differ (Nemenyi, 5 %)",
-            self.settings, self.friedman.statistic, self.friedman.p, self.critical_difference
+            "Mean ranks over {} settings: Friedman's χ² = {:.2}, p {}; mean ranks {:.2} or more apart differ (Nemenyi, 5 %)",
+            self.settings,
+            self.friedman.statistic,
+            p_in_words(self.friedman.p),
+            self.critical_difference
         )
     }
 

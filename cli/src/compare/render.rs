@@ -1,9 +1,11 @@
 //! A comparison as a table: for a terminal, Markdown, LaTeX or CSV.
 
+use kshot::dataset::Published;
 use kshot::eval::Measure;
 use kshot::registry::Problem;
 use kshot::stats::Interval;
 
+use super::domains;
 use super::ranking::Ranking;
 use super::section::{Line, Section};
 use crate::table;
@@ -18,65 +20,85 @@ pub(crate) enum Form {
     Csv,
 }
 
-/// Sections and, where there are several, the ranks over them.
-pub(crate) fn render(sections: &[Section], ranking: Option<&Ranking>, form: Form) -> String {
+/// Sections and, where there are several, the ranks over them; sections between several domains are one table, with what is
+/// published of them.
+pub(crate) fn render(
+    sections: &[Section],
+    ranking: Option<&Ranking>,
+    published: &[Published],
+    form: Form,
+) -> String {
     if form == Form::Csv {
         return csv(sections);
     }
     let mut text = String::new();
-    for section in sections {
-        let heads = heads(section);
-        let lines: Vec<Vec<String>> = section.lines.iter().map(|line| cells(section, line)).collect();
-        text += &match form {
-            Form::Latex => latex(&title(section), &heads, &lines),
-            Form::Markdown => format!("**{}**\n\n{}\n", title(section), markdown(&heads, &lines)),
-            _ => {
-                let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-                format!("\n{}\n\n{}", title(section), table::render(&heads, &lines, 3))
+    let mut compared = false;
+    for group in domains::groups(sections) {
+        text += &match group.as_slice() {
+            [section] if domains::shown(&group, published).is_empty() => {
+                compared |= section.lines.len() > 1;
+                let lines: Vec<Vec<String>> = section.lines.iter().map(|line| cells(section, line)).collect();
+                table(form, &title(section), &heads(section), &lines, 3, &searches(section))
             }
-        };
-        let notes = searches(section);
-        text += &match form {
-            _ if notes.is_empty() => String::new(),
-            Form::Latex => notes.iter().map(|note| format!("% {note}\n")).collect(),
-            _ => format!("\n{}\n", notes.join("\n")),
+            several => {
+                let (heads, lines) = domains::table(several, published);
+                let notes = domains::notes(several, published);
+                table(form, &domains::title(several), &heads, &lines, 1, &notes)
+            }
         };
     }
     if let Some(ranking) = ranking {
         let (heads, lines) = ranking.table();
-        text += &match form {
-            Form::Latex => latex(&ranking.title(), &heads, &lines),
-            Form::Markdown => format!("**{}**\n\n{}\n", ranking.title(), markdown(&heads, &lines)),
-            _ => {
-                let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-                format!("\n{}\n\n{}", ranking.title(), table::render(&heads, &lines, 1))
-            }
-        };
+        text += &table(form, &ranking.title(), &heads, &lines, 1, &[]);
     }
-    text + &foot(sections, form)
+    text + &foot(sections, compared, form)
+}
+
+/// A table under its title, the first columns to the left, with what has to be known of it below.
+fn table(
+    form: Form,
+    title: &str,
+    heads: &[String],
+    lines: &[Vec<String>],
+    left: usize,
+    notes: &[String],
+) -> String {
+    match form {
+        Form::Latex => {
+            let notes: String = notes.iter().map(|note| format!("% {note}\n")).collect();
+            format!("{}{notes}", latex(title, heads, lines, left))
+        }
+        Form::Markdown => {
+            let notes: String = notes.iter().map(|note| format!("\n{note}\n")).collect();
+            format!("**{title}**\n\n{}{notes}\n", markdown(heads, lines))
+        }
+        _ => {
+            let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+            let notes: String = notes.iter().map(|note| format!("{note}\n")).collect();
+            format!("\n{title}\n\n{}{notes}", table::render(&heads, lines, left))
+        }
+    }
 }
 
 /// `omniglot, 5-way 1-shot, 15 queries a class, 600 episodes, seeds 0–2`.
 pub(crate) fn title(section: &Section) -> String {
-    let problem = match section.measure {
-        Measure::Accuracy => Problem::Classification,
-        Measure::Mse => Problem::Regression,
-    };
-    let queries = section.queries.map_or("all".to_owned(), |queries| queries.to_string());
-    let set = match section.data_options.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", section.data_options),
-    };
     let from = section.setting.pair.as_ref();
     let from = from.map_or(String::new(), |pair| format!(", {} to {}", pair.source, pair.target));
     format!(
-        "{}{set}{from}, {}, {queries} queries{}, {}, {}",
-        section.dataset,
-        section.setting.in_words(problem),
-        if problem == Problem::Classification { " a class" } else { "" },
+        "{}{from}, {}, {}, {}, {}",
+        section.data_in_words(),
+        section.setting.in_words(section.problem()),
+        queries_in_words(section),
         plural(section.episodes, "test episode"),
         seeds_of(&section.seeds)
     )
+}
+
+/// `15 queries a class`, `all queries a class`, `10 queries`.
+pub(super) fn queries_in_words(section: &Section) -> String {
+    let queries = section.queries.map_or("all".to_owned(), |queries| queries.to_string());
+    let of = if section.problem() == Problem::Classification { " a class" } else { "" };
+    format!("{queries} queries{of}")
 }
 
 /// What was chosen on validation classes, a line for each learner of which values were searched.
@@ -101,14 +123,14 @@ fn heads(section: &Section) -> Vec<String> {
 }
 
 /// A figure in the units of its table: accuracies in percent.
-fn number(section: &Section, value: f64) -> String {
+pub(super) fn number(section: &Section, value: f64) -> String {
     match section.measure {
         Measure::Accuracy => format!("{:.2}", 100.0 * value),
         Measure::Mse => format!("{value:.3}"),
     }
 }
 
-fn interval(section: &Section, interval: Interval) -> String {
+pub(super) fn interval(section: &Section, interval: Interval) -> String {
     match interval.ci95.is_nan() {
         true => number(section, interval.mean),
         false => format!("{} ± {}", number(section, interval.mean), number(section, interval.ci95)),
@@ -147,20 +169,33 @@ pub(crate) fn probability(p: f64) -> String {
     if p < 0.001 { "<0.001".to_owned() } else { format!("{p:.3}") }
 }
 
-fn foot(sections: &[Section], form: Form) -> String {
-    if sections.iter().all(|section| section.lines.len() < 2) {
+/// `= 0.012`, or `< 0.001`.
+pub(crate) fn p_in_words(p: f64) -> String {
+    match probability(p).strip_prefix('<') {
+        Some(bound) => format!("< {bound}"),
+        None => format!("= {}", probability(p)),
+    }
+}
+
+/// What the figures are; with the differences, where a table has some.
+fn foot(sections: &[Section], compared: bool, form: Form) -> String {
+    let uncertain = |section: &Section| section.lines.iter().any(|line| !line.figure.ci95.is_nan());
+    if sections.iter().all(|section| section.lines.len() < 2 || !(compared || uncertain(section))) {
         return String::new();
     }
     let several = sections.iter().any(|section| section.seeds.len() > 1);
     let over = if several { "seeds" } else { "episodes" };
-    let mut lines = vec![
-        format!(
-            "± is a 95 % interval over {over} (Student's t). Differences are paired, on identical episodes;"
-        ),
-        "p is Holm's over the table, * is below 0.05. Who was chosen for being the best is favoured by"
-            .to_owned(),
-        "chance: for a claim, name the one to compare with beforehand (--against).".to_owned(),
-    ];
+    let mut lines = match compared {
+        false => vec![format!("± is a 95 % interval over {over} (Student's t).")],
+        true => vec![
+            format!(
+                "± is a 95 % interval over {over} (Student's t). Differences are paired, on identical episodes;"
+            ),
+            "p is Holm's over the table, * is below 0.05. Who was chosen for being the best is favoured by"
+                .to_owned(),
+            "chance: for a claim, name the one to compare with beforehand (--against).".to_owned(),
+        ],
+    };
     if sections.iter().any(|section| (2..5).contains(&section.seeds.len())) {
         lines.push(
             "Over so few seeds only steady differences are sure: `--seeds 5` or more tell more apart."
@@ -181,7 +216,7 @@ fn markdown(heads: &[String], lines: &[Vec<String>]) -> String {
 }
 
 /// A table in the manner of the package booktabs.
-fn latex(title: &str, heads: &[String], lines: &[Vec<String>]) -> String {
+fn latex(title: &str, heads: &[String], lines: &[Vec<String>], left: usize) -> String {
     let escaped = |text: &str| -> String {
         let one = |letter: char| match letter {
             '%' | '&' | '_' | '#' | '$' => format!("\\{letter}"),
@@ -196,7 +231,6 @@ fn latex(title: &str, heads: &[String], lines: &[Vec<String>]) -> String {
     };
     let row =
         |cells: &[String]| cells.iter().map(|cell| escaped(cell)).collect::<Vec<_>>().join(" & ") + " \\\\\n";
-    let left = if heads.len() > 3 { 3 } else { 1 };
     let mut text = format!(
         "% {title}\n\\begin{{tabular}}{{{}{}}}\n\\toprule\n{}\\midrule\n",
         "l".repeat(left),

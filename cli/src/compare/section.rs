@@ -2,6 +2,7 @@
 
 use kshot::eval::Measure;
 use kshot::learner::Family;
+use kshot::registry::Problem;
 use kshot::stats::paired::{Paired, holm, paired_t};
 use kshot::stats::variance::of_seeds;
 use kshot::stats::{Interval, interval95};
@@ -25,6 +26,34 @@ pub(crate) struct Section {
     /// What the others are compared with.
     pub(crate) against: String,
     pub(crate) lines: Vec<Line>,
+}
+
+impl Section {
+    /// What is asked.
+    pub(crate) fn problem(&self) -> Problem {
+        match self.measure {
+            Measure::Accuracy => Problem::Classification,
+            Measure::Mse => Problem::Regression,
+        }
+    }
+
+    /// The dataset, with what was set of it.
+    pub(crate) fn data_in_words(&self) -> String {
+        match self.data_options.as_str() {
+            "" => self.dataset.clone(),
+            options => format!("{} ({options})", self.dataset),
+        }
+    }
+
+    /// Whether both are between domains, and alike but for which.
+    pub(crate) fn differs_in_its_pair_only(&self, other: &Self) -> bool {
+        let kind = |section: &Self| {
+            let target_shots = section.setting.pair.as_ref().map(|pair| pair.target_shots);
+            (section.setting.ways, section.setting.shots, target_shots, section.queries, section.episodes)
+        };
+        let data = |section: &Self| (section.data_in_words(), section.measure, section.seeds.clone());
+        self.setting.pair.is_some() && kind(self) == kind(other) && data(self) == data(other)
+    }
 }
 
 /// One learner.

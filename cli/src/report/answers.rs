@@ -2,9 +2,9 @@
 
 use super::examine::Examination;
 use super::figures::{calibration, classes, cost, learning, tasks};
-use super::gather::{Kept, from_best, short_title, unit};
+use super::gather::{self, Kept, from_best, short_title, unit};
 use super::html::{escaped, paragraph};
-use crate::compare::render::probability;
+use crate::compare::render::p_in_words;
 use crate::compare::section::{Line, Section};
 use crate::words::{duration, plural, seeds_of};
 
@@ -28,6 +28,9 @@ pub(super) fn best(section: &Section) -> String {
 
 fn compared(section: &Section, best: &Line, next: &Line) -> String {
     let unit = unit(section);
+    if section.against != best.learner {
+        return against(section, best);
+    }
     let by = unit.number((best.figure.mean - next.figure.mean).abs());
     let points = if unit.value(1.0) > 1.0 { " points" } else { "" };
     match next.difference {
@@ -38,7 +41,7 @@ fn compared(section: &Section, best: &Line, next: &Line) -> String {
         Some((_, holm)) if next.differs() => format!(
             "It differs from the next, {}, by {by}{points} (paired test, p {} after Holm): that is sure at 5 %.",
             next.learner,
-            with_sign(holm)
+            p_in_words(holm)
         ),
         Some((_, holm)) => {
             let unsure =
@@ -50,15 +53,24 @@ fn compared(section: &Section, best: &Line, next: &Line) -> String {
             format!(
                 "Whether it differs from the next, {}, is not sure: {by}{points}, paired test, p {} after Holm.{others}",
                 next.learner,
-                with_sign(holm)
+                p_in_words(holm)
             )
         }
     }
 }
 
-fn with_sign(p: f64) -> String {
-    let text = probability(p);
-    if text.starts_with('<') { text.replace('<', "< ") } else { format!("= {text}") }
+/// How the best stands to whom it is compared with.
+fn against(section: &Section, best: &Line) -> String {
+    let (name, unit) = (&section.against, unit(section));
+    match best.difference {
+        None => format!("Without paired episodes it is not tested against {name}."),
+        Some((pair, holm)) => format!(
+            "Against {name}, as was asked for, it differs by {} (paired test, p {} after Holm): that is {}sure at 5 %.",
+            unit.interval(pair.difference).replace(" %", if unit.value(1.0) > 1.0 { " points" } else { "" }),
+            p_in_words(holm),
+            if best.differs() { "" } else { "not " }
+        ),
+    }
 }
 
 /// A learner that sees all queries at once answers an easier question: who is best of those that do not.
@@ -87,9 +99,9 @@ pub(super) fn head(kept: &Kept, names: &str) -> String {
     }
     let mut winners: Vec<(&str, usize)> = Vec::new();
     for section in sections {
-        match winners.iter_mut().find(|(name, _)| *name == section.against) {
+        match winners.iter_mut().find(|(name, _)| *name == gather::best(section)) {
             Some((_, count)) => *count += 1,
-            None => winners.push((&section.against, 1)),
+            None => winners.push((gather::best(section), 1)),
         }
     }
     winners.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
@@ -115,9 +127,16 @@ fn headline(section: &Section) -> String {
     let order = from_best(section);
     let Some(best) = order.first() else { return String::new() };
     let sure = match order.get(1) {
-        None => "the only learner",
-        Some(next) if next.differs() => "a sure lead",
-        Some(_) => "no sure lead",
+        None => "the only learner".to_owned(),
+        Some(_) if section.against != best.learner => {
+            format!(
+                "{} {}",
+                if best.differs() { "surely better than" } else { "not surely better than" },
+                section.against
+            )
+        }
+        Some(next) if next.differs() => "a sure lead".to_owned(),
+        Some(_) => "no sure lead".to_owned(),
     };
     format!("Best: {}, {}, {sure}", best.learner, unit(section).interval(best.figure))
 }
@@ -145,7 +164,7 @@ pub(super) fn cards(kept: &Kept, found: Option<&Examination>) -> String {
     }
     let mut fails = Vec::new();
     fails.extend(found.and_then(classes::in_words).or_else(|| found.and_then(tasks::in_words)));
-    fails.extend(calibration::in_words(kept, section, &section.against));
+    fails.extend(calibration::in_words(kept, section, gather::best(section)));
     if fails.is_empty() {
         fails.push("See how its test episodes differ.".to_owned());
     }
@@ -153,7 +172,7 @@ pub(super) fn cards(kept: &Kept, found: Option<&Examination>) -> String {
         ("results", "Which learner is best, and is that sure?", which),
         ("cost", "What does it cost?", price(section)),
         ("failures", "Where does it fail?", fails),
-        ("learning", "How does it learn?", vec![learning::in_words(kept, section, &section.against)]),
+        ("learning", "How does it learn?", vec![learning::in_words(kept, section, gather::best(section))]),
         ("run", "What exactly was run?", run(kept)),
     ];
     let mut html = of + r#"<ul class="answers">"#;

@@ -63,18 +63,23 @@ pub(super) struct Sample {
     pub(super) prediction: Prediction,
 }
 
-/// Asks the best learner of a section again, and the best of each other family.
+/// Asks the best learner of a section again, and the best of each other family. `job` is what is open from before, if that is of
+/// the same data, and what is open after.
 ///
 /// # Errors
 /// When the dataset cannot be opened, or no learner can be asked.
-pub(super) fn examine(kept: &Kept, section: &Section, data_dir: Option<&PathBuf>) -> Result<Examination> {
-    let mut job: Option<Job> = None;
+pub(super) fn examine(
+    kept: &Kept,
+    section: &Section,
+    data_dir: Option<&PathBuf>,
+    job: &mut Option<Job>,
+) -> Result<Examination> {
     let mut found: Option<Examination> = None;
     let mut skipped = Vec::new();
     for line in best_of_families(section) {
         let of = kept.of(section, &line.learner);
         let Some((cell, row)) = of.first() else { continue };
-        let opened = match open(job.take(), cell, row, data_dir) {
+        let opened = match open(job.take(), cell, data_dir) {
             Ok(opened) => opened,
             Err(error) if found.is_none() => return Err(error),
             Err(error) => {
@@ -87,27 +92,25 @@ pub(super) fn examine(kept: &Kept, section: &Section, data_dir: Option<&PathBuf>
             Ok(Asked::Other) => {}
             Err(error) => skipped.push(format!("{} was not asked again: {error}", line.learner)),
         }
-        job = Some(opened);
+        *job = Some(opened);
     }
     let mut found = found.ok_or_else(|| Error::invalid(skipped.join(" ")))?;
     found.skipped = skipped;
     Ok(found)
 }
 
-/// The job of a cell: what is open already, if it is of the same data and options.
-fn open(job: Option<Job>, cell: &KeptCell, row: &Row, data_dir: Option<&PathBuf>) -> Result<Job> {
+/// The job of a cell, on the dataset that is open already, if it is the same.
+fn open(job: Option<Job>, cell: &KeptCell, data_dir: Option<&PathBuf>) -> Result<Job> {
     let (keys, _) = experiment::read(&cell.path.join("config.toml"))?;
     let experiment: Experiment =
         keys.try_into().map_err(|error: toml::de::Error| Error::invalid(error.to_string()))?;
-    if let Some(job) = job {
-        let same = |a: &Experiment, b: &Experiment| {
-            (&a.set, a.image_size, &a.split, &a.manifest) == (&b.set, b.image_size, &b.split, &b.manifest)
-        };
-        if same(&job.experiment, &experiment) {
-            return Ok(job.with_seed(row.seed));
-        }
+    let experiment = Experiment { data_dir: data_dir.cloned(), ..experiment };
+    let data =
+        |experiment: &Experiment| (experiment.data().to_owned(), experiment.options(experiment.data()));
+    match job {
+        Some(job) if data(&job.experiment) == data(&experiment) => Ok(job.with(experiment)),
+        _ => Job::open(experiment),
     }
-    Job::open(Experiment { data_dir: data_dir.cloned(), ..experiment })
 }
 
 enum Asked {

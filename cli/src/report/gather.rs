@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use kshot::Result;
 use kshot::eval::Measure;
-use kshot::registry::Problem;
 use kshot::stats::Interval;
 use serde_json::Value;
 
@@ -45,14 +44,16 @@ pub(super) struct Kept {
     pub(super) missing: usize,
     pub(super) sections: Vec<Section>,
     pub(super) ranking: Option<Ranking>,
+    /// Whom others are compared with, if that was said beforehand.
+    pub(super) against: Option<String>,
 }
 
 impl Kept {
     /// Reads the cells of all directories.
     ///
     /// # Errors
-    /// When one is no directory of a suite or a run, or what it keeps cannot be read.
-    pub(super) fn read(paths: &[PathBuf]) -> Result<Self> {
+    /// When one is no directory of a suite or a run, what it keeps cannot be read, or nobody is called `against`.
+    pub(super) fn read(paths: &[PathBuf], against: Option<String>) -> Result<Self> {
         let (mut cells, mut missing) = (Vec::new(), 0);
         for path in paths {
             for path in cells_of(path)? {
@@ -63,9 +64,9 @@ impl Kept {
             }
         }
         let rows: Vec<Row> = cells.iter().flat_map(|cell| cell.rows.clone()).collect();
-        let sections = sections(&rows, None)?;
+        let sections = sections(&rows, against.as_deref())?;
         let ranking = ranking(&sections)?;
-        Ok(Self { cells, missing, sections, ranking })
+        Ok(Self { cells, missing, sections, ranking, against })
     }
 
     /// A learner's cells in a section, each seed once, with the row.
@@ -176,13 +177,9 @@ pub(super) fn unit(section: &Section) -> Unit {
 
 /// `glyphs, 5-way 1-shot`.
 pub(super) fn short_title(section: &Section) -> String {
-    let problem = match section.measure {
-        Measure::Accuracy => Problem::Classification,
-        Measure::Mse => Problem::Regression,
-    };
     let from = section.setting.pair.as_ref();
     let from = from.map_or(String::new(), |pair| format!(", {} to {}", pair.source, pair.target));
-    format!("{}{from}, {}", section.dataset, section.setting.in_words(problem))
+    format!("{}{from}, {}", section.dataset, section.setting.in_words(section.problem()))
 }
 
 /// The learners of a section from the best.
@@ -191,6 +188,11 @@ pub(super) fn from_best(section: &Section) -> Vec<&Line> {
     let sign = if section.measure == Measure::Accuracy { -1.0 } else { 1.0 };
     lines.sort_by(|a, b| (sign * a.figure.mean).total_cmp(&(sign * b.figure.mean)));
     lines
+}
+
+/// Who is the best of a section.
+pub(super) fn best(section: &Section) -> &str {
+    from_best(section).first().map_or("", |line| &line.learner)
 }
 
 /// The best of each family, from the best.

@@ -108,7 +108,7 @@ pub(super) fn figure(title: &str, picture: &str, words: &str, numbers: &str) -> 
         details("The numbers of this figure", numbers, false)
     };
     format!(
-        "<figure><h4>{}</h4>{picture}<figcaption>{}</figcaption>{behind}</figure>",
+        r#"<figure aria-label="{0}"><h4>{0}</h4>{picture}<figcaption>{1}</figcaption>{behind}</figure>"#,
         escaped(title),
         escaped(words)
     )

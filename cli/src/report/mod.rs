@@ -24,16 +24,17 @@ use figures::{
 use gather::{Kept, short_title};
 use html::{absent, details, escaped, paragraph, section};
 
-/// Datasets whose learners are asked again, at most.
-const EXAMINED: usize = 3;
+/// Settings whose learners are asked again, at most; and bytes of what is shown of them, beyond which no other is.
+const EXAMINED: usize = 12;
+const LARGE: usize = 1_500_000;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     writable(&args.out)?;
-    let kept = Kept::read(&args.paths)?;
+    let kept = Kept::read(&args.paths, args.against.clone())?;
     if kept.sections.is_empty() {
         return Err(Error::invalid("there are no figures to report yet"));
     }
-    let examined = examinations(&kept, args);
+    let asked = ask(&kept, args);
     let names: Vec<String> = args
         .paths
         .iter()
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
             name.unwrap_or_else(|| path.display().to_string())
         })
         .collect();
-    let page = page(&kept, &examined, &names.join(", "));
+    let page = page(&kept, &asked, &names.join(", "));
     atomic::write(&args.out, page.as_bytes(), "writing the report to")?;
     print(&format!(
         "{}: {} of {}, {:.1} MB\n",
@@ -53,40 +54,70 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     ))
 }
 
-/// Of a section: what its learners answered when asked again, or in a sentence why they were not.
-type Outcome<'a> = (&'a Section, Result<Examination, String>);
-
-/// Asks the learners of the first setting of each dataset again.
-fn examinations<'a>(kept: &'a Kept, args: &ReportArgs) -> Vec<Outcome<'a>> {
-    if args.kept_only {
-        return Vec::new();
-    }
-    let mut found: Vec<Outcome<'a>> = Vec::new();
-    for section in &kept.sections {
-        let known = found.iter().any(|(other, _)| other.dataset == section.dataset);
-        if known || found.len() == EXAMINED {
-            continue;
-        }
-        let outcome = examine(kept, section, args.place.data_dir.as_ref()).map_err(|error| {
-            let why = format!("No learner was asked again on {}: {error}", section.dataset);
-            complain(&format!("note: {why}"));
-            why
-        });
-        found.push((section, outcome));
-    }
-    found
+/// What the learners answered when they were asked again.
+#[derive(Default)]
+struct Asked {
+    /// In the first setting, if they could be.
+    first: Option<Examination>,
+    /// Of each setting its title and what is shown, or in a sentence why nothing is.
+    drawn: Vec<(String, String)>,
+    /// Settings that are left out.
+    left: usize,
 }
 
-fn page(kept: &Kept, examined: &[Outcome<'_>], names: &str) -> String {
-    let first = examined.first().and_then(|(_, outcome)| outcome.as_ref().ok());
+/// Asks the learners of each setting again, as long as the page does not grow too large.
+fn ask(kept: &Kept, args: &ReportArgs) -> Asked {
+    let mut asked = Asked::default();
+    if args.kept_only {
+        return asked;
+    }
+    let (mut job, mut size, mut said) = (None, 0, String::new());
+    for (place, section) in kept.sections.iter().enumerate() {
+        if asked.drawn.len() == EXAMINED || size > LARGE {
+            asked.left = kept.sections.len() - place;
+            break;
+        }
+        let title = short_title(section);
+        let html = match examine(kept, section, args.place.data_dir.as_ref(), &mut job) {
+            Ok(found) => {
+                let html = drawn(&found);
+                if place == 0 {
+                    asked.first = Some(found);
+                }
+                html
+            }
+            Err(error) => {
+                let why = error.to_string();
+                if why != said {
+                    complain(&format!("note: no learner was asked again on {title}: {why}"));
+                }
+                let html = absent(&format!("No learner was asked again on {title}: {why}"));
+                said = why;
+                html
+            }
+        };
+        size += html.len();
+        asked.drawn.push((title, html));
+    }
+    asked
+}
+
+/// Classes, tasks and embeddings of a setting.
+fn drawn(found: &Examination) -> String {
+    let skipped: String = found.skipped.iter().map(|why| absent(why)).collect();
+    classes::draw(found) + &tasks::draw(found) + &embedding::draw(found) + &skipped
+}
+
+fn page(kept: &Kept, asked: &Asked, names: &str) -> String {
     let parts = [
         ("results", "Which learner is best, and is that sure?", tables(kept)),
         ("cost", "What does it cost?", each(kept, "There is no training to weigh.", cost::draw)),
-        ("failures", "Where does it fail?", failures(kept, examined)),
+        ("failures", "Where does it fail?", failures(kept, asked)),
         ("learning", "How does it learn?", curves(kept)),
         ("run", "What exactly was run?", ran::draw(kept)),
     ];
-    let mut content = format!("<header>{}{}", answers::head(kept, names), answers::cards(kept, first));
+    let mut content =
+        format!("<header>{}{}", answers::head(kept, names), answers::cards(kept, asked.first.as_ref()));
     content += "</header>";
     for (id, title, part) in parts {
         content += &section(id, title, &part);
@@ -118,8 +149,14 @@ fn tables(kept: &Kept) -> String {
         true => "seeds",
         false => "episodes",
     };
+    let claim = match &kept.against {
+        Some(name) => format!("The others are compared with {}, as was asked for.", escaped(name)),
+        None => {
+            "For a claim, name the learner to compare with beforehand (<code>--against</code>).".to_owned()
+        }
+    };
     html += &format!(
-        r#"<p class="note">± is a 95 % interval over {over} (Student's t). Differences are paired, on identical episodes; p is after Holm over the table, * is below 0.05. ★ is the best, and was chosen for being so: chance favours it. For a claim, name the learner to compare with beforehand (<code>kshot compare --against</code>).</p>"#
+        r#"<p class="note">± is a 95 % interval over {over} (Student's t). Differences are paired, on identical episodes; p is after Holm over the table, * is below 0.05. ★ is the best, and was chosen for being so: chance favours it. {claim}</p>"#
     );
     html += &settings::draw(kept);
     match &kept.ranking {
@@ -128,24 +165,26 @@ fn tables(kept: &Kept) -> String {
     }
 }
 
-fn failures(kept: &Kept, examined: &[Outcome<'_>]) -> String {
+fn failures(kept: &Kept, asked: &Asked) -> String {
     let mut html = String::new();
-    for (part, outcome) in examined {
-        html += &format!("<h3>{}</h3>", escaped(&short_title(part)));
-        match outcome {
-            Err(why) => html += &absent(why),
-            Ok(found) => {
-                html += &classes::draw(found);
-                html += &tasks::draw(found);
-                html += &embedding::draw(found);
-                html += &found.skipped.iter().map(|why| absent(why)).collect::<String>();
+    match asked.drawn.as_slice() {
+        [] => {
+            html += &absent(
+                "No learner was asked again (`--kept-only`): no classes, tasks and embeddings are shown.",
+            );
+        }
+        [(title, one)] => html += &format!("<h3>{}</h3>{one}", escaped(title)),
+        several => {
+            for (place, (title, one)) in several.iter().enumerate() {
+                html += &details(title, one, place == 0);
             }
         }
     }
-    if examined.is_empty() {
-        html += &absent(
-            "No learner was asked again (`--kept-only`): no classes, tasks and embeddings are shown.",
-        );
+    if asked.left > 0 {
+        html += &absent(&format!(
+            "{} left out, so that the page does not grow too large.",
+            plural(asked.left, "more setting")
+        ));
     }
     html += "<h3>Episodes</h3>";
     html += &each(kept, "There are too few episodes to tell.", |part| episodes::draw(kept, part));

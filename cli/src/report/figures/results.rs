@@ -2,7 +2,7 @@
 
 use kshot::learner::Family;
 
-use super::super::gather::{Kept, Unit, colour, from_best, unit};
+use super::super::gather::{Kept, Unit, best, colour, from_best, unit};
 use super::super::html::{Cell, number, paragraph, table, text};
 use crate::compare::render::{probability, searches, signed, title};
 use crate::compare::section::{Line, Section};
@@ -53,7 +53,7 @@ fn range(lines: &[&Line]) -> (f64, f64) {
 }
 
 fn cells(kept: &Kept, section: &Section, line: &Line, unit: Unit, range: (f64, f64)) -> Vec<Cell> {
-    let best = line.learner == section.against;
+    let best = line.learner == best(section);
     let (difference, p) = match line.difference {
         None => ("–".to_owned(), "–".to_owned()),
         Some((pair, holm)) => {
