@@ -22,7 +22,7 @@
 //! own.fits(&photographs)?;
 //! let grey = Inputs { shape: [1, 84, 84], pixels: Some(Normalise::NONE) };
 //! let error = Augment { saturation: 0.4, ..own }.fits(&grey).unwrap_err().to_string();
-//! assert!(error.contains("`saturation` needs three channels"), "{error}");
+//! assert!(error.contains("saturation` needs three channels"), "{error}");
 //! # Ok::<(), kshot::Error>(())
 //! ```
 

@@ -64,6 +64,15 @@ const FAR: usize = 1 << 20;
 /// Groups of images that a batch is split into at least, if it has as many images.
 const FEWEST_GROUPS: usize = 4;
 
+/// Rows of products that are worth a group of their own where there are few images: less reads filters for too little.
+const FEWEST_ROWS: usize = 24;
+
+/// Groups that few images are split into at most.
+const FEW_GROUPS: usize = 8;
+
+/// Floats of the gradient of a matrix that a thread transforms at a time.
+const PART: usize = 1 << 13;
+
 /// Where the products of a convolution go. Each algorithm uses one of the two.
 pub(super) struct Products<'a> {
     /// The planes of Winograd's algorithm.
@@ -99,15 +108,21 @@ impl Convolution {
     }
 
     /// Images in each of the groups that a batch of `count` is split into: those of [`group_size`], or more where a
-    /// group would be less than wide filters are read for. A function of network and batch alone.
+    /// group would be less than wide filters are read for; fewer where few images are large. A function of network and
+    /// batch alone.
     pub(super) fn group(&self, count: usize) -> usize {
         let mut group = group_size(count);
-        if let Algorithm::Winograd(tiling) = &self.algorithm {
-            while self.transformed_len() > FAR
-                && group * tiling.tiles.len() < self.rows()
-                && count.div_ceil(2 * group) >= FEWEST_GROUPS
-            {
+        let rows = match &self.algorithm {
+            Algorithm::Winograd(tiling) => tiling.tiles.len(),
+            _ => self.output.pixels(),
+        };
+        if self.transformed_len() > FAR {
+            while group * rows < self.rows() && count.div_ceil(2 * group) >= FEWEST_GROUPS {
                 group *= 2;
+            }
+        } else {
+            while count.div_ceil(group) < FEW_GROUPS && group > 1 && group.div_ceil(2) * rows >= FEWEST_ROWS {
+                group = group.div_ceil(2);
             }
         }
         group
@@ -191,15 +206,19 @@ impl Convolution {
 
     /// Filters as panels, and transformed if the algorithm wants that.
     fn right_factor(&self, arena: &Arc<Arena>, from: Taps<'_>, matrices: FilterMatrices) -> Buffer {
-        let panel = direct::panel_len(matrices.rows);
-        let mut panels = arena.take(matrices.columns / LINE * panel);
-        panels
-            .par_chunks_mut(panel)
-            .enumerate()
-            .for_each(|(index, to)| taps::panel(self.isa, from, index, matrices.rows, to));
-        let Algorithm::Winograd(_) = self.algorithm else { return panels };
-        let mut filters = arena.take(self.transformed_len());
-        winograd::filters(self.isa, matrices, &panels, &mut filters);
+        let transformed = matches!(self.algorithm, Algorithm::Winograd(_));
+        let plain = direct::panel_len(matrices.rows);
+        let panel = if transformed { tiling::panel_len(matrices.rows) } else { plain };
+        let mut filters = arena.take(matrices.columns / LINE * panel);
+        filters.par_chunks_mut(panel).enumerate().for_each(|(index, to)| {
+            if transformed {
+                let mut taps = arena.take(plain);
+                taps::panel(self.isa, from, index, matrices.rows, &mut taps);
+                winograd::filters(self.isa, &taps, to);
+            } else {
+                taps::panel(self.isa, from, index, matrices.rows, to);
+            }
+        });
         filters
     }
 
@@ -312,9 +331,16 @@ impl Convolution {
 
     /// The gradient of filters, `[9, inputs, outputs]`, from that of transformed ones.
     pub(super) fn plain_gradient(&self, transformed: &[f32], plain: &mut [f32]) {
-        if let Algorithm::Winograd(_) = self.algorithm {
-            winograd::filter_gradient(self.isa, self.matrices(), transformed, plain);
-        }
+        let Algorithm::Winograd(_) = self.algorithm else { return };
+        let (stride, part) = (self.matrices().stride(), self.matrices().len().min(PART));
+        let mut taps: Vec<_> =
+            plain.chunks_exact_mut(stride).map(|tap| tap[..stride - LINE].chunks_mut(part)).collect();
+        let parts: Vec<[&mut [f32]; 9]> = (0..(stride - LINE).div_ceil(part))
+            .map(|_| std::array::from_fn(|tap| taps[tap].next().unwrap_or_default()))
+            .collect();
+        parts.into_par_iter().enumerate().for_each(|(index, gradient)| {
+            winograd::filter_gradient(self.isa, transformed, stride, index * part, gradient);
+        });
     }
 
     /// Sums partial gradients in order into `[outputs, inputs, height, width]`.

@@ -12,6 +12,11 @@ pub(super) fn group_size(count: usize) -> usize {
     count.div_ceil(1 << groups.ilog2())
 }
 
+/// Images that a thread reads or writes at a time where nothing is summed over them.
+pub(super) fn at_once(count: usize) -> usize {
+    count.div_ceil(16)
+}
+
 /// What one group of images works on in the backward pass of a block: its part of every buffer. `N` is 1 for gradients
 /// alone, and 2 for gradients and their changes.
 pub(super) struct Group<'a, const N: usize> {

@@ -15,6 +15,11 @@ use super::taps::FilterMatrices;
 const POINTS: usize = 6;
 pub(super) const PLANES: usize = POINTS * POINTS;
 
+/// Floats of a panel of 16 columns of transformed filters: `[36, rows + 1, 16]`.
+pub(super) fn panel_len(rows: usize) -> usize {
+    PLANES * (rows + 1) * LINE
+}
+
 /// Multiply-adds that are worth the attention of several threads. Every product is one chain of them whoever computes it.
 const MUCH: usize = 1 << 24;
 
@@ -123,7 +128,7 @@ impl Tiling {
         (self.before[plane] * count * channels + plane * LINE, self.rows[plane] * count)
     }
 
-    /// `to (+)= from · filters` in each plane; filters are `[columns / 16, rows, 16]` in each of their `matrices`.
+    /// `to (+)= from · filters` in each plane; filters, `matrices`, are panels of [`panel_len`].
     pub(super) fn multiply(
         &self,
         isa: Isa,
@@ -142,10 +147,10 @@ impl Tiling {
             part
         });
         self.each(count, matrices, planes, |point, values| {
-            let filters = &filters[point * matrices.stride()..];
+            let filters = &filters[point * (depth + 1) * LINE..];
             let (start, rows) = self.plane(point, count, depth);
             let a = Left { values: &from[start..], row: depth, column: 1 };
-            let b = Panels { values: filters, panel: depth * LINE, depth: LINE };
+            let b = Panels { values: filters, panel: panel_len(depth), depth: LINE };
             let c = Target { values, row: to.row, accumulate: to.accumulate };
             multiply(isa, ONE, Sizes { rows, columns, depth }, a, b, c);
         });

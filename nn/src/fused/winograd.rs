@@ -9,7 +9,6 @@
 use super::arena::LINE;
 use super::image::Image;
 use super::simd::{Simd, dispatch};
-use super::taps::FilterMatrices;
 use super::tiling::{PLANES, Tile, Tiling};
 use super::transforms::{A, ATransposed, B, BTransposed, G, GTransposed, Transform};
 
@@ -162,31 +161,26 @@ fn map_kernel<S: Simd, const MAP: u8>(simd: S, tiled: TiledImages<'_>, from: &[f
 }
 
 dispatch! {
-    /// U = G w Gᵀ. `filters` is panels of 16 columns, `[columns / 16, 9, rows + 1, 16]`; `transformed` is 36 `matrices`,
-    /// `[columns / 16, rows, 16]` each.
-    pub(super) fn filters(matrices: FilterMatrices, filters: &[f32], transformed: &mut [f32]) = filters_kernel
+    /// U = G w Gᵀ of a panel of 16 columns: `[9, rows + 1, 16]` to `[36, rows + 1, 16]`.
+    pub(super) fn filters(filters: &[f32], transformed: &mut [f32]) = filters_kernel
 }
 dispatch! {
-    /// dw = Gᵀ dU G, the transpose of [`filters`]: 36 `matrices` to 9.
+    /// dw = Gᵀ dU G, the transpose of [`filters`], from float `start` of 36 matrices, which are `stride` apart, to a part of
+    /// 9.
     pub(super) fn filter_gradient(
-        matrices: FilterMatrices, transformed: &[f32], gradient: &mut [f32],
+        transformed: &[f32], stride: usize, start: usize, gradient: [&mut [f32]; 9],
     ) = filter_gradient_kernel
 }
 
 #[inline(always)]
-fn filters_kernel<S: Simd>(simd: S, matrices: FilterMatrices, filters: &[f32], transformed: &mut [f32]) {
-    let FilterMatrices { rows, columns } = matrices;
-    let (panels, tap, plane) = (columns / LINE, (rows + 1) * LINE, matrices.stride());
-    assert!(columns.is_multiple_of(LINE));
-    assert!(filters.len() >= 9 * panels * tap && transformed.len() >= PLANES * plane);
-    for panel in 0..panels {
-        for at in (0..rows * LINE).step_by(S::LANES) {
-            // SAFETY: `at` lies in every tap of the panel and in every plane, by the assertions above.
-            unsafe {
-                let from = filters.as_ptr().add(panel * 9 * tap + at);
-                let to = transformed.as_mut_ptr().add(panel * rows * LINE + at);
-                both::<S, G, G, _, _, _, _, false>(simd, from, |k| k * tap, to, |k| k * plane);
-            }
+fn filters_kernel<S: Simd>(simd: S, filters: &[f32], transformed: &mut [f32]) {
+    let (tap, point) = (filters.len() / 9, transformed.len() / PLANES);
+    assert!(tap == point && tap.is_multiple_of(LINE));
+    for at in (0..tap - LINE).step_by(S::LANES) {
+        // SAFETY: `at` lies in every tap and in every point, by the assertion above.
+        unsafe {
+            let (from, to) = (filters.as_ptr().add(at), transformed.as_mut_ptr().add(at));
+            both::<S, G, G, _, _, _, _, false>(simd, from, |k| k * tap, to, |k| k * point);
         }
     }
 }
@@ -194,19 +188,24 @@ fn filters_kernel<S: Simd>(simd: S, matrices: FilterMatrices, filters: &[f32], t
 #[inline(always)]
 fn filter_gradient_kernel<S: Simd>(
     simd: S,
-    matrices: FilterMatrices,
     transformed: &[f32],
-    gradient: &mut [f32],
+    stride: usize,
+    start: usize,
+    mut gradient: [&mut [f32]; 9],
 ) {
-    let (size, plane) = (matrices.len(), matrices.stride());
-    assert!(size.is_multiple_of(LINE));
-    assert!(gradient.len() >= 9 * plane && transformed.len() >= PLANES * plane);
-    let place = |k: usize| k * plane;
+    let size = gradient[0].len();
+    assert!(size.is_multiple_of(LINE) && gradient.iter().all(|tap| tap.len() == size));
+    assert!((PLANES - 1) * stride + start + size <= transformed.len());
+    let mut lines = [0.0_f32; 9 * LINE];
     for at in (0..size).step_by(S::LANES) {
-        // SAFETY: `at` lies in every plane of both, by the assertions above.
+        // SAFETY: `at` lies in every matrix, by the assertion above, and nine vectors in `lines`.
         unsafe {
-            let (from, to) = (transformed.as_ptr().add(at), gradient.as_mut_ptr().add(at));
-            both::<S, GTransposed, GTransposed, _, _, _, _, false>(simd, from, place, to, place);
+            let from = transformed.as_ptr().add(start + at);
+            let to = lines.as_mut_ptr();
+            both::<S, GTransposed, GTransposed, _, _, _, _, false>(simd, from, |k| k * stride, to, |k| k * LINE);
+        }
+        for (tap, line) in gradient.iter_mut().zip(lines.chunks_exact(LINE)) {
+            tap[at..at + S::LANES].copy_from_slice(&line[..S::LANES]);
         }
     }
 }

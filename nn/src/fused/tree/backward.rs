@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::super::arena::Buffer;
 use super::super::conv::Products;
-use super::super::groups::{group_size, totals};
+use super::super::groups::{at_once, totals};
 use super::super::image::Image;
 use super::super::patches::add;
 use super::super::statistics::{Through, coefficients};
@@ -150,7 +150,7 @@ impl<const N: usize> Backward<'_, N> {
     ) -> ViewGradient<N> {
         let tree = self.tree;
         let (count, image) = (self.saved.count, self.image(view));
-        let group = group_size(count);
+        let group = at_once(count);
         let whole = tree.plan.first_reader[view] == Some(index);
         let wanted = if whole { self.sums_len(view) } else { 0 };
         let mut d: [Buffer; N] = std::array::from_fn(|_| tree.arena.take(count * image.len()));

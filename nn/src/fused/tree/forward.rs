@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::super::arena::Buffer;
 use super::super::conv::{Convolution, Products};
-use super::super::groups::group_size;
+use super::super::groups::at_once;
 use super::super::image::Image;
 use super::super::norm;
 use super::super::statistics::Normed;
@@ -167,7 +167,7 @@ impl Tree {
     pub(super) fn run_forward(&self, theta: &[f32], x: ArrayView4<'_, f32>) -> (Array2<f32>, Saved) {
         let (count, x) = (x.dim().0, x.as_standard_layout());
         let x = x.as_slice().unwrap_or_default();
-        let group = group_size(count);
+        let group = at_once(count);
         let plan = &self.plan;
         let mut norms: Vec<_> =
             (0..plan.views.len()).map(|view| self.known_norm(theta, view, false)).collect();
@@ -223,7 +223,7 @@ impl Tree {
 
     /// The matrix of `count` images, `[n, features]`: `rows` computes the rows of a group, given its first image.
     pub(super) fn matrix(&self, count: usize, rows: impl Fn(usize, &mut [f32]) + Send + Sync) -> Buffer {
-        let (group, features) = (group_size(count), self.plan.joint.features());
+        let (group, features) = (at_once(count), self.plan.joint.features());
         let mut matrix = self.arena.take(count * features);
         matrix
             .par_chunks_mut(group * features)

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 
 use super::super::arena::Buffer;
 use super::super::conv::Products;
-use super::super::groups::group_size;
+use super::super::groups::at_once;
 use super::super::norm_tangent;
 use super::super::statistics::NormTangent;
 use super::super::tail::Values;
@@ -81,7 +81,7 @@ impl Tree {
 impl TangentForward<'_> {
     pub(super) fn run(&self) -> (Array2<f32>, Tangent) {
         let Self { tree, theta, direction, saved } = *self;
-        let (plan, count, group) = (&tree.plan, saved.count, group_size(saved.count));
+        let (plan, count, group) = (&tree.plan, saved.count, at_once(saved.count));
         let known = |view: usize| match &plan.views[view].affine {
             Affine::Bias(bias) => {
                 Some(NormTangent::shifted(&direction[bias.clone()], plan.raws[plan.views[view].raw].channels))
