@@ -21,7 +21,7 @@ pub(super) fn panel_len(rows: usize) -> usize {
 }
 
 /// Multiply-adds that are worth the attention of several threads. Every product is one chain of them whoever computes it.
-const MUCH: usize = 1 << 24;
+const MUCH: usize = 1 << 20;
 
 /// The points of F(M, 3), M = 2, 3, 4, among the six of F(4, 3).
 const OWN: [&[usize]; 3] = [&[0, 1, 2, 5], &[0, 1, 2, 3, 5], &[0, 1, 2, 3, 4, 5]];
