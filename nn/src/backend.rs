@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView4};
+use ndarray::{Array2, Array4, ArrayView4};
 
-use crate::network::{LossAt, LossGradient, Network};
+use crate::network::{LossAt, LossGradient, Network, Trace};
 use crate::params::{Layout, Params};
 use crate::rng::Rng;
 use crate::tape::{Head, value_and_grad_of_head};
-use crate::{Architecture, Loss, Norm, Result};
+use crate::{Architecture, Error, Loss, Norm, Result};
 
 /// The passes over an [`Architecture`]; [`Network`] follows from them. Host arrays go in and out.
 pub(crate) trait Backend: Send + Sync {
@@ -27,6 +27,22 @@ pub(crate) trait Backend: Send + Sync {
     /// Gradient of a loss in θ, from its gradient `[n, features]` in the outputs; it has θ's layout. Slots of running
     /// statistics are filled with the batch's, those of weights after the network's with 0.
     fn backward(&self, theta: &Params, saved: &Self::Saved, d_output: Array2<f32>) -> Result<Params>;
+
+    /// A forward pass on the statistics asked for, to go [`Self::back`] from.
+    fn trace(
+        &self,
+        theta: &Params,
+        x: ArrayView4<'_, f32>,
+        statistics: Norm,
+    ) -> Result<(Array2<f32>, Self::Saved)>;
+
+    /// [`Self::backward`], and the gradient in the inputs, `[n, c, h, w]`.
+    fn back(
+        &self,
+        theta: &Params,
+        saved: &Self::Saved,
+        d_output: Array2<f32>,
+    ) -> Result<(Params, Array4<f32>)>;
 }
 
 /// Passes that carry a change of θ along: forward-over-reverse differentiation (Pearlmutter 1994, "Fast Exact
@@ -109,6 +125,48 @@ impl<P: SecondOrder> Network for P {
         loss: &'a Loss,
     ) -> Result<Box<dyn LossAt + 'a>> {
         Ok(Box::new(evaluate(self, Cow::Owned(theta.clone()), x, loss)?))
+    }
+
+    fn trace<'a>(
+        &'a self,
+        theta: &'a Params,
+        x: ArrayView4<'_, f32>,
+        statistics: Norm,
+    ) -> Result<Box<dyn Trace + 'a>> {
+        self.architecture().check(theta, &x)?;
+        // There are no running statistics otherwise.
+        let statistics = if self.architecture().norm == Norm::Batch { Norm::Batch } else { statistics };
+        let (outputs, saved) = Backend::trace(self, theta, x, statistics)?;
+        Ok(Box::new(TracedPass { network: self, theta, saved, outputs }))
+    }
+
+    fn activations(&self) -> Option<usize> {
+        Some(self.architecture().activations())
+    }
+}
+
+/// A forward pass to go back from.
+struct TracedPass<'a, P: Backend> {
+    network: &'a P,
+    theta: &'a Params,
+    saved: P::Saved,
+    outputs: Array2<f32>,
+}
+
+impl<P: Backend> Trace for TracedPass<'_, P> {
+    fn outputs(&self) -> &Array2<f32> {
+        &self.outputs
+    }
+
+    fn back(&self, d_outputs: Array2<f32>) -> Result<(Params, Array4<f32>)> {
+        if d_outputs.dim() != self.outputs.dim() {
+            return Err(Error::invalid(format!(
+                "a gradient of {:?} in outputs of {:?}",
+                d_outputs.dim(),
+                self.outputs.dim()
+            )));
+        }
+        self.network.back(self.theta, &self.saved, d_outputs)
     }
 }
 

@@ -58,7 +58,7 @@ pub use error::{Error, Result};
 pub use fused::{Fused, peak};
 pub use head::cross_entropy;
 pub use loss::Loss;
-pub use network::{LossAt, LossGradient, Network, embed_both};
+pub use network::{LossAt, LossGradient, Network, Trace, embed_both};
 pub use portable::Portable;
 pub use similarity::Similarity;
 pub use tape::{Dev, Head, HeadWeights, Matrix, TapedMatrix, TapedScalar, Vector, value_and_grad_of_head};

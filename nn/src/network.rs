@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, ArrayView4, Axis, concatenate};
+use ndarray::{Array2, Array4, ArrayView4, Axis, concatenate};
 
 use crate::difference::central_difference;
 use crate::params::{Layout, Params};
@@ -126,6 +126,53 @@ pub trait Network: Send + Sync {
     ) -> Result<Box<dyn LossAt + 'a>> {
         Ok(Box::new(RecomputedLoss { network: self, theta: theta.clone(), x, loss }))
     }
+
+    /// A forward pass on the batch's statistics or, if the network has them, the running ones, and the way back from a gradient in the outputs to
+    /// those in θ and in the inputs: for a network on another's outputs, and for what of an image a score depends on.
+    ///
+    /// ```
+    /// use kshot_nn::{Architecture, Fused, Network, Norm, Pooling, rng::stream};
+    /// use ndarray::{Array4, array};
+    ///
+    /// // A saliency map (Simonyan, Vedaldi & Zisserman 2014): the gradient of a class's score in the image.
+    /// let conv = Architecture::conv([1, 16, 16], 2, 8, Pooling::Maxpool, Norm::Running)?.with_head(2)?;
+    /// let network = Fused::new(conv)?;
+    /// let theta = network.init(&mut stream(0, "init", 0));
+    /// let image = Array4::from_shape_fn((1, 1, 16, 16), |(.., y, x)| (x * y) as f32 / 256.0);
+    /// let trace = network.trace(&theta, image.view(), Norm::Running)?;
+    /// let (_, saliency) = trace.back(array![[1.0, 0.0]])?;
+    /// assert_eq!(saliency.dim(), image.dim());
+    /// # Ok::<(), kshot_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `forward`, and for a network of your own, which has none unless you give it one.
+    fn trace<'a>(
+        &'a self,
+        _theta: &'a Params,
+        _x: ArrayView4<'_, f32>,
+        _statistics: Norm,
+    ) -> Result<Box<dyn Trace + 'a>> {
+        Err(Error::invalid("this network gives no gradient in its inputs: implement `Network::trace` for it"))
+    }
+
+    /// Numbers that a pass keeps of an example, about: for those who weigh memory against time. None where nobody knows.
+    fn activations(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// A forward pass to go back from: see [`Network::trace`].
+pub trait Trace {
+    /// The outputs, `[n, features]`.
+    fn outputs(&self) -> &Array2<f32>;
+
+    /// The gradients in θ and in the inputs, `[n, c, h, w]`, from that in the outputs. On the batch's statistics, slots of
+    /// running ones hold the batch's.
+    ///
+    /// # Errors
+    /// When the gradient has another shape than the outputs, or the device fails.
+    fn back(&self, d_outputs: Array2<f32>) -> Result<(Params, Array4<f32>)>;
 }
 
 /// A loss at one θ: see [`Network::at`].

@@ -92,6 +92,39 @@ proptest! {
         let size = dot(&hv, &hv).sqrt() * dot(&u, &u).sqrt() + dot(&hu, &hu).sqrt() * dot(&v, &v).sqrt();
         prop_assert!((dot(&u, &hv) - dot(&v, &hu)).abs() < 2e-3 * size);
     }
+
+    #[test]
+    fn traces_give_the_derivative_in_weights_and_inputs(Case { architecture, x, theta, seed } in prop_oneof![networks(), trees()]) {
+        let n = x.dim().0;
+        let along = random_direction(seed, &architecture.layout);
+        let (x_along, d) = (random_images(!seed, x.dim().into()), random_targets(seed, (n, architecture.features)));
+        let (fused, portable) = (Fused::new(architecture.clone()).unwrap(), Portable::new(architecture.clone()));
+        for statistics in [Norm::Batch, Norm::Running] {
+            let score = |step: f64| {
+                let moved = |from: &[f32], along: &[f32]| -> Vec<f64> {
+                    from.iter().zip(along).map(|(&v, &a)| f64::from(v) + step * f64::from(a)).collect()
+                };
+                let theta = moved(theta.values(), along.values());
+                let x = moved(x.as_slice().unwrap(), x_along.as_slice().unwrap());
+                let outputs = match statistics {
+                    Norm::Batch => naive::reference(&architecture, &theta, n, &x, <[f64]>::to_vec).output,
+                    Norm::Running => naive::evaluation(&architecture, &theta, n, &x),
+                };
+                outputs.iter().zip(&d).map(|(&y, &d)| y * f64::from(d)).sum::<f64>()
+            };
+            let difference = |step: f64| (score(step) - score(-step)) / (2.0 * step);
+            let [expected, closer] = [1e-5, 1e-6].map(difference);
+            // Else a mask changes in between.
+            prop_assume!((expected - closer).abs() < 1e-4 * expected.abs());
+            for (which, network) in [("fused", &fused as &dyn Network), ("portable", &portable)] {
+                let trace = network.trace(&theta, x.view(), statistics).unwrap();
+                let (d_theta, d_x) = trace.back(d.clone()).unwrap();
+                let terms = [dot(&d_theta, &along), d_x.iter().zip(&x_along).map(|(&d, &a)| f64::from(d) * f64::from(a)).sum()];
+                let size = dot(&d_theta, &d_theta).sqrt() * dot(&along, &along).sqrt() + terms[1].abs();
+                prop_assert!((terms[0] + terms[1] - expected).abs() < 1e-3 * size, "{terms:?}, not {expected}, {statistics:?} {which}");
+            }
+        }
+    }
 }
 
 /// A network of a user's own, which has first derivatives only.
@@ -209,4 +242,11 @@ fn weights_of_a_head_have_no_derivatives() {
         }
         assert!(network.hvp(&own, x.view(), &loss, &Params::zeros(&Arc::default())).is_err());
     }
+}
+
+#[test]
+fn activations_are_what_blocks_say() {
+    let conv4 = Architecture::conv([1, 28, 28], 4, 64, Pooling::Maxpool, Norm::Batch).unwrap();
+    // 28², 14², 7², 3² before pooling, 14², 7², 3², 1² after it, each 64 times.
+    assert_eq!(conv4.activations(), 784 + 64 * (784 + 196 + 49 + 9 + 196 + 49 + 9 + 1));
 }

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use kshot::Result;
 use kshot::episode::{Episode, Tasks};
 use kshot::learner::Learner;
-use kshot::nn::{Architecture, Layer};
 use kshot::registry::LearnerEntry;
 
 use super::Cell;
@@ -91,7 +90,7 @@ fn of_one(job: &Job, entry: &LearnerEntry, settings: &[Setting], threads: usize)
     let Some(first) = settings.first() else { return Ok(0.0) };
     let mut learner = job.build(entry, &job.setup(entry, first)?)?;
     let embeds = entry.training.is_some() || job.experiment.options(entry.name).contains_key("features");
-    let network = if embeds { activations(&job.backbone(entry)?.architecture()?) } else { 0.0 };
+    let network = if embeds { job.backbone(entry)?.architecture()?.activations() as f64 } else { 0.0 };
     let (mut weights, mut at_once) = (0.0, 0.0f64);
     if let Some(trainable) = learner.trainable() {
         let (theta, config) = (trainable.learned().theta.values().len() as f64, job.train_config(entry)?);
@@ -132,23 +131,6 @@ fn matrices(learner: &dyn Learner, episode: &Episode) -> f64 {
     learner.aligner().map_or(0.0, |aligner| aligner.bytes(&episode.support, &episode.query.examples) as f64)
 }
 
-/// Numbers that a network makes of one example, layer by layer.
-fn activations(architecture: &Architecture) -> f64 {
-    let volume = |shape: [usize; 3]| shape.iter().product::<usize>();
-    let mut made = volume(architecture.input);
-    // Norm and activation are computed as the next layer reads.
-    architecture.each(&mut |layer| {
-        made += match layer {
-            Layer::Conv(conv) => volume(conv.output),
-            Layer::Pool(pool) => volume(pool.output),
-            Layer::Linear(linear) => linear.output,
-            Layer::SpatialMean([channels, ..]) => *channels,
-            _ => 0,
-        };
-    });
-    made as f64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,14 +149,5 @@ mod tests {
             (Bytes(1_610_612_736).to_string(), Bytes(30_200_000).to_string()),
             ("1.6 GB".into(), "31 MB".into())
         );
-    }
-
-    #[test]
-    fn conv4_on_small_drawings_makes_what_its_blocks_say() {
-        use kshot::nn::{Norm, Pooling};
-        let conv4 = Architecture::conv([1, 28, 28], 4, 64, Pooling::Maxpool, Norm::Batch).unwrap();
-        // 28², 14², 7², 3² before pooling, 14², 7², 3², 1² after it, each 64 times.
-        let expected = 784 + 64 * (784 + 196 + 49 + 9 + 196 + 49 + 9 + 1);
-        assert_eq!(activations(&conv4), f64::from(expected));
     }
 }

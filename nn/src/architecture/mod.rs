@@ -177,6 +177,23 @@ impl Architecture {
         theta
     }
 
+    /// Numbers that a pass writes of one example, its inputs among them: norm and activation are computed as the next layer
+    /// reads.
+    pub fn activations(&self) -> usize {
+        let volume = |shape: [usize; 3]| shape.iter().product::<usize>();
+        let mut written = volume(self.input);
+        self.each(&mut |layer| {
+            written += match layer {
+                Layer::Conv(conv) => volume(conv.output),
+                Layer::Pool(pool) => volume(pool.output),
+                Layer::Linear(linear) => linear.output,
+                Layer::SpatialMean([channels, ..]) => *channels,
+                _ => 0,
+            };
+        });
+        written
+    }
+
     /// Calls `visit` with every layer that has no layers inside, in order of their weights.
     pub fn each<'a>(&'a self, visit: &mut dyn FnMut(&'a Layer)) {
         self.layers.iter().for_each(|layer| layer.each(visit));

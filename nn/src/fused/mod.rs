@@ -44,7 +44,9 @@ pub(super) mod naive;
 #[cfg(test)]
 mod tests;
 
-use ndarray::{Array2, ArrayView4};
+use std::sync::OnceLock;
+
+use ndarray::{Array2, Array4, ArrayView4};
 
 use crate::architecture::{Architecture, Norm};
 use crate::backend::{Backend, SecondOrder};
@@ -60,7 +62,10 @@ use tree::Tree;
 /// A network computed by SIMD kernels on the CPU.
 pub struct Fused {
     architecture: Architecture,
+    isa: Isa,
     engine: Engine,
+    /// The tree that traces a chain of blocks, once it was asked for.
+    tracer: OnceLock<Tree>,
 }
 
 /// Who computes it.
@@ -98,7 +103,18 @@ impl Fused {
             Some(blocks) => Engine::Blocks(blocks),
             None => Engine::Tree(Box::new(Tree::new(&architecture, isa)?)),
         };
-        Ok(Self { architecture, engine })
+        Ok(Self { architecture, isa, engine, tracer: OnceLock::new() })
+    }
+
+    fn tree(&self) -> Result<&Tree> {
+        match (&self.engine, self.tracer.get()) {
+            (Engine::Tree(tree), _) => Ok(tree),
+            (Engine::Blocks(_), Some(tree)) => Ok(tree),
+            (Engine::Blocks(_), None) => {
+                let tree = Tree::new(&self.architecture, self.isa)?;
+                Ok(self.tracer.get_or_init(|| tree))
+            }
+        }
     }
 }
 
@@ -131,7 +147,7 @@ impl Backend for Fused {
                 (outputs, Saved::Blocks(saved))
             }
             Engine::Tree(tree) => {
-                let (outputs, saved) = tree.forward(theta.values(), x);
+                let (outputs, saved) = tree.run_forward(theta.values(), x, Norm::Batch);
                 (outputs, Saved::Tree(saved))
             }
         })
@@ -150,6 +166,26 @@ impl Backend for Fused {
             _ => return Err(another()),
         }
         Ok(gradient)
+    }
+
+    fn trace(
+        &self,
+        theta: &Params,
+        x: ArrayView4<'_, f32>,
+        statistics: Norm,
+    ) -> Result<(Array2<f32>, Saved)> {
+        let (outputs, saved) = self.tree()?.run_forward(theta.values(), x, statistics);
+        Ok((outputs, Saved::Tree(saved)))
+    }
+
+    fn back(&self, theta: &Params, saved: &Saved, d_output: Array2<f32>) -> Result<(Params, Array4<f32>)> {
+        let Saved::Tree(saved) = saved else { return Err(another()) };
+        let mut gradient = Params::zeros(theta.layout());
+        let inputs = self.tree()?.back(theta.values(), saved, &d_output, gradient.values_mut());
+        let [channels, height, width] = self.architecture.input;
+        let inputs = Array4::from_shape_vec((d_output.nrows(), channels, height, width), inputs);
+        let inputs = inputs.map_err(|error| Error::device("reading the gradient in the inputs", error))?;
+        Ok((gradient, inputs))
     }
 }
 

@@ -202,7 +202,13 @@ fn filter_gradient_kernel<S: Simd>(
         unsafe {
             let from = transformed.as_ptr().add(start + at);
             let to = lines.as_mut_ptr();
-            both::<S, GTransposed, GTransposed, _, _, _, _, false>(simd, from, |k| k * stride, to, |k| k * LINE);
+            both::<S, GTransposed, GTransposed, _, _, _, _, false>(
+                simd,
+                from,
+                |k| k * stride,
+                to,
+                |k| k * LINE,
+            );
         }
         for (tap, line) in gradient.iter_mut().zip(lines.chunks_exact(LINE)) {
             tap[at..at + S::LANES].copy_from_slice(&line[..S::LANES]);

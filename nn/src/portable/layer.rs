@@ -47,9 +47,10 @@ pub(crate) enum LayerTangent {
 }
 
 /// A bias that the batch norm after it takes away again has no derivatives, but for rounding.
-fn clear_bias(layers: &[Layer], number: usize, gradient: &mut [f32]) {
-    if let (Layer::Conv(Conv { bias: Some(bias), .. }), Some(Layer::Norm(_))) =
-        (&layers[number], layers.get(number + 1))
+fn clear_bias(layers: &[Layer], saved: &[LayerSaved], number: usize, gradient: &mut [f32]) {
+    if let (Layer::Conv(Conv { bias: Some(bias), .. }), Some(LayerSaved::Norm(normalised))) =
+        (&layers[number], saved.get(number + 1))
+        && normalised.is_of_batch()
     {
         gradient[bias.clone()].fill(0.0);
     }
@@ -92,7 +93,7 @@ impl Pass<'_> {
     ) -> DeviceResult<Activation> {
         for (number, (layer, kept)) in layers.iter().zip(saved).enumerate().rev() {
             d = self.backward(layer, kept, d, gradient, wants_input || number > 0)?;
-            clear_bias(layers, number, gradient);
+            clear_bias(layers, saved, number, gradient);
         }
         Ok(d)
     }
@@ -259,7 +260,7 @@ impl TangentPass<'_> {
         let kept = saved.iter().zip(tangents);
         for (number, (layer, kept)) in layers.iter().zip(kept).enumerate().rev() {
             d = self.backward(layer, kept, d, product, wants_input || number > 0)?;
-            clear_bias(layers, number, product);
+            clear_bias(layers, saved, number, product);
         }
         Ok(d)
     }
@@ -362,6 +363,14 @@ impl Activation {
     fn into_images(self) -> Images {
         let Self::Images(x) = self else { unreachable!("layers of images are given images") };
         x
+    }
+
+    /// All values, row by row.
+    pub(super) fn into_values(self) -> Vec<f32> {
+        match self {
+            Self::Images(x) => x.as_vec(),
+            Self::Matrix(x) => x.as_vec(),
+        }
     }
 
     /// The sum of two of one shape.

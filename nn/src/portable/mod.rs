@@ -15,13 +15,13 @@ mod relu;
 mod windows;
 
 use dfdx::prelude::*;
-use ndarray::{Array2, ArrayView4};
+use ndarray::{Array2, Array4, ArrayView4};
 
-use crate::Result;
 use crate::architecture::{Architecture, Norm};
 use crate::backend::{Backend, SecondOrder};
 use crate::params::Params;
 use crate::tape::{Dev, Matrix};
+use crate::{Error, Result};
 use device::{DeviceResult, download_matrix, failed, upload_matrix};
 use layer::{Activation, LayerSaved, LayerTangent, Pass, TangentPass};
 use norm::Statistics;
@@ -67,13 +67,20 @@ impl Portable {
         Ok((flow.into_matrix()?, saved))
     }
 
-    fn run_back(&self, theta: &Params, saved: &Saved, d_output: Array2<f32>) -> DeviceResult<Params> {
+    /// The gradient in θ, and that in the inputs if it is wanted.
+    fn run_back(
+        &self,
+        theta: &Params,
+        saved: &Saved,
+        d_output: Array2<f32>,
+        wants_input: bool,
+    ) -> DeviceResult<(Params, Activation)> {
         let pass = saved.pass(theta.values());
         let mut gradient = Params::zeros(theta.layout());
         let d = Activation::Matrix(upload_matrix(&saved.device, d_output)?);
-        // The gradient in the network's inputs is not needed.
-        pass.chain_back(&self.architecture.layers, &saved.layers, d, gradient.values_mut(), false)?;
-        Ok(gradient)
+        let layers = &self.architecture.layers;
+        let d = pass.chain_back(layers, &saved.layers, d, gradient.values_mut(), wants_input)?;
+        Ok((gradient, d))
     }
 
     fn run_tangent(
@@ -114,22 +121,41 @@ impl Backend for Portable {
     }
 
     fn evaluate(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
-        let statistics = match self.architecture.norm {
-            Norm::Running => Statistics::Running,
-            Norm::Batch => Statistics::Batch,
-        };
-        let (y, _) = self.run(theta.values(), x, statistics).map_err(failed("running the network"))?;
-        Ok(download_matrix(&y))
+        Ok(self.trace(theta, x, self.architecture.norm)?.0)
     }
 
     fn forward(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<(Array2<f32>, Saved)> {
-        let (y, saved) =
-            self.run(theta.values(), x, Statistics::Batch).map_err(failed("running the network"))?;
-        Ok((download_matrix(&y), saved))
+        self.trace(theta, x, Norm::Batch)
     }
 
     fn backward(&self, theta: &Params, saved: &Saved, d_output: Array2<f32>) -> Result<Params> {
-        self.run_back(theta, saved, d_output).map_err(failed("differentiating the network"))
+        let (gradient, _) =
+            self.run_back(theta, saved, d_output, false).map_err(failed("differentiating the network"))?;
+        Ok(gradient)
+    }
+
+    fn trace(
+        &self,
+        theta: &Params,
+        x: ArrayView4<'_, f32>,
+        statistics: Norm,
+    ) -> Result<(Array2<f32>, Saved)> {
+        let statistics = match statistics {
+            Norm::Running => Statistics::Running,
+            Norm::Batch => Statistics::Batch,
+        };
+        let (y, saved) = self.run(theta.values(), x, statistics).map_err(failed("running the network"))?;
+        Ok((download_matrix(&y), saved))
+    }
+
+    fn back(&self, theta: &Params, saved: &Saved, d_output: Array2<f32>) -> Result<(Params, Array4<f32>)> {
+        let (gradient, d) = self
+            .run_back(theta, saved, d_output, true)
+            .map_err(failed("differentiating the network in its inputs"))?;
+        let ((n, height, width, channels), d) = (saved.input, d.into_values());
+        let images = Array4::from_shape_vec((n, height, width, channels), d);
+        let images = images.map_err(|error| Error::device("reading the gradient in the inputs", error))?;
+        Ok((gradient, images.permuted_axes([0, 3, 1, 2]).as_standard_layout().into_owned()))
     }
 }
 

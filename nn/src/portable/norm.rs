@@ -47,6 +47,14 @@ pub(crate) struct Normalised {
     pub(super) variance: Vector,
     /// 1 / √(variance + ε).
     pub(super) scale: Vector,
+    /// Whose mean and variance they are.
+    statistics: Statistics,
+}
+
+impl Normalised {
+    pub(super) fn is_of_batch(&self) -> bool {
+        self.statistics == Statistics::Batch
+    }
 }
 
 /// Normalises by the batch's own mean and variance.
@@ -56,14 +64,16 @@ pub(super) fn by_batch(device: &Dev, x: Matrix) -> DeviceResult<Normalised> {
     let variance = column_means(device, &centred.clone().try_square()?)?;
     let scale = inverse_root(&variance)?;
     let x = centred.clone().try_mul(rows_of(&scale, &centred)?)?;
-    Ok(Normalised { x, mean, variance, scale })
+    Ok(Normalised { x, mean, variance, scale, statistics: Statistics::Batch })
 }
 
 /// Normalises by given statistics.
-pub(super) fn by_running(x: Matrix, mean: &Vector, variance: &Vector) -> DeviceResult<Matrix> {
+fn by_running(x: Matrix, mean: &Vector, variance: &Vector) -> DeviceResult<Normalised> {
     let centred = x.clone().try_sub(rows_of(mean, &x)?)?;
-    let scale = rows_of(&inverse_root(variance)?, &centred)?;
-    centred.try_mul(scale)
+    let scale = inverse_root(variance)?;
+    let x = rows_of(&scale, &centred)?.try_mul(centred)?;
+    let (mean, variance) = (mean.clone(), variance.clone());
+    Ok(Normalised { x, mean, variance, scale, statistics: Statistics::Running })
 }
 
 fn inverse_root(variance: &Vector) -> DeviceResult<Vector> {
@@ -148,12 +158,7 @@ impl<'a> Normalisation<'a> {
     /// `x` is `[rows, channels]`.
     pub(super) fn forward(&self, x: Matrix, statistics: Statistics) -> DeviceResult<(Matrix, Normalised)> {
         let normalised = match (&self.running, statistics) {
-            (Some((mean, variance)), Statistics::Running) => Normalised {
-                x: by_running(x, mean, variance)?,
-                mean: mean.clone(),
-                variance: variance.clone(),
-                scale: variance.clone(),
-            },
+            (Some((mean, variance)), Statistics::Running) => by_running(x, mean, variance)?,
             _ => by_batch(self.device, x)?,
         };
         let scaled = rows_of(&self.gamma, &normalised.x)?.try_mul(normalised.x.clone())?;
@@ -173,7 +178,7 @@ impl<'a> Normalisation<'a> {
         Ok((rows_of(&change.beta, x)?.try_add(scaled)?, tangent))
     }
 
-    /// Writes the gradient in the weights, with the batch's statistics, and returns the one in the input.
+    /// Writes the gradient in the weights, with the batch's statistics if it used them, and returns the one in the input.
     pub(super) fn backward(
         &self,
         normalised: &Normalised,
@@ -181,6 +186,10 @@ impl<'a> Normalisation<'a> {
         gradient: &mut [f32],
     ) -> DeviceResult<Matrix> {
         self.write(gradient, &d, &d.clone().try_mul(normalised.x.clone())?)?;
+        if !normalised.is_of_batch() {
+            let scale = self.gamma.clone().try_mul(normalised.scale.clone())?;
+            return rows_of(&scale, &d)?.try_mul(d);
+        }
         if let Some((mean, variance)) = &self.norm.running {
             let rows = d.shape().0;
             let unbiased = rows as f32 / (rows.max(2) - 1) as f32;

@@ -20,6 +20,7 @@ use super::join;
 use super::plan::{Affine, ConvStep, JoinStep, Step};
 use super::tangent::Tangent;
 use super::view;
+use crate::architecture::Norm;
 
 /// The pass, and what it reads. `N` is 1, or 2 with changes.
 pub(super) struct Backward<'a, const N: usize> {
@@ -27,6 +28,8 @@ pub(super) struct Backward<'a, const N: usize> {
     pub(super) theta: &'a [f32],
     pub(super) saved: &'a Saved,
     pub(super) changes: Option<Changes<'a>>,
+    /// Whether the gradient in the inputs is wanted.
+    pub(super) to_inputs: bool,
 }
 
 /// Along which direction θ changes, and what changes with it.
@@ -58,10 +61,11 @@ type Gradients<const N: usize> = Vec<Option<ViewGradient<N>>>;
 const MOST_PARTIAL: usize = 1 << 24;
 
 impl<const N: usize> Backward<'_, N> {
-    /// Adds the gradient in θ, or its change, to `gradient`, which is 0, from that in the outputs.
-    pub(super) fn run(&self, d_output: [&Array2<f32>; N], gradient: &mut [f32]) {
+    /// Adds the gradient in θ, or its change, to `gradient`, which is 0, from that in the outputs; gives that in the inputs,
+    /// `[n, c, h, w]`, if it is wanted.
+    pub(super) fn run(&self, d_output: [&Array2<f32>; N], gradient: &mut [f32]) -> Vec<f32> {
         let (tree, saved, plan) = (self.tree, self.saved, &self.tree.plan);
-        let wanted = plan.views[plan.end].raw > 0;
+        let wanted = self.wanted(plan.end);
         let rows: Option<Vec<Buffer>> = match self.changes {
             None => {
                 tree.tail.backward(self.theta, &saved.tail, d_output[0], wanted, gradient).map(|d| vec![d])
@@ -77,7 +81,7 @@ impl<const N: usize> Backward<'_, N> {
                 )
                 .map(Vec::from),
         };
-        let Some(rows) = rows else { return };
+        let Some(rows) = rows else { return Vec::new() };
         let mut gradients: Gradients<N> = plan.views.iter().map(|_| None).collect();
         let features = plan.joint.features();
         let end = self.each_image(plan.end, plan.steps.len(), &gradients, |start, d| {
@@ -97,6 +101,17 @@ impl<const N: usize> Backward<'_, N> {
                 Step::Join(join) => self.join(index, join, &incoming, &mut gradients),
             }
         }
+        let incoming = if self.to_inputs { self.incoming(0, &mut gradients, gradient) } else { Vec::new() };
+        if incoming.is_empty() {
+            return Vec::new();
+        }
+        let mut scratch = self.scratch(&incoming, saved.count);
+        tree.batch(self.raw_gradient(&incoming, 0, saved.count, &mut scratch)[0])
+    }
+
+    /// Whether the gradient in a view leads anywhere.
+    fn wanted(&self, view: usize) -> bool {
+        self.to_inputs || self.tree.plan.views[view].raw > 0
     }
 
     /// Sums a channel that a view wants of the gradient in it.
@@ -222,10 +237,18 @@ impl<const N: usize> Backward<'_, N> {
                     zeros()
                 }
                 (Affine::Norm { norm, bias }, Some(normed), None) => {
-                    let through = normed.through(self.theta, norm, &totals(2), positions, gradient);
-                    let bias = bias.clone().map(|bias| &self.theta[bias]);
-                    normed.statistics_of_batch(norm, bias, positions, gradient);
-                    [through, Through::zeros(image.channels)]
+                    let totals = totals(2);
+                    let through = normed.through(self.theta, norm, &totals, positions, gradient);
+                    if self.saved.statistics == Norm::Running {
+                        for (at, place) in bias.clone().into_iter().flatten().enumerate() {
+                            gradient[place] += normed.scale[at] * totals[at] as f32;
+                        }
+                        zeros()
+                    } else {
+                        let bias = bias.clone().map(|bias| &self.theta[bias]);
+                        normed.statistics_of_batch(norm, bias, positions, gradient);
+                        [through, Through::zeros(image.channels)]
+                    }
                 }
                 (Affine::Norm { norm, .. }, Some(normed), Some(changes)) => {
                     match &changes.tangent.norms[view] {
@@ -301,7 +324,7 @@ impl<const N: usize> Backward<'_, N> {
     /// A join's gradient, which is the same in all of its views.
     fn join(&self, index: usize, step: &JoinStep, incoming: &[Incoming<N>], gradients: &mut Gradients<N>) {
         let plan = &self.tree.plan;
-        let wanted = |view: &&usize| plan.views[**view].raw > 0;
+        let wanted = |view: &&usize| self.wanted(**view);
         let Some(&first) = step.from.iter().find(wanted) else { return };
         let readings: Vec<Reading<'_>> = step.from.iter().map(|&view| self.reading(view)).collect();
         // Without what is known of the first: the others' is not the same.
@@ -372,7 +395,7 @@ impl<const N: usize> Backward<'_, N> {
         while count.div_ceil(group) > 2 && count.div_ceil(group) * plain > MOST_PARTIAL {
             group *= 2;
         }
-        let wanted = tree.plan.views[step.from].raw > 0;
+        let wanted = self.wanted(step.from);
         let whole = tree.plan.first_reader[step.from] == Some(index);
         let sums_len = if whole && wanted { self.sums_len(step.from) } else { 0 };
         let input = convolution.input.len();

@@ -14,10 +14,13 @@ use super::Tree;
 use super::join::{self, Join, Joined};
 use super::plan::{Affine, ConvStep, JoinStep, Step};
 use super::view::{self, Look};
+use crate::architecture::Norm;
 
 /// What the training forward pass keeps.
 pub(crate) struct Saved {
     pub(super) count: usize,
+    /// Whose statistics batch norms used.
+    pub(super) statistics: Norm,
     /// All images that were written.
     pub(super) raws: Vec<Buffer>,
     /// For each view, what it adds or normalises by; none where it reads images as they are.
@@ -62,11 +65,11 @@ pub(super) fn with_join<T>(
 
 impl Tree {
     /// What `view` does to channels, if it is not what a batch's statistics decide.
-    fn known_norm(&self, theta: &[f32], view: usize, running: bool) -> Option<Normed> {
+    fn known_norm(&self, theta: &[f32], view: usize, statistics: Norm) -> Option<Normed> {
         let channels = self.plan.raws[self.plan.views[view].raw].channels;
         match &self.plan.views[view].affine {
             Affine::Bias(bias) => Some(Normed::shifted(&theta[bias.clone()], channels)),
-            Affine::Norm { norm, bias } if running => {
+            Affine::Norm { norm, bias } if statistics == Norm::Running => {
                 Some(Normed::running(theta, norm, bias.as_ref().map(|bias| &theta[bias.clone()]), channels))
             }
             _ => None,
@@ -120,6 +123,16 @@ impl Tree {
         }
     }
 
+    /// The transpose of [`Self::inputs`]: images as `[n, c, h, w]`.
+    pub(super) fn batch(&self, images: &[f32]) -> Vec<f32> {
+        let (image, channels) = (self.plan.raws[0], self.input[0]);
+        let of = |z: &[f32]| {
+            let channel = |channel| z[channel..].iter().step_by(image.channels).take(image.pixels()).copied();
+            (0..channels).flat_map(channel).collect::<Vec<f32>>()
+        };
+        images.chunks_exact(image.len()).flat_map(of).collect()
+    }
+
     /// Convolves images of a view, from `start` on, to `y`.
     fn convolve(&self, step: &ConvStep, filters: &[f32], from: &Reading<'_>, start: usize, y: &mut [f32]) {
         let convolution = &step.convolution;
@@ -163,14 +176,19 @@ impl Tree {
         }
     }
 
-    /// Training: the statistics are the batch's.
-    pub(super) fn run_forward(&self, theta: &[f32], x: ArrayView4<'_, f32>) -> (Array2<f32>, Saved) {
+    /// A pass that keeps what derivatives need.
+    pub(in super::super) fn run_forward(
+        &self,
+        theta: &[f32],
+        x: ArrayView4<'_, f32>,
+        statistics: Norm,
+    ) -> (Array2<f32>, Saved) {
         let (count, x) = (x.dim().0, x.as_standard_layout());
         let x = x.as_slice().unwrap_or_default();
         let group = at_once(count);
         let plan = &self.plan;
         let mut norms: Vec<_> =
-            (0..plan.views.len()).map(|view| self.known_norm(theta, view, false)).collect();
+            (0..plan.views.len()).map(|view| self.known_norm(theta, view, statistics)).collect();
         let mut raws: Vec<Buffer> = Vec::with_capacity(plan.raws.len());
         for (raw, &image) in plan.raws.iter().enumerate() {
             let step = raw.checked_sub(1).map(|step| &plan.steps[step]);
@@ -178,7 +196,8 @@ impl Tree {
             let from = step.map_or(&[][..], Step::from);
             let readings: Vec<Reading<'_>> =
                 from.iter().map(|&view| self.reading(view, &raws[plan.views[view].raw], &norms)).collect();
-            let wanted = if plan.is_normed(raw) { 2 * image.channels } else { 0 };
+            let normed = statistics == Norm::Batch && plan.is_normed(raw);
+            let wanted = if normed { 2 * image.channels } else { 0 };
             let group = match step {
                 Some(Step::Conv(conv)) => conv.convolution.group(count),
                 _ => group,
@@ -218,7 +237,7 @@ impl Tree {
         let end = self.reading(plan.end, &raws[plan.views[plan.end].raw], &norms);
         let matrix = self.matrix(count, |start, rows| self.rows(&end, start, rows));
         let tail = self.tail.forward(theta, count, &matrix);
-        (self.tail.output(&tail), Saved { count, raws, norms, tail })
+        (self.tail.output(&tail), Saved { count, statistics, raws, norms, tail })
     }
 
     /// The matrix of `count` images, `[n, features]`: `rows` computes the rows of a group, given its first image.
@@ -244,7 +263,8 @@ impl Tree {
         let (count, x) = (x.dim().0, x.as_standard_layout());
         let x = x.as_slice().unwrap_or_default();
         let plan = &self.plan;
-        let norms: Vec<_> = (0..plan.views.len()).map(|view| self.known_norm(theta, view, true)).collect();
+        let norms: Vec<_> =
+            (0..plan.views.len()).map(|view| self.known_norm(theta, view, Norm::Running)).collect();
         let filters: Vec<Buffer> = plan.steps.iter().map(|step| self.filters(step, theta)).collect();
         let matrix = self.matrix(count, |start, rows| {
             let count = rows.len() / plan.joint.features();

@@ -57,12 +57,8 @@ impl Tree {
     pub(super) fn evaluate(&self, theta: &[f32], x: ArrayView4<'_, f32>) -> Array2<f32> {
         match self.norm {
             Norm::Running => self.evaluate_running(theta, x),
-            Norm::Batch => self.run_forward(theta, x).0,
+            Norm::Batch => self.run_forward(theta, x, Norm::Batch).0,
         }
-    }
-
-    pub(super) fn forward(&self, theta: &[f32], x: ArrayView4<'_, f32>) -> (Array2<f32>, Saved) {
-        self.run_forward(theta, x)
     }
 
     pub(super) fn backward(
@@ -72,7 +68,19 @@ impl Tree {
         d_output: &Array2<f32>,
         gradient: &mut [f32],
     ) {
-        Backward::<1> { tree: self, theta, saved, changes: None }.run([d_output], gradient);
+        Backward::<1> { tree: self, theta, saved, changes: None, to_inputs: false }.run([d_output], gradient);
+    }
+
+    /// [`Self::backward`], and the gradient in the inputs, `[n, c, h, w]`.
+    pub(super) fn back(
+        &self,
+        theta: &[f32],
+        saved: &Saved,
+        d_output: &Array2<f32>,
+        gradient: &mut [f32],
+    ) -> Vec<f32> {
+        let pass = Backward::<1> { tree: self, theta, saved, changes: None, to_inputs: true };
+        pass.run([d_output], gradient)
     }
 
     pub(super) fn tangent_forward(
@@ -92,6 +100,6 @@ impl Tree {
         product: &mut [f32],
     ) {
         let changes = Some(Changes { direction, tangent });
-        Backward::<2> { tree: self, theta, saved, changes }.run(d_output, product);
+        Backward::<2> { tree: self, theta, saved, changes, to_inputs: false }.run(d_output, product);
     }
 }
