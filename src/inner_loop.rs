@@ -157,8 +157,9 @@ impl InnerLoop<'_> {
     /// As for `step`, and when there are not as many step weights as steps.
     pub fn maml(&self, theta: &Params, support: Objective<'_>, query: Objective<'_>) -> Result<MetaGradient> {
         let mut adapted = theta.clone();
-        let mut path = Path::walk(*self, &mut adapted, support.reborrow(), false)?;
+        let mut path = Path::walk(*self, &mut adapted, support.reborrow(), query.x.dim().0, false)?;
         let mut outer = self.judge_last(&adapted, query)?;
+        drop(adapted);
         while let Some(step) = path.back()? {
             self.pull_back(step.at.as_ref(), &mut outer.gradient)?;
             outer.add(self.judge(step.k, &step.theta, query)?);
@@ -199,8 +200,9 @@ impl InnerLoop<'_> {
         query: Objective<'_>,
     ) -> Result<(MetaGradient, Params)> {
         let mut adapted = theta.clone();
-        let mut path = Path::walk(*self, &mut adapted, support.reborrow(), true)?;
+        let mut path = Path::walk(*self, &mut adapted, support.reborrow(), query.x.dim().0, true)?;
         let mut outer = self.judge_last(&adapted, query)?;
+        drop(adapted);
         let mut d_rate = Params::zeros(theta.layout());
         while let Some(step) = path.back()? {
             let gradient = step.gradient.iter();

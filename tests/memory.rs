@@ -11,7 +11,7 @@ use kshot::rng::stream;
 use ndarray::{Array4, Axis};
 use rand::Rng as _;
 
-/// Conv4-64 with a head for five classes, and the images of a 5-way 1-shot 15-query episode.
+/// A network with a head for five classes, and the images of a 5-way 1-shot 15-query episode.
 struct Setting {
     network: Fused,
     theta: Params,
@@ -20,12 +20,15 @@ struct Setting {
 
 impl Setting {
     fn new(pooling: Pooling) -> Self {
-        let conv4 =
-            Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch).unwrap().with_head(5).unwrap();
-        let network = Fused::new(conv4).unwrap();
+        Self::of(Architecture::conv([1, 28, 28], 4, 64, pooling, Norm::Batch).unwrap())
+    }
+
+    fn of(architecture: Architecture) -> Self {
+        let [channels, height, width] = architecture.input;
+        let network = Fused::new(architecture.with_head(5).unwrap()).unwrap();
         let mut rng = stream(0, "memory", 0);
         let theta = network.init(&mut rng);
-        let x = Array4::from_shape_simple_fn((80, 1, 28, 28), || rng.random());
+        let x = Array4::from_shape_simple_fn((80, channels, height, width), || rng.random());
         Self { network, theta, x }
     }
 
@@ -57,6 +60,20 @@ fn fifty_inner_steps_take_little_more_memory_than_five() {
             measure(|| setting.meta_gradient(steps)).bytes_max
         });
         assert!(fifty as f64 <= limit * five as f64, "{pooling:?}: {fifty} bytes, {five} for five steps");
+    }
+}
+
+/// Copies of a ResNet's many weights are not all kept, whatever its widths.
+#[test]
+fn ten_inner_steps_through_a_residual_network_take_a_tenth_more_memory_than_one() {
+    let _pool = alone();
+    for widths in [[16, 32, 64, 128], [64, 96, 128, 160], [32, 64, 128, 256]] {
+        let [one, ten] = [1, 10].map(|steps| {
+            let resnet12 = Architecture::resnet12([3, 42, 42], widths, Norm::Batch).unwrap();
+            let setting = Setting::of(resnet12);
+            measure(|| setting.meta_gradient(steps)).bytes_max
+        });
+        assert!(ten as f64 <= 1.1 * one as f64, "{widths:?}: {ten} bytes, {one} for one step");
     }
 }
 

@@ -206,18 +206,19 @@ impl Convolution {
 
     /// Filters as panels, and transformed if the algorithm wants that.
     fn right_factor(&self, arena: &Arc<Arena>, from: Taps<'_>, matrices: FilterMatrices) -> Buffer {
-        let transformed = matches!(self.algorithm, Algorithm::Winograd(_));
-        let plain = direct::panel_len(matrices.rows);
-        let panel = if transformed { tiling::panel_len(matrices.rows) } else { plain };
-        let mut filters = arena.take(matrices.columns / LINE * panel);
-        filters.par_chunks_mut(panel).enumerate().for_each(|(index, to)| {
-            if transformed {
-                let mut taps = arena.take(plain);
-                taps::panel(self.isa, from, index, matrices.rows, &mut taps);
-                winograd::filters(self.isa, &taps, to);
-            } else {
-                taps::panel(self.isa, from, index, matrices.rows, to);
-            }
+        let (count, panel) = (matrices.columns / LINE, direct::panel_len(matrices.rows));
+        let mut panels = arena.take(count * panel);
+        let pack = |index: usize, to: &mut [f32]| taps::panel(self.isa, from, index, matrices.rows, to);
+        let Algorithm::Winograd(_) = self.algorithm else {
+            panels.par_chunks_mut(panel).enumerate().for_each(|(index, to)| pack(index, to));
+            return panels;
+        };
+        let transformed = tiling::panel_len(matrices.rows);
+        let mut filters = arena.take(count * transformed);
+        let both = panels.par_chunks_mut(panel).zip(filters.par_chunks_mut(transformed));
+        both.enumerate().for_each(|(index, (taps, to))| {
+            pack(index, taps);
+            winograd::filters(self.isa, taps, to);
         });
         filters
     }
@@ -333,14 +334,21 @@ impl Convolution {
     pub(super) fn plain_gradient(&self, transformed: &[f32], plain: &mut [f32]) {
         let Algorithm::Winograd(_) = self.algorithm else { return };
         let (stride, part) = (self.matrices().stride(), self.matrices().len().min(PART));
-        let mut taps: Vec<_> =
-            plain.chunks_exact_mut(stride).map(|tap| tap[..stride - LINE].chunks_mut(part)).collect();
-        let parts: Vec<[&mut [f32]; 9]> = (0..(stride - LINE).div_ceil(part))
-            .map(|_| std::array::from_fn(|tap| taps[tap].next().unwrap_or_default()))
-            .collect();
-        parts.into_par_iter().enumerate().for_each(|(index, gradient)| {
-            winograd::filter_gradient(self.isa, transformed, stride, index * part, gradient);
+        let mut taps = plain.chunks_exact_mut(stride);
+        let mut taps: [_; 9] = std::array::from_fn(|_| {
+            taps.next().map_or(<&mut [f32]>::default(), |tap| &mut tap[..stride - LINE]).chunks_mut(part)
         });
+        let parts = taps[0].len();
+        let mut next = || taps.each_mut().map(|tap| tap.next().unwrap_or_default());
+        let of = |(index, gradient): (usize, [&mut [f32]; 9])| {
+            winograd::filter_gradient(self.isa, transformed, stride, index * part, gradient);
+        };
+        if parts == 1 {
+            of((0, next()));
+        } else {
+            let parts: Vec<_> = (0..parts).map(|_| next()).collect();
+            parts.into_par_iter().enumerate().for_each(of);
+        }
     }
 
     /// Sums partial gradients in order into `[outputs, inputs, height, width]`.

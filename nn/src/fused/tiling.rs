@@ -140,7 +140,7 @@ impl Tiling {
     ) {
         let FilterMatrices { rows: depth, columns } = matrices;
         let mut rest = to.values;
-        let planes = (0..PLANES).map(|plane| {
+        let planes = std::array::from_fn(|plane| {
             let length = self.rows[plane] * count * columns + LINE;
             let (part, behind) = std::mem::take(&mut rest).split_at_mut(length);
             rest = behind;
@@ -161,14 +161,13 @@ impl Tiling {
         &self,
         count: usize,
         matrices: FilterMatrices,
-        planes: impl Iterator<Item = &'a mut [f32]>,
-        compute: impl Fn(usize, &'a mut [f32]) + Send + Sync,
+        mut planes: [&'a mut [f32]; PLANES],
+        compute: impl Fn(usize, &mut [f32]) + Send + Sync,
     ) {
         if self.total * count * matrices.len() < MUCH {
-            planes.enumerate().for_each(|(point, values)| compute(point, values));
+            planes.iter_mut().enumerate().for_each(|(point, values)| compute(point, values));
         } else {
-            let planes: Vec<_> = planes.enumerate().collect();
-            planes.into_par_iter().for_each(|(point, values)| compute(point, values));
+            planes.par_iter_mut().enumerate().for_each(|(point, values)| compute(point, values));
         }
     }
 
@@ -182,7 +181,8 @@ impl Tiling {
         gradient: Target<'_>,
     ) {
         let FilterMatrices { rows, columns } = matrices;
-        let planes = gradient.values.chunks_exact_mut(matrices.stride());
+        let mut planes = gradient.values.chunks_exact_mut(matrices.stride());
+        let planes = std::array::from_fn(|_| planes.next().unwrap_or_default());
         self.each(count, matrices, planes, |point, values| {
             let (start, depth) = self.plane(point, count, rows);
             let (spread_start, _) = self.plane(point, count, columns);
