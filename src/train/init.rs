@@ -1,5 +1,7 @@
 //! Weights that someone else trained, by name: where a training starts from.
 
+mod advice;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -8,7 +10,8 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::params::Params;
+use super::BEST;
+use crate::params::{Layout, Params, Role};
 use crate::{Error, Result};
 
 /// Which file a training starts from, and how its names become those of a learner's weights.
@@ -41,9 +44,23 @@ pub struct Loaded {
     pub loaded: Vec<(String, Range<usize>)>,
     /// Tensors of the learner that the file has none for.
     pub missing: Vec<String>,
-    /// Tensors of the file that the learner has no place for.
+    /// Tensors of the file that the learner has no place for, but for PyTorch's counts of batches, which no network uses.
     pub left_over: Vec<String>,
 }
+
+impl Loaded {
+    /// Whether none of the learner's weights is missing.
+    pub(super) fn has_all_weights(&self, layout: &Layout) -> bool {
+        let is_weight = |name: &String| layout.get(name).is_some_and(|entry| entry.role == Role::Weight);
+        !self.missing.iter().any(is_weight)
+    }
+}
+
+/// What the names of PyTorch's counts of batches end in.
+const COUNTS: &str = "num_batches_tracked";
+
+/// Names that are listed one by one.
+const LISTED: usize = 6;
 
 impl std::fmt::Display for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -51,20 +68,32 @@ impl std::fmt::Display for Loaded {
         for (what, names) in [("missing there", &self.missing), ("left over", &self.left_over)] {
             match names.as_slice() {
                 [] => write!(f, "; none {what}")?,
-                names => write!(f, "; {what}: {}", names.join(", "))?,
+                names => {
+                    write!(f, "; {what}: {}", names[..names.len().min(LISTED)].join(", "))?;
+                    if names.len() > LISTED {
+                        write!(f, " and {} more", names.len() - LISTED)?;
+                    }
+                }
             }
         }
         Ok(())
     }
 }
 
-/// Replaces the tensors of `theta` that the safetensors file at `path` has by its own.
+/// Replaces the tensors of `theta` that the safetensors file at `path`, or the run in that directory, has by its own.
 ///
 /// # Errors
 /// When it cannot be read or is no such file, a tensor has another shape or is not of numbers, or none is found.
 pub fn load(path: &Path, names: &Names, theta: &mut Params) -> Result<Loaded> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io("reading the initial weights", path, error))?;
+    let path = if path.is_dir() { path.join(BEST) } else { path.to_owned() };
     let broken = |why: String| Error::invalid(format!("the initial weights {} {why}", path.display()));
+    if !path.exists() {
+        return Err(broken(
+            "are not there: `init` is a safetensors file, or the directory of a run".to_owned(),
+        ));
+    }
+    let bytes =
+        std::fs::read(&path).map_err(|error| Error::io("reading the initial weights", &path, error))?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| {
         broken(format!(
             "are not a safetensors file ({error}); PyTorch's own files are converted by \
@@ -72,44 +101,59 @@ pub fn load(path: &Path, names: &Names, theta: &mut Params) -> Result<Loaded> {
         ))
     })?;
     let layout = theta.layout().clone();
-    let mut loaded = Loaded { path: path.to_owned(), ..Loaded::default() };
-    let mut sorted: Vec<_> = file.iter().collect();
-    sorted.sort_by_key(|(name, _)| *name);
-    for (name, tensor) in sorted {
-        let Some(entry) = names.of(name).and_then(|name| layout.get(&name)) else {
-            loaded.left_over.push(name.to_owned());
-            continue;
-        };
+    let (mut found, mut left_over) = (Vec::new(), Vec::new());
+    for (name, tensor) in file.iter() {
+        match names.of(name).and_then(|name| layout.get(&name)) {
+            Some(entry) => found.push((entry, name, tensor)),
+            None if name.ends_with(COUNTS) => {}
+            None => left_over.push(name.to_owned()),
+        }
+    }
+    // The first that does not fit is the nearest to the input, which tells most.
+    found.sort_by_key(|(entry, name, _)| (entry.range.start, *name));
+    left_over.sort();
+    let mut loaded = Vec::new();
+    for (entry, name, tensor) in found {
         if tensor.shape() != entry.shape {
             return Err(broken(format!(
-                "have `{name}` of shape {:?}, but the learner's `{}` is {:?}: its backbone is not the one they are of",
+                "have `{name}` of shape {:?}, but the learner's `{}` is {:?}: {}",
                 tensor.shape(),
                 entry.name,
-                entry.shape
+                entry.shape,
+                advice::on_shapes(name, tensor.shape(), &entry.shape)
             )));
         }
-        if loaded.loaded.iter().any(|(other, _)| *other == entry.name) {
-            return Err(broken(format!("have two tensors for `{}`; the second is `{name}`", entry.name)));
+        if loaded.last().is_some_and(|(other, _)| *other == entry.name) {
+            return Err(broken(format!(
+                "have two tensors for `{}`, `{name}` the second: say by `strip` which is meant",
+                entry.name
+            )));
         }
-        let values = numbers(&tensor)
-            .ok_or_else(|| broken(format!("have `{name}` in {:?}, which are no weights", tensor.dtype())))?;
+        let values = numbers(&tensor).ok_or_else(|| {
+            broken(format!(
+                "have `{name}` in {:?}, which are no weights: save them as F32, F64, F16 or BF16",
+                tensor.dtype()
+            ))
+        })?;
         if values.iter().any(|value| !value.is_finite()) {
-            return Err(broken(format!("have a value in `{name}` that is not finite")));
+            return Err(broken(format!(
+                "have a value in `{name}` that is not finite: their training diverged, or the file is damaged"
+            )));
         }
         theta.values_mut()[entry.range.clone()].copy_from_slice(&values);
-        loaded.loaded.push((entry.name.clone(), entry.range.clone()));
+        loaded.push((entry.name.clone(), entry.range.clone()));
     }
-    let is_loaded = |name: &String| loaded.loaded.iter().any(|(other, _)| other == name);
-    loaded.missing =
+    let is_loaded = |name: &String| loaded.iter().any(|(other, _)| other == name);
+    let missing: Vec<String> =
         layout.entries().iter().map(|entry| entry.name.clone()).filter(|name| !is_loaded(name)).collect();
-    match loaded.loaded.is_empty() {
+    match loaded.is_empty() {
         true => Err(broken(format!(
-            "have none of the learner's tensors: they have `{}` …, the learner `{}` …; `[train.names]` says which is which \
-             (`strip`, `rename`)",
-            loaded.left_over.iter().take(3).cloned().collect::<Vec<_>>().join("`, `"),
-            loaded.missing.iter().take(3).cloned().collect::<Vec<_>>().join("`, `"),
+            "have none of the learner's tensors: they have {}, the learner {}; {}",
+            advice::some(&left_over),
+            advice::some(&missing),
+            advice::on_names(&left_over, &missing)
         ))),
-        false => Ok(loaded),
+        false => Ok(Loaded { path, loaded, missing, left_over }),
     }
 }
 
@@ -132,7 +176,6 @@ fn numbers(tensor: &TensorView<'_>) -> Option<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{Layout, Role};
 
     fn theta() -> Params {
         let mut layout = Layout::new();
@@ -173,9 +216,28 @@ mod tests {
         let loaded = load(&path, &names, &mut theta).unwrap();
         assert_eq!(theta.values(), [1.0, 2.0, 0.5, -1.5, 0.0, 0.0, 0.0]);
         assert_eq!(loaded.missing, ["head.bias"]);
-        assert_eq!(loaded.left_over, ["encoder.stem.bn1.num_batches_tracked", "fc.bias"]);
+        assert_eq!(loaded.left_over, ["fc.bias"]);
         let text = loaded.to_string();
         assert!(text.starts_with("2 tensors of") && text.contains("missing there: head.bias"), "{text}");
+    }
+
+    #[test]
+    fn half_precision_is_read_and_many_names_are_cut_short() {
+        let directory = tempfile::tempdir().unwrap();
+        let half: Vec<u8> = [1.5, -2.0].iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
+        let brain: Vec<u8> =
+            [0.25, 3.0, -1.0].iter().flat_map(|v| half::bf16::from_f32(*v).to_le_bytes()).collect();
+        let others = ["fc.a", "fc.b", "fc.c", "fc.d", "fc.e", "fc.f", "fc.g", "fc.h"];
+        let mut tensors: Vec<(&str, Dtype, &[usize], &[u8])> = vec![
+            ("layer1.0.conv1.weight", Dtype::F16, &[2, 1, 1, 1], &half),
+            ("head.bias", Dtype::BF16, &[3], &brain),
+        ];
+        tensors.extend(others.map(|name| (name, Dtype::I8, &[1][..], &[0][..])));
+        let mut theta = theta();
+        let loaded = load(&file(directory.path(), &tensors), &Names::default(), &mut theta).unwrap();
+        assert_eq!(theta.values(), [1.5, -2.0, 0.0, 0.0, 0.25, 3.0, -1.0]);
+        let text = loaded.to_string();
+        assert!(text.ends_with("left over: fc.a, fc.b, fc.c, fc.d, fc.e, fc.f and 2 more"), "{text}");
     }
 
     #[test]

@@ -169,6 +169,15 @@ pub fn train(
     let mut state = State { step: 0, optimizer, best: None };
     let theta = &mut learner.learned().theta;
     let init = config.init.as_ref().map(|path| init::load(path, &config.names, theta)).transpose()?;
+    if config.frozen
+        && config.steps > 0
+        && init.as_ref().is_some_and(|loaded| loaded.has_all_weights(&layout))
+    {
+        return Err(Error::invalid(
+            "`frozen` leaves nothing to train, as `init` has all weights of this learner: set `steps = 0` to take them as \
+             they are, or leave `frozen` out",
+        ));
+    }
     let files = match run.directory {
         Some(directory) => {
             let description = Description {

@@ -12,8 +12,12 @@ mod bench;
 mod cases;
 mod data_get;
 mod domains;
+#[allow(dead_code, reason = "other tests need the rest")]
+#[path = "../oracle/fixture.rs"]
+mod fixture;
 mod honest;
 mod hostile;
+mod init;
 mod kshot;
 mod omniglot;
 mod perf;
