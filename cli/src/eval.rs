@@ -62,7 +62,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
     let job = Job::open(experiment)?;
     job.learners()?;
     let setting = job.only_setting()?;
-    leak::refuse(&trained, &job, &setting, &place)?;
+    leak::refuse_run(&args.checkpoint, &job, &setting)?;
     leak::refuse_features(entry.name, &job, &setting)?;
     let mut options = origin.options;
     options.extend(job.experiment.options(entry.name));

@@ -16,7 +16,7 @@ use crate::setting::Setting;
 ///
 /// # Errors
 /// When options of the dataset move classes of that training into the test split, or the target is a domain of it.
-pub(crate) fn refuse(trained: &Experiment, job: &Job, setting: &Setting, what: &str) -> Result<()> {
+fn refuse(trained: &Experiment, job: &Job, setting: &Setting, what: &str) -> Result<()> {
     let tested = &job.experiment;
     let several = |experiment: &Experiment| experiment.datasets().len() > 1;
     let both = trained.datasets().into_iter().filter(|name| tested.datasets().contains(name));
@@ -83,7 +83,31 @@ fn refuse_classes(trained: &Experiment, job: &Job, name: &str, what: &str) -> Re
     )))
 }
 
-/// The same for a learner that takes the embedding of a trained one as its features, or a dataset that is encoded by one.
+/// The same of what the run at `path` was trained on, and the runs whose weights it started from.
+///
+/// # Errors
+/// As [`refuse`], and when there is no such run.
+pub(crate) fn refuse_run(path: &Path, job: &Job, setting: &Setting) -> Result<()> {
+    let (mut path, mut seen) = (path.to_owned(), Vec::new());
+    let mut description = read_run(&path)?.1;
+    loop {
+        // Of a run without a step, no class is in the weights. Trained by another program, it cannot be known on what.
+        if description.step > 0
+            && let Ok(trained) = serde_json::from_value(description.origin.experiment)
+        {
+            refuse(&trained, job, setting, &path.display().to_string())?;
+        }
+        let Some(init) = description.train.init else { return Ok(()) };
+        seen.push(std::mem::replace(&mut path, init));
+        match read_run(&path) {
+            Ok((_, before)) if !seen.contains(&path) => description = before,
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// The same for a learner that takes the embedding of a trained one as its features, a dataset that is encoded by one, or a
+/// training that starts from one.
 ///
 /// # Errors
 /// As [`refuse`], and when there is no such run.
@@ -91,14 +115,15 @@ pub(crate) fn refuse_features(learner: &str, job: &Job, setting: &Setting) -> Re
     let encoders = job.experiment.datasets().into_iter().map(|name| (name, "encoder"));
     for (name, option) in [(learner, "features")].into_iter().chain(encoders) {
         let options = job.experiment.options(name);
-        let run = options.get(option).and_then(toml::Value::as_str);
+        let run = options.get(option).and_then(toml::Value::as_str).map(Path::new);
         // What someone else trained an encoder on is not ours to know.
-        let Some(run) = run.filter(|run| !is_encoder(Path::new(run))) else { continue };
-        let (_, description) = read_run(Path::new(run))?;
-        // Trained by another program than this one, it cannot be known on what.
-        if let Ok(trained) = serde_json::from_value(description.origin.experiment) {
-            refuse(&trained, job, setting, run)?;
+        if let Some(run) = run.filter(|run| !is_encoder(run)) {
+            refuse_run(run, job, setting)?;
         }
     }
-    Ok(())
+    let init = job.experiment.train.0.get("init").and_then(toml::Value::as_str).map(Path::new);
+    match init.filter(|init| read_run(init).is_ok()) {
+        Some(run) => refuse_run(run, job, setting),
+        None => Ok(()),
+    }
 }

@@ -75,6 +75,16 @@ fn a_test_on_classes_that_were_trained_on_is_refused() {
         &["eval", own, "--set=arrays.fractions=[0.0, 0.0, 1.0]"],
         &["was trained on 3 of these 5 test classes"],
     );
+    // Nor by way of weights to start from; those of a run without a step saw nothing.
+    let beside = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (copy, fresh, none) = (beside("copy"), beside("fresh"), beside("none"));
+    let start = ["train", "--learner=prototypical", "--steps=0", "--validation-episodes=0", "--episodes=4"];
+    succeed(&[&start[..], &data, &["--out", &copy, "--init", own]].concat());
+    refuse(&["eval", &copy, "--set=arrays.seed=3"], &["own was trained on", "test classes"]);
+    let other = ["--set=arrays.seed=3", "--out", &none];
+    refuse(&[&start[..], &data, &other, &["--init", &copy]].concat(), &["own was trained on"]);
+    succeed(&[&start[..], &data, &["--out", &fresh]].concat());
+    succeed(&["eval", &fresh, "--set=arrays.seed=3", "--episodes=4"]);
 }
 
 #[test]
