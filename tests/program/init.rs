@@ -21,7 +21,8 @@ fn npy(path: &Path, shape: &str, values: &[f32]) {
     fs::write(path, bytes).unwrap();
 }
 
-type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+type Tensor = (Dtype, Vec<usize>, Vec<u8>);
+type Tensors = BTreeMap<String, Tensor>;
 
 fn read(file: &Path) -> Tensors {
     let bytes = fs::read(file).unwrap();
@@ -150,7 +151,7 @@ fn weights_that_do_not_fit_are_refused_with_file_tensor_and_what_to_do() {
     refused("empty", &[], &["empty/best.safetensors are not there"]);
 
     let bias = |values: &[f32]| (Dtype::F32, vec![values.len()], floats(values));
-    let with = |file: &str, tensors: &[(&str, (Dtype, Vec<usize>, Vec<u8>))]| {
+    let with = |file: &str, tensors: &[(&str, Tensor)]| {
         let tensors = tensors.iter().map(|(name, tensor)| ((*name).to_owned(), tensor.clone())).collect();
         write(Path::new(&at(file)), &tensors);
     };
