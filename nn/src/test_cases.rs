@@ -132,10 +132,11 @@ fn random_tree(rng: &mut Rng, input: [usize; 3], norm: Norm) -> Result<Architect
                 builder = builder.leaky_relu(0.1);
             }
         }
-        builder = match rng.random_range(0..4) {
+        builder = match rng.random_range(0..5) {
             0 => builder.max_pool(2, 2, 0)?,
             1 => builder.max_pool(3, 2, 1)?,
             2 => builder.average_pool(2)?,
+            3 => builder.max_pool_row(2)?,
             _ => builder,
         };
         if rng.random_bool(0.2) {

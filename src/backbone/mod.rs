@@ -15,6 +15,7 @@
 //! # Ok::<(), kshot::Error>(())
 //! ```
 
+mod conv1d;
 mod conv4;
 pub(crate) mod entry;
 mod mlp;
@@ -28,6 +29,7 @@ use crate::nn::{Architecture, Network, Norm, network};
 use crate::options::{Options, described, read};
 use crate::{Error, Result};
 
+pub use conv1d::Conv1d;
 pub use conv4::Conv4;
 pub use entry::{BackboneEntry, backbone, backbones};
 pub use mlp::Mlp;

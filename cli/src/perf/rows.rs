@@ -29,6 +29,8 @@ pub(super) enum Work {
     },
     /// Sampling an episode and answering its queries.
     Evaluate { learner: &'static str, options: toml::Table, setup: Setup, multiply_adds: f64 },
+    /// Embedding this many images of the backbone's shape.
+    Embed { backbone: Backbone, images: usize, multiply_adds: f64 },
     /// Adapting a source to a target of as many examples, the kernel included, and classifying the target.
     Adapt { learner: &'static str, options: toml::Table, examples: usize, features: usize },
     /// Sampling this many episodes, 5-way 1-shot 15 queries, on one thread.
@@ -39,6 +41,18 @@ pub(super) enum Work {
     Convolution { images: usize },
     /// Multiply-adds in registers, on every thread.
     MultiplyAdd,
+}
+
+impl Work {
+    /// Whether one repetition takes seconds.
+    pub(super) fn is_heavy(&self) -> bool {
+        match self {
+            Self::Train { multiply_adds, .. }
+            | Self::Evaluate { multiply_adds, .. }
+            | Self::Embed { multiply_adds, .. } => *multiply_adds > 5e10,
+            _ => false,
+        }
+    }
 }
 
 impl Row {
@@ -93,6 +107,7 @@ pub(super) fn rows() -> Vec<Row> {
         rows.push(train(bench, fields, learner, options, &setup, 1, gradient));
     }
     rows.push(sinusoid());
+    rows.extend(larger());
     for (examples, landmarks) in [(500, None), (2000, None), (4000, None), (100_000, Some(500))] {
         let fields = json!({
             "n": examples, "d": 800, "kernel": "rbf", "components": 30, "landmarks": landmarks,
@@ -114,14 +129,57 @@ pub(super) fn rows() -> Vec<Row> {
     rows
 }
 
+/// Colour images, residual networks, signals.
+fn larger() -> Vec<Row> {
+    let mut rows = Vec::new();
+    let images = 5 * (1 + QUERIES);
+    for (bench, input, kind) in [
+        ("conv4_84", [3, 84, 84], "conv4"),
+        ("resnet12_84", [3, 84, 84], "resnet12"),
+        ("conv1d", [1, 1, 1024], "conv1d"),
+    ] {
+        let backbone = backbone(input, Norm::Running, &format!("kind = \"{kind}\""));
+        let setup = Setup { backbone, ..images_setup(5, 1, Norm::Running, "maxpool") };
+        let options = format!("train-ways = 5\ntrain-queries = {QUERIES}");
+        let work = |pass| multiply_adds(&architecture(&setup.backbone, None), pass, images);
+        let (gradient, multiply_adds) = (work(Pass::Gradient), work(Pass::Forward));
+        let fields = |pass| json!({ "pass": pass, "ways": 5, "shots": 1, "query": QUERIES });
+        rows.push(train(bench, fields("train"), "prototypical", &options, &setup, 1, gradient));
+        let work = Work::Evaluate { learner: "prototypical", options: table(&options), setup, multiply_adds };
+        rows.push(row(bench, fields("eval"), work));
+    }
+    for inner in [1, 5] {
+        let options = "kind = \"resnet12\"\nwidths = [32, 64, 128, 256]";
+        let backbone = backbone([3, 42, 42], Norm::Batch, options);
+        let setup = Setup { backbone, ..images_setup(5, 1, Norm::Batch, "maxpool") };
+        let multiply_adds = maml_multiply_adds(&setup, inner, true);
+        let fields = json!({ "inner": inner, "query": QUERIES, "second": true, "tasks": 1 });
+        let options = format!("inner-rate = 0.01\ntrain-steps = {inner}");
+        rows.push(train("maml_resnet12", fields, "maml", &options, &setup, 1, multiply_adds));
+    }
+    let backbone = backbone([3, 224, 224], Norm::Running, "kind = \"resnet18\"");
+    let multiply_adds = multiply_adds(&architecture(&backbone, None), Pass::Forward, BATCH);
+    let work = Work::Embed { backbone, images: BATCH, multiply_adds };
+    rows.push(row("resnet18_224", json!({ "images": BATCH }), work));
+    rows
+}
+
+/// Images that are embedded at once.
+const BATCH: usize = 16;
+
+/// Of one task: support gradients, Hessian-vector products if wanted, the queries' gradient.
+fn maml_multiply_adds(setup: &Setup, inner: usize, second: bool) -> f64 {
+    let network = architecture(&setup.backbone, Some(5));
+    let product = if second { multiply_adds(&network, Pass::Product, 5) } else { 0.0 };
+    inner as f64 * (multiply_adds(&network, Pass::Gradient, 5) + product)
+        + multiply_adds(&network, Pass::Gradient, 5 * QUERIES)
+}
+
 /// Four tasks, inner rate 0.4.
 fn maml(strided: bool, inner: usize, second: bool) -> Row {
     const TASKS: u64 = 4;
     let setup = images_setup(5, 1, Norm::Batch, if strided { "strided" } else { "maxpool" });
-    let network = architecture(&setup.backbone, Some(5));
-    let step = multiply_adds(&network, Pass::Gradient, 5)
-        + if second { multiply_adds(&network, Pass::Product, 5) } else { 0.0 };
-    let task = inner as f64 * step + multiply_adds(&network, Pass::Gradient, 5 * QUERIES);
+    let task = maml_multiply_adds(&setup, inner, second);
     let fields = json!({
         "strided": strided, "inner": inner, "query": QUERIES, "second": second, "tasks": TASKS, "inner_rate": 0.4,
     });

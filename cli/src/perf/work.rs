@@ -23,6 +23,8 @@ use super::rows::{Row, Work, backbone};
 
 /// Repetitions before those that count: buffers and caches fill.
 const WARM_UP: usize = 2;
+/// Repetitions of what takes seconds, at most.
+const FEW: usize = 5;
 
 /// The line of a row.
 pub(super) fn measure(row: &Row, threads: usize, reps: usize) -> Result<Value> {
@@ -32,6 +34,7 @@ pub(super) fn measure(row: &Row, threads: usize, reps: usize) -> Result<Value> {
         .build_global()
         .map_err(|error| Error::invalid(format!("`--threads`: cannot start {threads}: {error}")));
     pool?;
+    let reps = if row.work.is_heavy() { reps.min(FEW) } else { reps };
     let (mut milliseconds, operations) = run(&row.work, reps)?;
     milliseconds.sort_by(f64::total_cmp);
     let median = milliseconds[milliseconds.len() / 2];
@@ -57,12 +60,19 @@ fn run(work: &Work, reps: usize) -> Result<(Vec<f64>, Option<f64>)> {
         Work::Evaluate { learner, options, setup, multiply_adds } => {
             let learner = (registry::learner(learner)?.build)(setup, options)?;
             let spec = few_shot(setup.ways, setup.shots, setup.queries);
-            let tasks = spec.open(&synthetic(DRAWING)?, Split::Test, 0)?;
+            let tasks = spec.open(&synthetic(setup.backbone.input)?, Split::Test, 0)?;
             let times = repeat(reps, |number| {
                 let episode = tasks.episode(number)?;
                 learner.answer(&episode.support, &episode.query.examples).map(drop)
             })?;
             Ok((times, Some(2.0 * multiply_adds)))
+        }
+        Work::Embed { backbone, images, multiply_adds } => {
+            let (network, [c, h, w]) = (backbone.build()?, backbone.input);
+            let theta = network.init(&mut stream(0, "perf/theta", 0));
+            let mut rng = stream(0, "perf/images", 0);
+            let x = Array4::from_shape_simple_fn((*images, c, h, w), || rng.random_range(-1.0..1.0));
+            Ok((repeat(reps, |_| network.forward(&theta, x.view()).map(drop))?, Some(2.0 * multiply_adds)))
         }
         Work::Adapt { learner, options, examples, features } => {
             let setup = Setup {
@@ -168,7 +178,7 @@ fn training(
     reps: usize,
 ) -> Result<Vec<f64>> {
     let mut learner: Box<dyn Learner> = (registry::learner(name)?.build)(setup, options)?;
-    let source = if setup.base_classes > 0 { synthetic(DRAWING)? } else { sinusoid()? };
+    let source = if setup.base_classes > 0 { synthetic(setup.backbone.input)? } else { sinusoid()? };
     let learner = learner
         .trainable()
         .ok_or_else(|| Error::invalid(format!("the row trains `{name}`, which learns nothing")))?;

@@ -196,7 +196,7 @@ impl Builder {
     /// # Errors
     /// When there is no image, or one smaller than a window.
     pub fn max_pool(self, side: usize, stride: usize, padding: usize) -> Result<Self> {
-        self.pool(Reduction::Max, side, stride, padding)
+        self.pool(Reduction::Max, [side; 2], [stride; 2], [padding; 2])
     }
 
     /// The mean of each window of `side × side`, one beside the other.
@@ -204,19 +204,37 @@ impl Builder {
     /// # Errors
     /// As [`Builder::max_pool`].
     pub fn average_pool(self, side: usize) -> Result<Self> {
-        self.pool(Reduction::Mean, side, side, 0)
+        self.pool(Reduction::Mean, [side; 2], [side; 2], [0; 2])
     }
 
-    fn pool(mut self, reduction: Reduction, window: usize, stride: usize, padding: usize) -> Result<Self> {
+    /// The largest of each `length` columns of a row, one window beside the other: for signals of one row.
+    ///
+    /// # Errors
+    /// As [`Builder::max_pool`].
+    pub fn max_pool_row(self, length: usize) -> Result<Self> {
+        self.pool(Reduction::Max, [1, length], [1, length], [0; 2])
+    }
+
+    fn pool(
+        mut self,
+        reduction: Reduction,
+        window: [usize; 2],
+        stride: [usize; 2],
+        padding: [usize; 2],
+    ) -> Result<Self> {
         self.image("pooling")?;
         let [channels, height, width] = self.shape;
-        let along =
-            |size: usize| (size + 2 * padding).checked_sub(window).map(|rest| rest / stride.max(1) + 1);
-        let (Some(rows), Some(columns), true) =
-            (along(height), along(width), stride > 0 && 2 * padding <= window && window > 0)
-        else {
+        let along = |axis: usize| {
+            if stride[axis] == 0 || window[axis] == 0 || 2 * padding[axis] > window[axis] {
+                return None;
+            }
+            let rest = (self.shape[1 + axis] + 2 * padding[axis]).checked_sub(window[axis])?;
+            Some(rest / stride[axis] + 1)
+        };
+        let (Some(rows), Some(columns)) = (along(0), along(1)) else {
             return Err(Error::invalid(format!(
-                "images of {height}×{width} are too small for pooling over windows of {window}×{window}"
+                "images of {height}×{width} are too small for pooling over windows of {}×{}",
+                window[0], window[1]
             )));
         };
         let output = [channels, rows, columns];

@@ -79,20 +79,25 @@ pub struct Pool {
     pub input: [usize; 3],
     /// Shape of an output image.
     pub output: [usize; 3],
-    /// Side of a window.
-    pub window: usize,
+    /// Height and width of a window.
+    pub window: [usize; 2],
     /// Rows and columns from one window to the next.
-    pub stride: usize,
+    pub stride: [usize; 2],
     /// Rows and columns outside the image that windows may begin with; nothing there is ever the largest.
-    pub padding: usize,
+    pub padding: [usize; 2],
 }
 
 impl Pool {
     /// The rows (or columns, by `axis` 1) of the image that window `at` covers.
     pub fn covered(&self, axis: usize, at: usize) -> Range<usize> {
-        let start = at * self.stride;
-        start.saturating_sub(self.padding)
-            ..(start + self.window).saturating_sub(self.padding).min(self.input[1 + axis])
+        let (start, padding) = (at * self.stride[axis], self.padding[axis]);
+        let end = (start + self.window[axis]).saturating_sub(padding);
+        start.saturating_sub(padding)..end.min(self.input[1 + axis])
+    }
+
+    /// Pixels of a window.
+    pub fn pixels(&self) -> usize {
+        self.window[0] * self.window[1]
     }
 }
 

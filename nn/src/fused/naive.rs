@@ -152,7 +152,7 @@ impl Pass<'_> {
                     for at in 0..pool.output[1] * pool.output[2] {
                         let values = window(pool, at).into_iter().map(|pixel| (pixel, x[pixel]));
                         if pool.reduction == Reduction::Mean {
-                            y.push(values.map(|(_, x)| x).sum::<f64>() / (pool.window * pool.window) as f64);
+                            y.push(values.map(|(_, x)| x).sum::<f64>() / pool.pixels() as f64);
                             continue;
                         }
                         let first = |best: (usize, f64), next: (usize, f64)| {
@@ -284,7 +284,7 @@ impl Pass<'_> {
                 for (dx, d) in dx.chunks_mut(from).zip(d.chunks(to)) {
                     for (at, d) in d.iter().enumerate() {
                         for pixel in window(pool, at) {
-                            dx[pixel] += d / (pool.window * pool.window) as f64;
+                            dx[pixel] += d / pool.pixels() as f64;
                         }
                     }
                 }

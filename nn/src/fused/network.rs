@@ -84,7 +84,13 @@ impl Block {
         }
         let (pool, rest) = match rest {
             [Layer::Pool(pool), rest @ ..] => {
-                let halves = Pool { reduction: Reduction::Max, window: 2, stride: 2, padding: 0, ..*pool };
+                let halves = Pool {
+                    reduction: Reduction::Max,
+                    window: [2; 2],
+                    stride: [2; 2],
+                    padding: [0; 2],
+                    ..*pool
+                };
                 (*pool == halves).then_some((Some(pool), rest))?
             }
             _ => (None, rest),

@@ -157,11 +157,11 @@ impl Tiling {
     }
 
     /// Calls `compute(plane, where its products go)` for all planes: by several threads, if that is worth it.
-    fn each<'a>(
+    fn each(
         &self,
         count: usize,
         matrices: FilterMatrices,
-        mut planes: [&'a mut [f32]; PLANES],
+        mut planes: [&mut [f32]; PLANES],
         compute: impl Fn(usize, &mut [f32]) + Send + Sync,
     ) {
         if self.total * count * matrices.len() < MUCH {

@@ -18,10 +18,6 @@ fn images(pool: &Pool, x: Matrix) -> DeviceResult<Images> {
     x.try_reshape_like(&(rows / (height * width), height, width, channels))
 }
 
-fn elements(pool: &Pool) -> f32 {
-    (pool.window * pool.window) as f32
-}
-
 pub(super) fn forward(pool: &Pool, x: &Images) -> DeviceResult<Images> {
     let mut views = views(pool, x)?.into_iter();
     let first = views.next().unwrap_or_else(|| unreachable!("a window has an element"));
@@ -30,7 +26,7 @@ pub(super) fn forward(pool: &Pool, x: &Images) -> DeviceResult<Images> {
         match pool.reduction {
             Reduction::Max => views.try_fold(first, |largest, view| largest.try_maximum(view))?,
             Reduction::Mean => {
-                views.try_fold(first, |sum, view| sum.try_add(view))?.try_mul(1.0 / elements(pool))?
+                views.try_fold(first, |sum, view| sum.try_add(view))?.try_mul(1.0 / pool.pixels() as f32)?
             }
         },
     )
@@ -55,8 +51,8 @@ pub(super) fn tangent(pool: &Pool, x: &Images, y: &Images, dx: &Images) -> Devic
 pub(super) fn backward(pool: &Pool, x: &Images, y: &Images, d: &Images) -> DeviceResult<Images> {
     let mut left = super::conv::rows(d)?;
     if pool.reduction == Reduction::Mean {
-        let part = left.try_mul(1.0 / elements(pool))?;
-        return Windows::of_pool(pool).scatter(vec![part; pool.window * pool.window]);
+        let part = left.try_mul(1.0 / pool.pixels() as f32)?;
+        return Windows::of_pool(pool).scatter(vec![part; pool.pixels()]);
     }
     let y = super::conv::rows(y)?;
     let parts = views(pool, x)?.into_iter().map(|x| {

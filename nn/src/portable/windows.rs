@@ -24,8 +24,7 @@ impl Windows {
 
     pub(super) fn of_pool(pool: &Pool) -> Self {
         let [[_, input @ ..], [_, output @ ..]] = [pool.input, pool.output];
-        let [kernel, stride, padding] = [pool.window, pool.stride, pool.padding].map(|size| [size; 2]);
-        Self { kernel, stride, padding, input, output }
+        Self { kernel: pool.window, stride: pool.stride, padding: pool.padding, input, output }
     }
 
     /// Elements of a window, in row-major order.

@@ -33,9 +33,7 @@ impl Windows {
 
     /// Whether pixels are added up to means, and of how many each is.
     fn mean_of(&self) -> Option<f32> {
-        self.pool
-            .filter(|pool| pool.reduction == Reduction::Mean)
-            .map(|pool| (pool.window * pool.window) as f32)
+        self.pool.filter(|pool| pool.reduction == Reduction::Mean).map(|pool| pool.pixels() as f32)
     }
 
     /// Calls `visit(output pixel, its window)` for every window.
