@@ -10,13 +10,13 @@ use safetensors::SafeTensors;
 
 use super::simd::Isa;
 use super::{Fused, naive};
+use crate::backend::Backend;
 use crate::params::{Params, Role};
 use crate::test_cases::{
     Case, distance, dot, double, hessian_by_differences, networks, random_direction, random_images,
     random_params, random_targets, trees,
 };
-use crate::{Architecture, Loss, Norm, Pooling};
-use crate::{Network as _, backend::Backend};
+use crate::{Architecture, Loss, LossGradient, Network, Norm, Pooling, Portable};
 
 /// A file of reference values computed by someone else, in double precision.
 struct Oracle(Vec<u8>);
@@ -71,6 +71,18 @@ impl Oracle {
     }
 }
 
+/// What makes a network of an architecture: the kernels on every instruction set here, and dfdx.
+type Backends = Vec<(String, Box<dyn Fn(Architecture) -> Box<dyn Network>>)>;
+
+fn backends() -> Backends {
+    let mut backends: Backends = vec![("portable".into(), Box::new(|of| Box::new(Portable::new(of))))];
+    for isa in Isa::available() {
+        let fused = move |of| Box::new(Fused::with(of, isa).unwrap()) as Box<dyn Network>;
+        backends.push((format!("{isa:?}"), Box::new(fused)));
+    }
+    backends
+}
+
 /// The network that `build` makes of the images' shape and a norm, against a file; first derivatives of `kinks` are allowed
 /// to differ more: there a value is so near to 0 that its rounding decides over a mask.
 fn agrees_with_oracle(name: &str, build: impl Fn([usize; 3], Norm) -> Architecture, kinks: &[&str]) {
@@ -79,36 +91,29 @@ fn agrees_with_oracle(name: &str, build: impl Fn([usize; 3], Norm) -> Architectu
     let input = [x.dim().1, x.dim().2, x.dim().3];
     let labels = oracle.get("y").1.iter().map(|&label| label as usize).collect();
     let loss = Loss::CrossEntropy { labels };
-    for isa in Isa::available() {
+    for (backend, network) in backends() {
         let body = build(input, Norm::Batch);
-        let embedding = Fused::with(body.clone(), isa)
-            .unwrap()
-            .evaluate(&oracle.params("params", &body), x.view())
-            .unwrap();
+        let embedding = network(body.clone()).forward(&oracle.params("params", &body), x.view()).unwrap();
         let error = distance(embedding.as_slice().unwrap(), &oracle.get("embedding").1);
-        println!("{isa:?} embedding: {error:.1e}");
+        println!("{backend} embedding: {error:.1e}");
         assert!(error < 1e-5);
 
         if name.starts_with("resnet") {
             let body = build(input, Norm::Running);
-            let network = Fused::with(body.clone(), isa).unwrap();
-            let embedding = network.evaluate(&oracle.params("params", &body), x.view()).unwrap();
+            let embedding = network(body.clone()).forward(&oracle.params("params", &body), x.view()).unwrap();
             assert!(distance(embedding.as_slice().unwrap(), &oracle.get("embedding_eval").1) < 1e-5);
         }
 
         let architecture = body.with_head(5).unwrap();
         let theta = oracle.params("params", &architecture);
-        let network = Fused::with(architecture.clone(), isa).unwrap();
-        let (logits, saved) = Backend::forward(&network, &theta, x.view()).unwrap();
-        let error = distance(logits.as_slice().unwrap(), &oracle.get("logits").1);
-        println!("{isa:?} logits: {error:.1e}");
+        let network = network(architecture.clone());
+        let at = network.at(&theta, x.view(), &loss).unwrap();
+        let LossGradient { loss: value, outputs, gradient } = at.gradient().unwrap();
+        let error = distance(outputs.as_slice().unwrap(), &oracle.get("logits").1);
+        println!("{backend} logits: {error:.1e}");
         assert!(error < 1e-5);
-        let value = f64::from(loss.value(logits.view()).unwrap());
-        assert!((value / oracle.get("loss").1[0] - 1.0).abs() < 1e-5);
-        let d_logits = loss.gradient(logits.view()).unwrap();
-        let gradient = network.backward(&theta, &saved, d_logits).unwrap();
-        let direction = oracle.params("v", &architecture);
-        let product = network.hvp(&theta, x.view(), &loss, &direction).unwrap();
+        assert!((f64::from(value) / oracle.get("loss").1[0] - 1.0).abs() < 1e-5);
+        let product = at.hvp(&oracle.params("v", &architecture)).unwrap();
         for entry in architecture.layout.entries() {
             let ours = &gradient.values()[entry.range.clone()];
             let theirs = oracle.get(&format!("grad/{}", entry.name)).1;
@@ -122,7 +127,7 @@ fn agrees_with_oracle(name: &str, build: impl Fn([usize; 3], Norm) -> Architectu
                 &product.values()[entry.range.clone()],
                 &oracle.get(&format!("hvp/{}", entry.name)).1,
             );
-            println!("{isa:?} {}: gradient {error:.1e}, second order {second:.1e}", entry.name);
+            println!("{backend} {}: gradient {error:.1e}, second order {second:.1e}", entry.name);
             let factor = if kinks.iter().any(|kink| entry.name.contains(kink)) { 20.0 } else { 1.0 };
             assert!(error < 1e-4 * factor && second < 1e-3 * factor, "{}: {error} {second}", entry.name);
         }
