@@ -54,6 +54,15 @@ pub(crate) fn with_test_steps(
     Ok(learner)
 }
 
+/// Starts the process's threads; those that run already, for another experiment of a suite, are as good.
+fn start(threads: usize) -> Result<()> {
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+        Err(_) if rayon::current_num_threads() == threads => Ok(()),
+        Err(error) => Err(Error::invalid(format!("`threads`: cannot start {threads}: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}
+
 /// How an experiment varies examples of such a source.
 fn augment(experiment: &Experiment, source: &TaskSource) -> Result<Augment> {
     let (preset, over) = (experiment.augment.unwrap_or_default(), experiment.options(AUGMENT));
@@ -86,10 +95,7 @@ impl Job {
     /// The same where there need not be anything to test on.
     pub(crate) fn open_to_train(experiment: Experiment) -> Result<Self> {
         if let Some(threads) = experiment.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()
-                .map_err(|error| Error::invalid(format!("`threads`: cannot start {threads}: {error}")))?;
+            start(threads)?;
         }
         let context = context(experiment.data_dir.as_ref());
         let dataset: Arc<dyn Dataset> = experiment.open_data(&context)?.into();
@@ -350,12 +356,17 @@ impl Job {
         }
     }
 
+    /// How examples are varied, by the keys of `[set.augment]` that are not as if nothing was.
+    pub(crate) fn varied(&self) -> Result<toml::Table> {
+        self.augment.table()
+    }
+
     /// What a checkpoint says of where its weights come from.
     pub(crate) fn origin(&self, entry: &LearnerEntry, setup: Setup, setting: &Setting) -> Result<Origin> {
         // What a word stands for may change, so it is not the word that is kept.
         let mut experiment = Experiment { augment: None, ..self.experiment.clone() };
         experiment.set.remove(AUGMENT);
-        let varied = self.augment.table()?;
+        let varied = self.varied()?;
         if !varied.is_empty() {
             experiment.set.insert(AUGMENT.to_owned(), varied.into());
         }

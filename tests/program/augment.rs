@@ -33,6 +33,22 @@ fn bytes(out: &Path) -> [Vec<u8>; 2] {
 }
 
 #[test]
+fn a_suite_keeps_augmented_and_plain_trainings_apart_on_as_many_threads_as_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let (suite, out) = (directory.path().join("suite.toml"), directory.path().join("out"));
+    let experiments = "learner = \"prototypical\"\nepisodes = 10\nqueries = 2\n[train]\nsteps = 4\nvalidate-every = 4\n\
+         validation-episodes = 2\n[set.backbone]\nwidth = 4\n\
+         [[experiment]]\naugment = \"none\"\n[[experiment]]\naugment = \"standard\"\n";
+    fs::write(&suite, experiments).unwrap();
+    succeed(&["run", suite.to_str().unwrap(), "--out", out.to_str().unwrap(), "--threads", "2"]);
+    let cells: Vec<_> = fs::read_dir(out.join("cells")).unwrap().map(|cell| cell.unwrap().path()).collect();
+    assert_eq!(cells.len(), 2, "{cells:?}");
+    assert!(bytes(&cells[0]) != bytes(&cells[1]), "one was varied, the other was not");
+    let table = succeed(&["compare", out.to_str().unwrap()]).stdout;
+    assert!(table.contains("prototypical (augment=standard) "), "what both have is not said: {table}");
+}
+
+#[test]
 fn augmented_runs_are_the_same_on_any_number_of_threads_and_resumed_or_not() {
     let directory = tempfile::tempdir().unwrap();
     let (data, at) = (directory.path().join("images"), |name: &str| directory.path().join(name));

@@ -116,7 +116,7 @@ fn heads(section: &Section) -> Vec<String> {
         Measure::Mse => "mse",
     };
     let fixed = ["family", "learner", "transductive", measure].map(str::to_owned).into_iter();
-    let compared = [format!("− {}", section.against), "p".to_owned()].into_iter();
+    let compared = [section.difference_from(), "p".to_owned()].into_iter();
     let rest = ["training", "evaluation"].map(str::to_owned).into_iter();
     // Of one learner alone there is no difference.
     fixed.chain(compared.filter(|_| section.lines.len() > 1)).chain(rest).collect()

@@ -45,6 +45,14 @@ impl Section {
         }
     }
 
+    /// The heading of differences; what was set of the other is left to its own line.
+    pub(crate) fn difference_from(&self) -> String {
+        match self.against.split_once(" (") {
+            Some((name, _)) => format!("− {name} (…)"),
+            None => format!("− {}", self.against),
+        }
+    }
+
     /// Whether both are between domains, and alike but for which.
     pub(crate) fn differs_in_its_pair_only(&self, other: &Self) -> bool {
         let kind = |section: &Self| {
@@ -195,17 +203,38 @@ fn chosen(learner: &[&Row]) -> Option<String> {
     Some(format!("{}; of {tried} tried", choices.join(", ")))
 }
 
-/// Names of the learners; with what was set of them where the name alone is of several.
+/// Names of the learners; where a name is of several, with what was set of each but not of all of them.
 fn labels(learners: &[Vec<&Row>]) -> Vec<String> {
-    let shared = |label: &str| learners.iter().filter(|learner| learner[0].label() == label).count() > 1;
     let label = |learner: &Vec<&Row>| {
-        let (label, options) = (learner[0].label(), &learner[0].options);
-        match shared(&label) {
-            true => format!("{label} ({})", if options.is_empty() { "as it is" } else { options }),
-            false => label,
+        let label = learner[0].label();
+        let namesakes: Vec<Vec<&str>> = learners
+            .iter()
+            .filter(|other| other[0].label() == label)
+            .map(|other| parts(&other[0].options))
+            .collect();
+        if namesakes.len() == 1 {
+            return label;
         }
+        let of_all = |part: &str| namesakes.iter().all(|other| other.contains(&part));
+        let own: Vec<&str> = parts(&learner[0].options).into_iter().filter(|part| !of_all(part)).collect();
+        let own = if own.is_empty() { "as it is".to_owned() } else { own.join(", ") };
+        format!("{label} ({own})")
     };
     learners.iter().map(label).collect()
+}
+
+/// The options of `widths=[16, 32], kind=resnet12`, one by one: a comma in brackets parts nothing.
+fn parts(options: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let split = move |c: char| {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0
+    };
+    options.split(split).map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
 /// The difference of two learners on the episodes that both were asked: over seeds where both have several, else over

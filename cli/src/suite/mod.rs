@@ -74,10 +74,14 @@ impl Cell<'_> {
             "manifest": experiment.manifest,
             "seed": experiment.seed(),
         });
-        // What is not searched is called as it was before there were searches.
+        // What is neither searched nor varied is called as it was before either could be.
         let combinations = experiment.combinations(entry);
         if !combinations.is_empty() {
             of["search"] = json!(combinations.iter().map(ToString::to_string).collect::<Vec<_>>());
+        }
+        let varied = job.varied()?;
+        if !varied.is_empty() {
+            of["augment"] = json!(varied);
         }
         let digest = Sha256::digest(of.to_string());
         let short: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();

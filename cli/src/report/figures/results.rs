@@ -26,7 +26,7 @@ pub(in super::super) fn by_family(kept: &Kept, section: &Section) -> String {
         }
     }
     let measure = unit.name();
-    let against = format!("− {}", section.against);
+    let against = section.difference_from();
     let heads = [
         "learner",
         measure,
