@@ -45,11 +45,11 @@ impl Section {
         }
     }
 
-    /// The heading of differences; what was set of the other is left to its own line.
+    /// The heading of differences; a long list of what was set of the other is left to its own line.
     pub(crate) fn difference_from(&self) -> String {
         match self.against.split_once(" (") {
-            Some((name, _)) => format!("− {name} (…)"),
-            None => format!("− {}", self.against),
+            Some((name, _)) if self.against.len() > 24 => format!("− {name} (…)"),
+            _ => format!("− {}", self.against),
         }
     }
 
