@@ -31,6 +31,8 @@ pub struct HeadWeights<'a> {
     device: Dev,
     vectors: RefCell<Vec<(Range<usize>, Vector)>>,
     matrices: RefCell<Vec<(Range<usize>, Matrix)>>,
+    /// Gradients that the head computed itself.
+    given: RefCell<Vec<(Range<usize>, Vec<f32>)>>,
 }
 
 impl HeadWeights<'_> {
@@ -56,6 +58,32 @@ impl HeadWeights<'_> {
         let matrix = self.upload(&range, (rows, columns))?;
         self.matrices.borrow_mut().push((range, matrix.clone()));
         Ok(matrix)
+    }
+
+    /// The values of the weights called `name`, for a head that computes on the host: what it computes of their gradient goes
+    /// to [`HeadWeights::add_gradient`].
+    ///
+    /// # Errors
+    /// When θ has no such tensor.
+    pub fn values(&self, name: &str) -> Result<&[f32]> {
+        let (_, range) = self.find(name)?;
+        Ok(&self.theta.values()[range])
+    }
+
+    /// Adds to the gradient of the loss in the weights called `name`, beside what the tape finds.
+    ///
+    /// # Errors
+    /// When θ has no such tensor, or one of another length.
+    pub fn add_gradient(&self, name: &str, gradient: Vec<f32>) -> Result<()> {
+        let (shape, range) = self.find(name)?;
+        if gradient.len() != range.len() {
+            return Err(Error::invalid(format!(
+                "the head gives {} numbers for the gradient of `{name}`, which is {shape:?}",
+                gradient.len()
+            )));
+        }
+        self.given.borrow_mut().push((range, gradient));
+        Ok(())
     }
 
     fn find(&self, name: &str) -> Result<(&[usize], Range<usize>)> {
@@ -98,7 +126,13 @@ pub fn value_and_grad_of_head(
         embeddings.iter().copied().collect()
     };
     let tensor = device.try_tensor_from_vec(host, shape).map_err(failed)?;
-    let weights = HeadWeights { theta, device, vectors: RefCell::default(), matrices: RefCell::default() };
+    let weights = HeadWeights {
+        theta,
+        device,
+        vectors: RefCell::default(),
+        matrices: RefCell::default(),
+        given: RefCell::default(),
+    };
     let loss = head(tensor.leaky_trace(), &weights)?;
     let value = loss.as_vec()[0];
     let mut gradients = loss.try_backward().map_err(failed)?;
@@ -106,6 +140,7 @@ pub fn value_and_grad_of_head(
     let mut read = |range: Range<usize>, d: Vec<f32>| {
         gradient.values_mut()[range].iter_mut().zip(d).for_each(|(sum, d)| *sum += d);
     };
+    weights.given.into_inner().into_iter().for_each(|(range, d)| read(range, d));
     for (range, vector) in weights.vectors.into_inner() {
         gradients.get_or_alloc_mut(&vector).map_err(failed)?;
         read(range, gradients.get(&vector).as_vec());

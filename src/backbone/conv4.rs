@@ -21,11 +21,14 @@ pub struct Conv4 {
     /// How a block halves its image; where unset, `maxpool` for images, and `strided` for signals of one row, whose height
     /// no pooling window could halve. (Of a 3×3 filter, only the middle row meets a signal: a 1-D convolution.)
     pub pooling: Option<Pooling>,
+    /// Blocks that halve their image, the first ones; where unset, all. Two leave maps for a head that is convolutional itself
+    /// (Sung et al. 2018).
+    pub pools: Option<usize>,
 }
 
 impl Default for Conv4 {
     fn default() -> Self {
-        Self { blocks: None, width: 64, pooling: None }
+        Self { blocks: None, width: 64, pooling: None, pools: None }
     }
 }
 
@@ -50,11 +53,20 @@ impl Conv4 {
 impl Layers for Conv4 {
     fn resolved(self, input: [usize; 3]) -> Self {
         let (pooling, blocks) = (Some(self.pooling(input)), Some(self.blocks(input)));
-        Self { pooling, blocks, ..self }
+        Self { pooling, blocks, pools: self.pools.or(blocks), ..self }
     }
 
     fn architecture(&self, input: [usize; 3], norm: Norm) -> Result<Architecture> {
-        Architecture::conv(input, self.blocks(input), self.width, self.pooling(input), norm)
+        let (blocks, pooling) = (self.blocks(input), self.pooling(input));
+        let pools = self.pools.unwrap_or(blocks);
+        if pools >= blocks {
+            return Architecture::conv(input, blocks, self.width, pooling, norm);
+        }
+        let mut builder = Architecture::builder(input, norm);
+        for block in 0..blocks {
+            builder = builder.conv_block(self.width, (block < pools).then_some(pooling))?;
+        }
+        builder.flatten().finish()
     }
 }
 

@@ -93,11 +93,12 @@ impl Filters {
 }
 
 impl Builder {
-    /// Convolution 3×3, batch norm, ReLU, and what halves the image; its tensors are `block0.…`, `block1.…` and so on.
+    /// Convolution 3×3, batch norm, ReLU, and what halves the image, if anything; its tensors are `block0.…`, `block1.…` and so
+    /// on.
     ///
     /// # Errors
     /// When the image is too small or no longer one, or the width is 0.
-    pub fn conv_block(mut self, width: usize, pooling: Pooling) -> Result<Self> {
+    pub fn conv_block(mut self, width: usize, pooling: impl Into<Option<Pooling>>) -> Result<Self> {
         if width == 0 || self.flat || self.shape.contains(&0) {
             return Err(Error::invalid(
                 "a convolution block needs an image, of at least one channel and pixel, and a width",
@@ -115,11 +116,12 @@ impl Builder {
         self.blocks += 1;
         let (conv, norm) = (format!("block{number}.conv"), format!("block{number}.norm"));
         let filters = Filters::square(3).biased();
+        let pooling = pooling.into();
+        let stride = if pooling == Some(Pooling::Strided) { 2 } else { 1 };
+        let block = self.conv(&conv, width, filters.stride(stride))?.norm(&norm)?.relu();
         match pooling {
-            Pooling::Maxpool => {
-                self.conv(&conv, width, filters)?.norm(&norm)?.relu().max_pool(2, 2, 0).map_err(too_small)
-            }
-            Pooling::Strided => Ok(self.conv(&conv, width, filters.stride(2))?.norm(&norm)?.relu()),
+            Some(Pooling::Maxpool) => block.max_pool(2, 2, 0).map_err(too_small),
+            _ => Ok(block),
         }
     }
 

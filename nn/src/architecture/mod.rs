@@ -121,6 +121,15 @@ impl Architecture {
             .finish()
     }
 
+    /// Shape of the maps that the output lays side by side, `[channels, height, width]`, where it does no more than that: for
+    /// networks on top that see maps.
+    pub fn maps(&self) -> Option<[usize; 3]> {
+        match self.layers.last() {
+            Some(Layer::Flatten(maps)) => Some(*maps),
+            _ => None,
+        }
+    }
+
     /// Refuses weights of another layout, images of another shape, and an empty batch.
     pub(crate) fn check(&self, theta: &Params, x: &ArrayView4<'_, f32>) -> Result<()> {
         let (n, c, h, w) = x.dim();

@@ -49,6 +49,10 @@ pub struct MamlOptions {
     /// The inner loop.
     #[serde(flatten)]
     pub inner: InnerOptions,
+    /// Queries of each class (points of each function) in training tasks; where unset, as many as in evaluation. Few make a
+    /// step several times cheaper.
+    #[schemars(range(min = 1))]
+    pub train_queries: Option<usize>,
     /// Weights of the query losses after step 1, 2, … in the outer loss (MAML++'s multi-step loss, Antoniou et al.
     /// 2019, section 4); where unset, only the last step counts.
     pub step_weights: Option<Vec<f32>>,
@@ -143,7 +147,7 @@ impl ReptileOptions {
             test_steps: self.test_steps.unwrap_or(test_steps),
         };
         let (shots, batch) = (self.train_shots.unwrap_or(shots), self.inner_batch.unwrap_or(batch));
-        (Method::Reptile { shots, batch, optimizer }, MamlOptions { inner, step_weights: None })
+        (Method::Reptile { shots, batch, optimizer }, MamlOptions { inner, ..MamlOptions::default() })
     }
 
     /// Moves by the whole mean of θ_K − θ at first and less and less (Nichol et al. 2018, appendix A).
@@ -170,6 +174,9 @@ pub struct ImamlOptions {
     pub train_steps: Option<usize>,
     /// Inner steps on a task that is evaluated.
     pub test_steps: usize,
+    /// Queries of each class (points of each function) in training tasks; where unset, as many as in evaluation.
+    #[schemars(range(min = 1))]
+    pub train_queries: Option<usize>,
     /// λ: how strongly the adapted weights are held near the initial ones; where unset, 0.2 for classification and 1 for
     /// regression.
     #[schemars(extend("exclusiveMinimum" = 0))]
@@ -193,6 +200,7 @@ impl Default for ImamlOptions {
             inner_rate: None,
             train_steps: None,
             test_steps: 5,
+            train_queries: None,
             lambda: None,
             cg_steps: ConjugateGradients::default().iterations,
             cg_damping: None,
@@ -224,7 +232,7 @@ impl ImamlOptions {
             test_steps: self.test_steps,
         };
         let method = Method::Imaml { lambda: self.lambda.unwrap_or(lambda), solver };
-        (method, MamlOptions { inner, step_weights: None })
+        (method, MamlOptions { inner, train_queries: self.train_queries, step_weights: None })
     }
 
     /// On the sinusoid a short run: the curvature at the optima grows with training, until inner steps diverge.

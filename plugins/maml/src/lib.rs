@@ -110,7 +110,7 @@ impl Maml {
     /// When the backbone does not fit the input.
     pub fn new(setup: &Setup, method: Method, options: MamlOptions) -> Result<Self> {
         let problem = setup.problem;
-        let MamlOptions { inner, step_weights } = options;
+        let MamlOptions { inner, train_queries, step_weights } = options;
         let head = if problem == Problem::Regression { 1 } else { setup.ways };
         let network = network(setup.backbone.architecture()?.with_head(head)?)?;
         let initial = network.init(&mut stream(setup.seed, "init", 0));
@@ -122,7 +122,7 @@ impl Maml {
         };
         let (shots, queries) = match method {
             Method::Reptile { shots, .. } => (Count::fixed(shots), 0),
-            _ => (setup.shots, setup.queries),
+            _ => (setup.shots, train_queries.unwrap_or(setup.queries)),
         };
         let task = match problem {
             Problem::Regression => TaskSpec::Regression { shots: shots.max(), queries },

@@ -1,23 +1,23 @@
 //! Siamese networks: two towers with the same weights, and a loss on pairs.
 //!
 //! - `contrastive`: the same near, others at least a margin apart. Hadsell, Chopra & LeCun, "Dimensionality Reduction by
-//!   Learning an Invariant Mapping", CVPR 2006, equation 4 (without its factor ½).
+//!   Learning an Invariant Mapping", CVPR 2006, equation 4 (without its factor ½), between embeddings of length 1.
 //! - `logistic`: the probability that two are the same is σ(Σ_j α_j |z¹_j − z²_j| + b), with learned α and b. Koch, Zemel
 //!   & Salakhutdinov, "Siamese Neural Networks for One-shot Image Recognition", ICML deep learning workshop 2015,
-//!   section 3.1, with embeddings squashed by a sigmoid as there.
+//!   section 3.1, z being the sigmoid of a fully connected layer as there, or of the embedding itself.
 //!
-//! A training batch has P classes × K examples; each example is in one pair, half of the pairs of one class. A query
-//! belongs to the class whose support examples are most similar to it in the mean.
+//! A training batch has P classes × K examples, and every two of them are a pair; those of one class weigh as much as those
+//! of two. A query belongs to the class whose support examples are most similar to it in the mean.
 //!
 //! ```
-//! use kshot_siamese::{contrastive, pair_up};
+//! use kshot_siamese::{all_pairs, contrastive};
 //! use ndarray::array;
 //!
-//! // Two classes of four in a batch: two pairs of each class with itself, the rest across.
-//! let pairs = pair_up(&[0, 0, 0, 0, 1, 1, 1, 1])?;
-//! let z = array![[0.0], [0.0], [0.0], [0.0], [2.0], [2.0], [2.0], [2.0]];
+//! // Two classes of two: a pair of each class with itself, four across, farther apart than the margin.
+//! let pairs = all_pairs(&[0, 0, 1, 1])?;
+//! let z = array![[0.0], [0.0], [2.0], [2.0]];
 //! let (loss, gradient) = contrastive(z.view(), &pairs, 1.0);
-//! assert_eq!((loss, gradient.sum()), (0.0, 0.0));
+//! assert_eq!((pairs.len(), loss, gradient.sum()), (6, 0.0, 0.0));
 //! # Ok::<(), kshot::Error>(())
 //! ```
 
@@ -32,19 +32,20 @@ use std::sync::Arc;
 use dfdx::prelude::*;
 use kshot::episode::{Episode, TaskSpec};
 use kshot::metric::{BatchTraining, Comparison, Embeddings, Support, TrainingLoss};
-use kshot::nn::head::{class_means, on_host, rows};
-use kshot::nn::{HeadWeights, Metric, TapedMatrix, TapedScalar};
+use kshot::nn::head::{class_means, directions, directions_of, on_host};
+use kshot::nn::{HeadWeights, Metric, TapedMatrix};
 use kshot::options::Options;
 use kshot::params::{Layout, Params, Role};
 use kshot::registry::Setup;
 use kshot::rng::Rng;
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2, aview1};
+use rand::Rng as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use pairs::{Pair, contrastive, pair_up};
+pub use pairs::{Logistic, Pair, all_pairs, contrastive, logistic};
 
 kshot::register_learner! {
     /// two towers with shared weights, trained on pairs
@@ -62,10 +63,15 @@ kshot::register_learner! {
 pub struct Siamese {
     /// What a pair costs.
     pub loss: PairLoss,
-    /// How far apart two of different classes must be, for the loss `contrastive`.
-    #[schemars(extend("exclusiveMinimum" = 0))]
+    /// How far apart two of different classes must be, for the loss `contrastive`; between embeddings of length 1, none are
+    /// farther apart than 2.
+    #[schemars(range(max = 2), extend("exclusiveMinimum" = 0))]
     pub margin: f32,
-    /// What it is trained on; `per-class` is a multiple of 4.
+    /// Width of a fully connected layer behind the backbone, for the loss `logistic` (4096 in the paper); where unset, there is
+    /// none.
+    #[schemars(range(min = 1))]
+    pub hidden: Option<usize>,
+    /// What it is trained on.
     #[serde(flatten)]
     pub training: BatchTraining,
 }
@@ -73,18 +79,17 @@ pub struct Siamese {
 impl Default for Siamese {
     fn default() -> Self {
         let training = BatchTraining { classes: 32, per_class: 4 };
-        Self { loss: PairLoss::Contrastive, margin: 1.0, training }
+        Self { loss: PairLoss::Contrastive, margin: 1.0, hidden: None, training }
     }
 }
 
 impl Options for Siamese {
     fn check(&self) -> Result<()> {
-        match self.training.per_class.is_multiple_of(4) {
-            true => Ok(()),
-            false => Err(Error::invalid(format!(
-                "`per-class` is {}, but must be a multiple of 4, so that half of the pairs are of one class",
-                self.training.per_class
-            ))),
+        match (self.loss, self.hidden) {
+            (PairLoss::Contrastive, Some(_)) => Err(Error::invalid(
+                "`hidden` is a layer of the loss `logistic`: set `loss = \"logistic\"` as well, or leave it out",
+            )),
+            _ => Ok(()),
         }
     }
 }
@@ -93,40 +98,62 @@ impl Options for Siamese {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum PairLoss {
-    /// d² of the same, max(0, margin − d)² of others.
+    /// The mean of d² over those of one class, and of (margin − d)² over others that are closer than the margin.
     Contrastive,
     /// Cross-entropy of σ(Σ_j α_j |z¹_j − z²_j| + b).
     Logistic,
 }
 
 /// Weights α `[1, features]` and bias b `[1]` of the logistic variant.
-const WEIGHT: &str = "compare.weight";
+const ALPHA: &str = "compare.weight";
 const BIAS: &str = "compare.bias";
+/// Its fully connected layer, `[hidden, features]` and `[hidden]`.
+const LAYER: &str = "layer.weight";
+const LAYER_BIAS: &str = "layer.bias";
 
 impl Comparison for Siamese {
     fn training_task(&self, setup: &Setup) -> TaskSpec {
         self.training.task(setup)
     }
 
-    /// α = −1 (the farther, the less the same) and b = 0, for `logistic`.
-    fn weights(&self, features: usize, _: &mut Rng) -> Option<Params> {
+    /// For `logistic`, α = −1 (the farther, the less the same) and b = 0, and the layer uniform in ±√(6 / (inputs + outputs))
+    /// (Glorot & Bengio 2010).
+    fn weights(&self, features: usize, rng: &mut Rng) -> Option<Params> {
         if self.loss == PairLoss::Contrastive {
             return None;
         }
         let mut layout = Layout::new();
-        let alpha = layout.push(WEIGHT, &[1, features], Role::Weight);
+        let layer = self.hidden.map(|hidden| {
+            let layer = layout.push(LAYER, &[hidden, features], Role::Weight);
+            layout.push(LAYER_BIAS, &[hidden], Role::Weight);
+            layer
+        });
+        let compared = self.hidden.unwrap_or(features);
+        let alpha = layout.push(ALPHA, &[1, compared], Role::Weight);
         layout.push(BIAS, &[1], Role::Weight);
         let mut weights = Params::zeros(&Arc::new(layout));
         weights.values_mut()[alpha].fill(-1.0);
+        if let Some(layer) = layer {
+            let bound = (6.0 / (features + compared) as f32).sqrt();
+            weights.values_mut()[layer].fill_with(|| rng.random_range(-bound..bound));
+        }
         Some(weights)
     }
 
     fn loss(&self, z: TapedMatrix, weights: &HeadWeights<'_>, episode: &Episode) -> Result<TrainingLoss> {
-        let pairs = pair_up(episode.support.classes()?)?;
+        let pairs = all_pairs(episode.support.classes()?)?;
         let loss = match self.loss {
-            PairLoss::Contrastive => on_host(z, |z| Ok(contrastive(z, &pairs, self.margin))),
-            PairLoss::Logistic => logistic(z, weights, &pairs),
-        }?;
+            PairLoss::Contrastive => on_host(directions(z)?, |z| Ok(contrastive(z, &pairs, self.margin)))?,
+            PairLoss::Logistic => {
+                let (alpha, bias) = (weights.values(ALPHA)?, weights.values(BIAS)?[0]);
+                on_host(self.compared(z, weights)?, |z| {
+                    let Logistic { loss, in_z, in_alpha, in_bias } = logistic(z, &pairs, alpha, bias);
+                    weights.add_gradient(ALPHA, in_alpha)?;
+                    weights.add_gradient(BIAS, vec![in_bias])?;
+                    Ok((loss, in_z))
+                })?
+            }
+        };
         Ok(TrainingLoss { loss, metrics: Vec::new() })
     }
 
@@ -137,13 +164,13 @@ impl Comparison for Siamese {
 
     fn similarity(&self, theta: &Params, a: Embeddings<'_>, b: Embeddings<'_>) -> Result<Array2<f32>> {
         match self.loss {
-            PairLoss::Contrastive => Ok(-Metric::Euclidean.between(a, b)),
+            PairLoss::Contrastive => {
+                let [a, b] = [a, b].map(|z| directions_of(z.to_owned()));
+                Ok(-Metric::Euclidean.between(a.view(), b.view()))
+            }
             PairLoss::Logistic => {
-                let missing = || Error::invalid("the weights of the comparison are missing");
-                let alpha = theta.tensor(WEIGHT).ok_or_else(missing)?;
-                let bias = theta.tensor(BIAS).ok_or_else(missing)?[0];
-                let squash = |z: Embeddings<'_>| z.mapv(|z| 1.0 / (1.0 + (-z).exp()));
-                let (left, right) = (squash(a), squash(b));
+                let (alpha, bias) = (tensor(theta, ALPHA)?, tensor(theta, BIAS)?[0]);
+                let [left, right] = [self.squashed(theta, a)?, self.squashed(theta, b)?];
                 Ok(Array2::from_shape_fn((left.nrows(), right.nrows()), |(i, j)| {
                     let pairs = left.row(i).into_iter().zip(right.row(j));
                     bias + pairs.zip(alpha).map(|((a, b), alpha)| alpha * (a - b).abs()).sum::<f32>()
@@ -153,42 +180,44 @@ impl Comparison for Siamese {
     }
 }
 
-/// Mean cross-entropy of the logistic comparison of pairs.
-fn logistic(z: TapedMatrix, weights: &HeadWeights<'_>, pairs: &[Pair]) -> Result<TapedScalar> {
-    let (alpha, bias) = (weights.matrix(WEIGHT)?, weights.vector(BIAS)?);
-    let failed = |error| Error::device("comparing pairs", error);
-    let device = z.device().clone();
-    // The lefts of all pairs, then the rights.
-    let &(n, _) = z.shape();
-    let mut selection = vec![0.0; 2 * pairs.len() * n];
-    for (k, pair) in pairs.iter().enumerate() {
-        selection[k * n + pair.left] = 1.0;
-        selection[(pairs.len() + k) * n + pair.right] = 1.0;
+impl Siamese {
+    /// What the logistic variant compares, `[n, compared]`.
+    fn compared(&self, z: TapedMatrix, weights: &HeadWeights<'_>) -> Result<TapedMatrix> {
+        let layer = match self.hidden {
+            Some(_) => Some((weights.matrix(LAYER)?, weights.vector(LAYER_BIAS)?)),
+            None => None,
+        };
+        let compute = || {
+            let z = match layer {
+                Some((weight, bias)) => {
+                    let weight = weight.put_tape(OwnedTape::default()).try_permute::<_, Axes2<1, 0>>()?;
+                    let z = z.try_matmul(weight)?;
+                    let shape = *z.shape();
+                    z.try_add(bias.put_tape(OwnedTape::default()).try_broadcast_like::<_, Axis<0>>(&shape)?)?
+                }
+                None => z,
+            };
+            z.try_sigmoid()
+        };
+        compute().map_err(|error| Error::device("comparing pairs", error))
     }
-    let signs: Vec<f32> = pairs.iter().map(|pair| if pair.same { 1.0 } else { -1.0 }).collect();
-    let count = pairs.len();
-    let selected = device
-        .try_tensor_from_vec(selection, (2 * count, n))
-        .and_then(|selection| selection.put_tape(OwnedTape::default()).try_matmul(z.try_sigmoid()?))
-        .map_err(failed)?;
-    let (selected, tape) = selected.split_tape();
-    let left = rows(selected.clone().put_tape(tape), 0, count)?;
-    let right = rows(selected.put_tape(OwnedTape::default()), count, 2 * count)?;
-    let loss = || {
-        let difference = left.try_sub(right)?.try_abs()?;
-        let alpha = alpha.put_tape(OwnedTape::default()).try_permute::<_, Axes2<1, 0>>()?;
-        let logits = difference.try_matmul(alpha)?;
-        let bias = bias.put_tape(OwnedTape::default()).try_broadcast_like::<_, Axis<0>>(&(count, 1))?;
-        let signs = device.try_tensor_from_vec(signs, (count, 1))?;
-        // −log σ(±logit) = softplus(∓logit), written so that it does not overflow: max(x, 0) + ln(1 + e^{−|x|}).
-        let x = logits.try_add(bias)?.try_mul(signs)?.try_negate()?;
-        let (x, tape) = x.split_tape();
-        let positive = x.clone().put_tape(tape).try_relu()?;
-        let rest =
-            x.put_tape(OwnedTape::default()).try_abs()?.try_negate()?.try_exp()?.try_add(1.0)?.try_ln()?;
-        positive.try_add(rest)?.try_mean()
-    };
-    loss().map_err(failed)
+
+    /// [`Siamese::compared`] on the host.
+    fn squashed(&self, theta: &Params, z: Embeddings<'_>) -> Result<Array2<f32>> {
+        let z = match self.hidden {
+            Some(hidden) => {
+                let weight = ArrayView2::from_shape((hidden, z.ncols()), tensor(theta, LAYER)?);
+                let weight = weight.map_err(|error| Error::invalid(format!("tensor `{LAYER}`: {error}")))?;
+                z.dot(&weight.t()) + aview1(tensor(theta, LAYER_BIAS)?)
+            }
+            None => z.to_owned(),
+        };
+        Ok(z.mapv_into(|z| 1.0 / (1.0 + (-z).exp())))
+    }
+}
+
+fn tensor<'a>(theta: &'a Params, name: &str) -> Result<&'a [f32]> {
+    theta.tensor(name).ok_or_else(|| Error::invalid(format!("`siamese`: θ has no tensor `{name}`")))
 }
 
 /// Mean over each class's columns: `[queries, support]` to `[queries, classes]`.
