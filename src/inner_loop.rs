@@ -12,14 +12,16 @@
 //!
 //! - MAML (Finn, Abbeel & Levine 2017, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks"):
 //!   [`InnerLoop::maml`], and without the Hessians, its section 5.2, [`InnerLoop::fomaml`].
-//! - ANIL (Raghu et al. 2020, "Rapid Learning or Feature Reuse?"): MAML whose [`rates`] are 0 outside the head.
+//! - ANIL (Raghu et al. 2020, "Rapid Learning or Feature Reuse?"): MAML whose [`rates`] are 0 outside the head;
+//!   [`HeadLoop`] is the same without a pass through the body in each step. BOIL (Oh et al. 2021, "BOIL: Towards
+//!   Representation Change for Few-shot Learning"): MAML whose rates are 0 in the head.
 //! - Meta-SGD (Li et al. 2017, "Meta-SGD: Learning to Learn Quickly for Few-Shot Learning"): [`InnerLoop::meta_sgd`]
 //!   also differentiates in α, ∇_α = −Σ_k ∇L_S(θ_k) ∘ v_{k+1}.
 //! - Reptile (Nichol, Achiam & Schulman 2018, "On First-Order Meta-Learning Algorithms"): [`InnerLoop::reptile`] goes
 //!   towards θ_K, and [`InnerLoop::reptile_on`] takes its steps on [`minibatches`].
 //! - iMAML (Rajeswaran et al. 2019): [`InnerLoop::imaml`], an implicit gradient instead of the recursion.
 //! - MAML++ (Antoniou, Edwards & Storkey 2019, "How to train your MAML", section 4) judges every step, by
-//!   [`InnerLoop::step_weights`].
+//!   [`InnerLoop::step_weights`], has [`InnerLoop::rates`] for each and tensors of its own, [`InnerLoop::own`].
 //!
 //! Running statistics of batch norm take no part: the inner steps leave θ's as they are, and a meta-gradient's slots
 //! hold those of the last batch, as any training gradient's do.
@@ -32,7 +34,7 @@
 //! let network = Fused::new(Architecture::mlp([1, 1, 1], &[40, 40])?.with_head(1)?)?;
 //! let theta = network.init(&mut kshot::rng::stream(1, "init", 0));
 //! let alpha = rates(theta.layout(), 0.01, |_| true);
-//! let inner = InnerLoop { network: &network, rate: &alpha, steps: 1, step_weights: None, proximal: None };
+//! let inner = InnerLoop { rates: &[alpha], ..InnerLoop::new(&network, 1) };
 //!
 //! // Ten points of a sine to learn from, ten to be judged by.
 //! let x = Array::linspace(-5.0_f32, 5.0, 20).into_shape_with_order((20, 1, 1, 1))?;
@@ -83,8 +85,11 @@ impl<'a> Objective<'a> {
 pub struct InnerLoop<'a> {
     /// What adapts.
     pub network: &'a dyn Network,
-    /// α: the learning rate of each weight, in the layout of θ.
-    pub rate: &'a Params,
+    /// α of step 1, 2, …: the learning rate of each weight, in the layout of θ. Further steps take the last.
+    pub rates: &'a [Params],
+    /// Tensors of θ that no step adapts, but which step 2, 3, … and after them the queries see other values of than θ has, as
+    /// the affine weights of batch norms in MAML++; further steps take the last. Empty where there are none.
+    pub own: &'a [Params],
     /// K: the number of steps; with 0 the task is judged without adaptation.
     pub steps: usize,
     /// Weights of the query losses after step 1, 2, … K in the outer loss (MAML++'s multi-step loss); `None` judges
@@ -119,21 +124,49 @@ pub fn rates(layout: &Arc<Layout>, rate: f32, adapts: impl Fn(&str) -> bool) -> 
     alpha
 }
 
+impl<'a> InnerLoop<'a> {
+    /// So many steps of a network, without rates yet.
+    pub fn new(network: &'a dyn Network, steps: usize) -> Self {
+        Self { network, rates: &[], own: &[], steps, step_weights: None, proximal: None }
+    }
+}
+
+/// That of step k, from 0, of what has one for each, the last being that of all further ones.
+fn of_step(each: &[Params], k: usize) -> Option<&Params> {
+    each.get(k).or(each.last())
+}
+
 impl InnerLoop<'_> {
-    /// One step in place, `θ ← θ − α∘∇L(θ)`; what it returns was taken before it.
+    /// The first step in place, `θ ← θ − α∘∇L(θ)`; what it returns was taken before it.
     ///
     /// # Errors
     /// When θ, α, the examples or their loss do not match the network, or the device fails; so below.
     pub fn step(&self, theta: &mut Params, objective: Objective<'_>) -> Result<LossGradient> {
+        self.step_at(0, theta, objective)
+    }
+
+    /// Step k, from 0.
+    fn step_at(&self, k: usize, theta: &mut Params, objective: Objective<'_>) -> Result<LossGradient> {
         self.check(theta)?;
         let before = self.network.gradient(theta, objective.x, objective.loss)?;
-        self.descend(theta, &before.gradient);
+        self.descend(k, theta, &before.gradient);
         Ok(before)
     }
 
-    /// `θ ← θ − α∘g`.
-    fn descend(&self, theta: &mut Params, gradient: &Params) {
-        theta.update_weights([self.rate, gradient], |theta, [alpha, g]| *theta -= alpha * g);
+    /// `θ ← θ − α∘g`, and the values that what comes after step k has of its own.
+    fn descend(&self, k: usize, theta: &mut Params, gradient: &Params) {
+        let rate = of_step(self.rates, k);
+        rate.iter().for_each(|rate| {
+            theta.update_weights([rate, gradient], |theta, [alpha, g]| *theta -= alpha * g);
+        });
+        if let Some(own) = of_step(self.own, k) {
+            for entry in own.layout().entries() {
+                let place = theta.layout().get(&entry.name).map(|place| place.range.clone());
+                place.into_iter().for_each(|place| {
+                    theta.values_mut()[place].copy_from_slice(&own.values()[entry.range.clone()]);
+                });
+            }
+        }
     }
 
     /// θ_K: the weights after all steps on the support.
@@ -142,10 +175,10 @@ impl InnerLoop<'_> {
     /// As for `step`.
     pub fn adapt(&self, theta: &Params, support: Objective<'_>) -> Result<Params> {
         let mut adapted = theta.clone();
-        for _ in 0..self.steps {
+        for k in 0..self.steps {
             match self.proximal {
-                None => drop(self.step(&mut adapted, support)?),
-                Some(proximal) => self.proximal_step(proximal, theta, &mut adapted, support)?,
+                None => drop(self.step_at(k, &mut adapted, support)?),
+                Some(proximal) => self.proximal_step(k, proximal, theta, &mut adapted, support)?,
             }
         }
         Ok(adapted)
@@ -156,15 +189,7 @@ impl InnerLoop<'_> {
     /// # Errors
     /// As for `step`, and when there are not as many step weights as steps.
     pub fn maml(&self, theta: &Params, support: Objective<'_>, query: Objective<'_>) -> Result<MetaGradient> {
-        let mut adapted = theta.clone();
-        let mut path = Path::walk(*self, &mut adapted, support.reborrow(), query.x.dim().0, false)?;
-        let mut outer = self.judge_last(&adapted, query)?;
-        drop(adapted);
-        while let Some(step) = path.back()? {
-            self.pull_back(step.at.as_ref(), &mut outer.gradient)?;
-            outer.add(self.judge(step.k, &step.theta, query)?);
-        }
-        Ok(outer)
+        Ok(self.through(theta, support, query, Order::Second, false)?.0)
     }
 
     /// The meta-gradient of first-order MAML: as if θ_K were θ plus a constant. Stores no path.
@@ -181,7 +206,7 @@ impl InnerLoop<'_> {
         let mut judged = Vec::new();
         for k in 0..self.steps {
             judged.push(self.judge(k, &adapted, query)?);
-            self.step(&mut adapted, support)?;
+            self.step_at(k, &mut adapted, support)?;
         }
         let mut outer = self.judge_last(&adapted, query)?;
         judged.into_iter().for_each(|earlier| outer.add(earlier));
@@ -198,25 +223,47 @@ impl InnerLoop<'_> {
         theta: &Params,
         support: Objective<'_>,
         query: Objective<'_>,
-    ) -> Result<(MetaGradient, Params)> {
+    ) -> Result<(MetaGradient, StepGradients)> {
+        self.through(theta, support, query, Order::Second, true)
+    }
+
+    /// The meta-gradient through all steps, of either order, with what belongs to single steps; the gradients in α only if
+    /// `rates` are learned, and else zeros.
+    ///
+    /// # Errors
+    /// As for `maml`.
+    pub fn through(
+        &self,
+        theta: &Params,
+        support: Objective<'_>,
+        query: Objective<'_>,
+        order: Order,
+        rates: bool,
+    ) -> Result<(MetaGradient, StepGradients)> {
         let mut adapted = theta.clone();
-        let mut path = Path::walk(*self, &mut adapted, support.reborrow(), query.x.dim().0, true)?;
+        let mut path = Path::walk(*self, &mut adapted, support.reborrow(), query.x.dim().0, rates)?;
         let mut outer = self.judge_last(&adapted, query)?;
         drop(adapted);
-        let mut d_rate = Params::zeros(theta.layout());
-        while let Some(step) = path.back()? {
-            let gradient = step.gradient.iter();
-            gradient.for_each(|g| d_rate.update_weights([g, &outer.gradient], |d, [g, v]| *d -= g * v));
-            self.pull_back(step.at.as_ref(), &mut outer.gradient)?;
+        let zeros = |each: &[Params]| each.iter().map(|each| Params::zeros(each.layout())).collect();
+        let mut of_steps = StepGradients { rates: zeros(self.rates), own: zeros(self.own) };
+        while let Some(mut step) = path.back()? {
+            of_steps.take_own(step.k, &mut outer.gradient);
+            if let (Some(g), Some(d_rate)) = (&step.gradient, of_step_mut(&mut of_steps.rates, step.k)) {
+                d_rate.update_weights([g, &outer.gradient], |d, [g, v]| *d -= g * v);
+            }
+            if order == Order::Second {
+                self.pull_back(step.k, step.at()?.as_ref(), &mut outer.gradient)?;
+            }
             outer.add(self.judge(step.k, &step.theta, query)?);
         }
-        Ok((outer, d_rate))
+        Ok((outer, of_steps))
     }
 
     /// `v ← v − H_S(θ_k) (α ∘ v)`: the gradient in θ_{k+1} to the one in θ_k.
-    fn pull_back(&self, theta_k: &dyn LossAt, v: &mut Params) -> Result<()> {
+    fn pull_back(&self, k: usize, theta_k: &dyn LossAt, v: &mut Params) -> Result<()> {
+        let Some(rate) = of_step(self.rates, k) else { return Ok(()) };
         let mut direction = Params::zeros(v.layout());
-        direction.update_weights([self.rate, v], |slot, [alpha, v]| *slot = alpha * v);
+        direction.update_weights([rate, v], |slot, [alpha, v]| *slot = alpha * v);
         let product = theta_k.hvp(&direction)?;
         v.update_weights([&product], |v, [product]| *v -= product);
         Ok(())
@@ -244,11 +291,22 @@ impl InnerLoop<'_> {
 
     /// Refuses learning rates of another layout, and step weights for another number of steps.
     fn check(&self, theta: &Params) -> Result<()> {
-        if self.rate.values().len() != theta.values().len() {
+        let sizes = || self.rates.iter().map(|rate| rate.values().len());
+        if self.rates.is_empty() || sizes().any(|rates| rates != theta.values().len()) {
             return Err(Error::invalid(format!(
                 "the inner loop has learning rates for {} weights, but was given {}",
-                self.rate.values().len(),
+                sizes().find(|rates| *rates != theta.values().len()).unwrap_or(0),
                 theta.values().len()
+            )));
+        }
+        let own = self.own.iter().flat_map(|own| own.layout().entries());
+        if let Some(entry) = own
+            .into_iter()
+            .find(|entry| theta.layout().get(&entry.name).is_none_or(|place| place.shape != entry.shape))
+        {
+            return Err(Error::invalid(format!(
+                "the steps of the inner loop have values of `{}` as {:?}, which θ has not",
+                entry.name, entry.shape
             )));
         }
         match self.step_weights {
@@ -262,6 +320,42 @@ impl InnerLoop<'_> {
     }
 }
 
+/// Whether the Hessians of the steps are taken into account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// They are left out, as if θ_K were θ plus a constant.
+    First,
+    /// They are.
+    Second,
+}
+
+/// Gradients in what belongs to single steps.
+#[derive(Clone, Debug)]
+pub struct StepGradients {
+    /// In each of [`InnerLoop::rates`].
+    pub rates: Vec<Params>,
+    /// In each of [`InnerLoop::own`].
+    pub own: Vec<Params>,
+}
+
+impl StepGradients {
+    /// Moves the gradient in what step k left behind as values of its own out of v.
+    fn take_own(&mut self, k: usize, v: &mut Params) {
+        let Some(own) = of_step_mut(&mut self.own, k) else { return };
+        for entry in own.layout().clone().entries() {
+            let Some(place) = v.layout().get(&entry.name).map(|place| place.range.clone()) else { continue };
+            let slots = own.values_mut()[entry.range.clone()].iter_mut().zip(&mut v.values_mut()[place]);
+            slots.for_each(|(sum, v)| *sum += std::mem::take(v));
+        }
+    }
+}
+
+/// As [`of_step`].
+fn of_step_mut(each: &mut [Params], k: usize) -> Option<&mut Params> {
+    let last = each.len().checked_sub(1)?;
+    each.get_mut(k.min(last))
+}
+
 impl MetaGradient {
     /// Adds the loss and gradient at an earlier step, if it counts; outputs and statistics stay the last step's.
     fn add(&mut self, earlier: Option<Self>) {
@@ -273,10 +367,12 @@ impl MetaGradient {
 }
 
 mod first_order;
+mod head;
 mod implicit;
 mod path;
 
 pub use first_order::{InnerOptimizer, minibatches};
+pub use head::{HeadGradient, HeadLoop};
 pub use implicit::{ConjugateGradients, Proximal};
 use path::Path;
 

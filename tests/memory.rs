@@ -35,8 +35,7 @@ impl Setting {
     /// The meta-gradient of MAML after so many inner steps.
     fn meta_gradient(&self, steps: usize) {
         let rate = rates(self.theta.layout(), 0.01, |_| true);
-        let inner =
-            InnerLoop { network: &self.network, rate: &rate, steps, step_weights: None, proximal: None };
+        let inner = InnerLoop { rates: &[rate], ..InnerLoop::new(&self.network, steps) };
         let (support, query) = self.x.view().split_at(Axis(0), 5);
         let loss = [5, 75].map(|n| Loss::CrossEntropy { labels: (0..n).map(|i| i % 5).collect() });
         let [support, query] =

@@ -106,9 +106,9 @@ impl InnerLoop<'_> {
         mut tell: impl FnMut(f32),
     ) -> Result<Option<LossGradient>> {
         let (mut second, mut unbias, mut last) = (None, 1.0_f64, None);
-        for batch in batches {
+        for (k, batch) in batches.into_iter().enumerate() {
             let before = match optimizer {
-                InnerOptimizer::Sgd => self.step(theta, batch)?,
+                InnerOptimizer::Sgd => self.step_at(k, theta, batch)?,
                 InnerOptimizer::Adam => {
                     self.check(theta)?;
                     let before = self.network.gradient(theta, batch.x, batch.loss)?;
@@ -117,9 +117,9 @@ impl InnerLoop<'_> {
                         .update_weights([&before.gradient], |v, [g]| *v = BETA2 * *v + (1.0 - BETA2) * g * g);
                     unbias *= f64::from(BETA2);
                     let scale = (1.0 - unbias) as f32;
-                    theta.update_weights([self.rate, &before.gradient, second], |theta, [alpha, g, v]| {
-                        *theta -= alpha * g / ((v / scale).sqrt() + EPSILON);
-                    });
+                    let mut direction = before.gradient.clone();
+                    direction.update_weights([second], |g, [v]| *g /= (v / scale).sqrt() + EPSILON);
+                    self.descend(k, theta, &direction);
                     before
                 }
             };

@@ -49,16 +49,16 @@ impl InnerLoop<'_> {
     /// `φ ← φ − α∘(∇L_S(φ) + λ (φ − θ))`.
     pub(super) fn proximal_step(
         &self,
+        k: usize,
         Proximal { lambda }: Proximal,
         theta: &Params,
         adapted: &mut Params,
         support: Objective<'_>,
     ) -> Result<()> {
         self.check(adapted)?;
-        let gradient = self.network.gradient(adapted, support.x, support.loss)?.gradient;
-        adapted.update_weights([self.rate, &gradient, theta], |phi, [alpha, g, theta]| {
-            *phi -= alpha * (g + lambda * (*phi - theta));
-        });
+        let mut gradient = self.network.gradient(adapted, support.x, support.loss)?.gradient;
+        gradient.update_weights([adapted, theta], |g, [phi, theta]| *g += lambda * (phi - theta));
+        self.descend(k, adapted, &gradient);
         Ok(())
     }
 

@@ -52,8 +52,19 @@ pub(super) struct Step<'a> {
     pub(super) theta: Params,
     /// ∇L_S(θ_k), if it was to be kept.
     pub(super) gradient: Option<Params>,
+    at: Option<Box<dyn LossAt + 'a>>,
+    inner: InnerLoop<'a>,
+    support: Objective<'a>,
+}
+
+impl<'a> Step<'a> {
     /// The support loss at θ_k.
-    pub(super) at: Box<dyn LossAt + 'a>,
+    pub(super) fn at(&mut self) -> Result<Box<dyn LossAt + 'a>> {
+        match self.at.take() {
+            Some(at) => Ok(at),
+            None => self.inner.network.at(&self.theta, self.support.x, self.support.loss),
+        }
+    }
 }
 
 impl<'a> Path<'a> {
@@ -77,8 +88,8 @@ impl<'a> Path<'a> {
         let last = path.bounds.len() - 2;
         for segment in 0..last {
             path.starts.push(theta.clone());
-            for _ in path.bounds[segment]..path.bounds[segment + 1] {
-                inner.step(theta, support)?;
+            for k in path.bounds[segment]..path.bounds[segment + 1] {
+                inner.step_at(k, theta, support)?;
             }
         }
         path.segment(theta, last)?;
@@ -94,15 +105,8 @@ impl<'a> Path<'a> {
         }
         let Some(Kept { theta, gradient }) = self.kept.pop() else { return Ok(None) };
         self.left -= 1;
-        let at = match self.last.take() {
-            Some(at) => at,
-            None => self.at(&theta)?,
-        };
-        Ok(Some(Step { k: self.left, theta, gradient, at }))
-    }
-
-    fn at(&self, theta: &Params) -> Result<Box<dyn LossAt + 'a>> {
-        self.inner.network.at(theta, self.support.x, self.support.loss)
+        let (at, inner, support) = (self.last.take(), self.inner, self.support);
+        Ok(Some(Step { k: self.left, theta, gradient, at, inner, support }))
     }
 
     /// Takes and keeps the steps of a segment.
@@ -111,9 +115,9 @@ impl<'a> Path<'a> {
         for k in self.bounds[segment]..end {
             let theta_k = theta.clone();
             let gradient = if k + 1 == self.inner.steps {
-                let at = self.at(&theta_k)?;
+                let at = self.inner.network.at(&theta_k, self.support.x, self.support.loss)?;
                 let gradient = at.gradient()?.gradient;
-                self.inner.descend(theta, &gradient);
+                self.inner.descend(k, theta, &gradient);
                 self.last = Some(at);
                 gradient
             } else if k + 1 == end && !self.keep_gradients {
@@ -121,7 +125,7 @@ impl<'a> Path<'a> {
                 self.kept.push(Kept { theta: theta_k, gradient: None });
                 return Ok(());
             } else {
-                self.inner.step(theta, self.support)?.gradient
+                self.inner.step_at(k, theta, self.support)?.gradient
             };
             self.kept.push(Kept { theta: theta_k, gradient: self.keep_gradients.then_some(gradient) });
         }

@@ -40,7 +40,7 @@ impl Task {
     }
 
     fn inner<'a>(&'a self, rate: &'a Params, steps: usize) -> InnerLoop<'a> {
-        InnerLoop { network: &self.network, rate, steps, step_weights: None, proximal: None }
+        InnerLoop { rates: std::slice::from_ref(rate), ..InnerLoop::new(&self.network, steps) }
     }
 
     fn rate(&self, rate: f32) -> Params {
@@ -137,7 +137,7 @@ fn the_recursion_is_the_same_whether_steps_are_kept_or_taken_again() {
         for theta_k in path[..steps].iter().rev() {
             let Objective { x, loss } = task.support();
             let at = task.network.at(theta_k, x, loss).unwrap();
-            task.inner(&rate, 1).pull_back(at.as_ref(), &mut outer.gradient).unwrap();
+            task.inner(&rate, 1).pull_back(0, at.as_ref(), &mut outer.gradient).unwrap();
         }
         let inner = task.inner(&rate, steps);
         let maml = inner.maml(&task.theta, task.support(), task.query()).unwrap();
@@ -161,9 +161,102 @@ fn the_rate_gradient_is_a_derivative() {
     let (outer, d_rate) = inner.meta_sgd(&task.theta, task.support(), task.query()).unwrap();
     let maml = inner.maml(&task.theta, task.support(), task.query()).unwrap();
     assert_eq!(outer.gradient, maml.gradient);
-    let derivative = d_rate.values().iter().sum::<f32>();
+    let derivative = d_rate.rates[0].values().iter().sum::<f32>();
     let difference = (loss(0.051) - loss(0.049)) / 0.002;
     assert!((derivative / difference - 1.0).abs() < 5e-3, "{derivative} {difference}");
+}
+
+/// Rates of single steps, and values that single steps have of their own, without kinks.
+#[test]
+fn what_belongs_to_single_steps_has_its_derivative() {
+    let task = Task::of(Architecture::mlp([1, 12, 12], &[]).unwrap().with_head(5).unwrap());
+    let mut layout = Layout::new();
+    layout.push("head.bias", &[5], Role::Weight);
+    let layout = Arc::new(layout);
+    let adapts = |rate: f32| rates(task.theta.layout(), rate, |name| name != "head.bias");
+    let bias = |shift: f32| {
+        Params::from_values(&layout, (0..5).map(|i| (i as f32 + shift).sin()).collect()).unwrap()
+    };
+    // Three steps: the last rate and the last values serve two of them.
+    let through = |rates: &[Params], own: &[Params]| {
+        let inner = InnerLoop { rates, own, ..InnerLoop::new(&task.network, 3) };
+        inner.through(&task.theta, task.support(), task.query(), Order::Second, true).unwrap()
+    };
+    let loss = |[a, b, c, d]: [f32; 4]| through(&[adapts(a), adapts(b)], &[bias(c), bias(d)]).0.loss;
+    let at = [0.05, 0.1, 0.3, 0.9];
+    let (_, steps) = through(&[adapts(at[0]), adapts(at[1])], &[bias(at[2]), bias(at[3])]);
+    let of_own = |own: &Params, shift: f32| -> f32 {
+        own.values().iter().enumerate().map(|(i, g)| g * (i as f32 + shift).cos()).sum()
+    };
+    let of_rate = |rate: &Params| -> f32 {
+        let weights = task.theta.layout().get("head.weight").unwrap().range.clone();
+        rate.values()[weights].iter().sum()
+    };
+    let exact = [
+        of_rate(&steps.rates[0]),
+        of_rate(&steps.rates[1]),
+        of_own(&steps.own[0], at[2]),
+        of_own(&steps.own[1], at[3]),
+    ];
+    for (place, exact) in exact.into_iter().enumerate() {
+        let moved = |by: f32| {
+            let mut at = at;
+            at[place] += by;
+            loss(at)
+        };
+        let difference = (moved(2e-3) - moved(-2e-3)) / 4e-3;
+        assert!((difference - exact).abs() < 0.01 * exact.abs() + 2e-4, "{place}: {difference} {exact}");
+    }
+}
+
+/// ANIL by the head alone is MAML with rates of 0 outside of it, and the same derivative in the features.
+#[test]
+fn a_loop_of_the_head_is_the_recursion_on_its_inputs() {
+    let features = Architecture::mlp([3, 1, 1], &[]).unwrap().with_head(4).unwrap();
+    let network = Fused::new(features).unwrap();
+    let theta = network.init(&mut stream(3, "init", 0));
+    let z = |n: usize, shift: f32| {
+        Array4::from_shape_fn((n, 3, 1, 1), |(i, j, ..)| ((3 * i + j) as f32 * 1.3 + shift).sin() * 2.0)
+    };
+    let (support, query) = (z(8, 0.0), z(6, 0.5));
+    let labels = |n: usize| Loss::CrossEntropy { labels: (0..n).map(|i| i % 4).collect() };
+    let (support_loss, query_loss) = (labels(8), labels(6));
+    let rate = [rates(theta.layout(), 0.4, |_| true)];
+    let weights = [0.2_f32, 0.3, 0.5];
+    for step_weights in [None, Some(&weights[..])] {
+        let inner = InnerLoop { rates: &rate, step_weights, ..InnerLoop::new(&network, 3) };
+        let objective = |x, loss| Objective { x, loss };
+        let outer = inner
+            .maml(&theta, objective(support.view(), &support_loss), objective(query.view(), &query_loss))
+            .unwrap();
+        let head = HeadLoop { rate: 0.4, steps: 3, step_weights };
+        let flat = |z: &Array4<f32>| z.clone().into_shape_with_order((z.dim().0, 3)).unwrap();
+        let start = HeadLoop::head_of(&theta).unwrap();
+        let at = |support: &Array2<f32>, query: &Array2<f32>| {
+            head.gradient(&start, (support.view(), &support_loss), (query.view(), &query_loss)).unwrap()
+        };
+        let (support, query) = (flat(&support), flat(&query));
+        let own = at(&support, &query);
+        assert!((own.loss - outer.loss).abs() < 1e-6);
+        let mut gradient = Params::zeros(theta.layout());
+        HeadLoop::put_head(&mut gradient, &own.head);
+        assert!(distance(&gradient, &outer.gradient) < 1e-5);
+        for (which, exact) in [&own.support, &own.query].into_iter().enumerate() {
+            for place in [[0, 0], [3, 2], [5, 1]] {
+                let moved = |by: f32| {
+                    let mut sets = [support.clone(), query.clone()];
+                    sets[which][place] += by;
+                    at(&sets[0], &sets[1]).loss
+                };
+                let difference = (moved(5e-3) - moved(-5e-3)) / 1e-2;
+                assert!(
+                    (difference - exact[place]).abs() < 3e-4,
+                    "{which} {place:?}: {difference} {}",
+                    exact[place]
+                );
+            }
+        }
+    }
 }
 
 /// Running statistics stay as they are within a task; the engine is told those of the last batch.

@@ -36,7 +36,7 @@ fn conv4(name: &str, pooling: Pooling, build: Build) {
     let steps = fixture.metadata("inner_steps").parse().unwrap();
     let rate = fixture.metadata("inner_lr").parse().unwrap();
     let inner =
-        |rate| InnerLoop { network: network.as_ref(), rate, steps, step_weights: None, proximal: None };
+        |rate| InnerLoop { rates: std::slice::from_ref(rate), ..InnerLoop::new(network.as_ref(), steps) };
     let check = |method: &str, outer: &MetaGradient, tolerance: f64| {
         fixture.assert_close(&format!("{method}/query_loss"), &[outer.loss], VALUE);
         fixture.assert_params_close(&format!("{method}/meta_grad"), &outer.gradient, tolerance);
@@ -54,7 +54,7 @@ fn conv4(name: &str, pooling: Pooling, build: Build) {
     let alpha = fixture.params("metasgd/alpha", layout);
     let (outer, d_alpha) = inner(&alpha).meta_sgd(&theta, support, query).unwrap();
     check("metasgd", &outer, SECOND);
-    fixture.assert_params_close("metasgd/alpha_grad", &d_alpha, SECOND);
+    fixture.assert_params_close("metasgd/alpha_grad", &d_alpha.rates[0], SECOND);
 }
 
 #[test]
@@ -97,8 +97,7 @@ fn sinusoid(build: Build) {
     let (support_x, query_x) = x.view().split_at(ndarray::Axis(0), 10);
     let rate: Params = rates(theta.layout(), fixture.metadata("inner_lr").parse().unwrap(), |_| true);
     let steps = fixture.metadata("inner_steps").parse().unwrap();
-    let inner =
-        InnerLoop { network: network.as_ref(), rate: &rate, steps, step_weights: None, proximal: None };
+    let inner = InnerLoop { rates: &[rate], ..InnerLoop::new(network.as_ref(), steps) };
     let support = Objective { x: support_x, loss: &support_loss };
     let query = Objective { x: query_x, loss: &query_loss };
     let outer = inner.maml(&theta, support, query).unwrap();

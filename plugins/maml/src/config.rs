@@ -42,7 +42,7 @@ impl InnerOptions {
     }
 }
 
-/// Options of `maml`, `fomaml`, `anil` and `meta-sgd`.
+/// Options of `maml`, `fomaml`, `anil`, `boil` and `meta-sgd`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct MamlOptions {
@@ -56,10 +56,40 @@ pub struct MamlOptions {
     /// Weights of the query losses after step 1, 2, … in the outer loss (MAML++'s multi-step loss, Antoniou et al.
     /// 2019, section 4); where unset, only the last step counts.
     pub step_weights: Option<Vec<f32>>,
+    /// Training tasks over which those weights go from the same for each step to the last step's only (MAML++'s annealed
+    /// multi-step loss); where unset, they do not change.
+    #[schemars(range(min = 1))]
+    pub msl_tasks: Option<u64>,
+    /// Training tasks before second derivatives are taken into account (MAML++'s annealing of the order).
+    pub first_order_tasks: u64,
+    /// Whether a rate is learned for each tensor and step, in units of `inner-rate` (MAML++'s learned rates).
+    pub learned_rates: bool,
+    /// Whether batch norms have affine weights of their own after each step, which no step adapts (MAML++).
+    pub step_norms: bool,
+}
+
+impl MamlOptions {
+    /// Weights of the query losses after each step in the outer loss of this training task.
+    pub(crate) fn weights(&self, task: u64) -> Option<Vec<f32>> {
+        let Some(tasks) = self.msl_tasks else { return self.step_weights.clone() };
+        let steps = self.inner.train_steps;
+        let done = (task as f32 / tasks as f32).min(1.0);
+        // Earlier steps keep a little weight, as in the authors' code.
+        let earlier = ((1.0 - done) / steps as f32).max(0.03 / steps as f32);
+        let mut weights = vec![earlier; steps];
+        let last = weights.last_mut()?;
+        *last = 1.0 - earlier * (steps - 1) as f32;
+        Some(weights)
+    }
 }
 
 impl Options for MamlOptions {
     fn check(&self) -> Result<()> {
+        if self.step_weights.is_some() && self.msl_tasks.is_some() {
+            return Err(Error::invalid(
+                "`step-weights` do not change, and `msl-tasks` changes them: leave out one",
+            ));
+        }
         let Some(weights) = &self.step_weights else { return Ok(()) };
         if weights.len() != self.inner.train_steps {
             return Err(Error::invalid(format!(
@@ -232,7 +262,7 @@ impl ImamlOptions {
             test_steps: self.test_steps,
         };
         let method = Method::Imaml { lambda: self.lambda.unwrap_or(lambda), solver };
-        (method, MamlOptions { inner, train_queries: self.train_queries, step_weights: None })
+        (method, MamlOptions { inner, train_queries: self.train_queries, ..MamlOptions::default() })
     }
 
     /// On the sinusoid a short run: the curvature at the optima grows with training, until inner steps diverge.

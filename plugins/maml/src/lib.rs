@@ -1,4 +1,4 @@
-//! Learning what gradient descent starts from: MAML and its kin, six learners around one recursion.
+//! Learning what gradient descent starts from: MAML and its kin, seven learners around one recursion.
 //!
 //! All adapt by gradient descent on the support loss, θ_{k+1} = θ_k − α ∇L_S(θ_k), and differ in the outer gradient
 //! (`kshot::inner_loop` has the formulas):
@@ -8,11 +8,16 @@
 //! | `maml` | ∇_θ L_Q(θ_K), exact | Finn, Abbeel & Levine 2017, algorithm 2 |
 //! | `fomaml` | ∇L_Q at θ_K, the Hessians left out | the same, section 5.2 |
 //! | `anil` | that of `maml`, with only the head adapting | Raghu, Raghu, Bengio & Vinyals 2020 |
+//! | `boil` | that of `maml`, with all but the head adapting | Oh, Yoo, Kim & Yun 2021 |
 //! | `reptile` | θ − θ_K, from minibatches of the support | Nichol, Achiam & Schulman 2018, algorithm 1 |
 //! | `meta-sgd` | that of `maml`, and the one in a learning rate for each weight | Li, Zhou, Chen & Li 2017, algorithm 1 |
 //! | `imaml` | (I + H_S/λ)⁻¹ ∇L_Q at the proximal optimum, damped as in the authors' code | Rajeswaran, Finn, Kakade & Levine 2019, algorithm 2 |
 //!
-//! Batch norm uses the statistics of the batch given, as MAML was published, so all six are transductive by default
+//! The options of MAML++ (Antoniou, Edwards & Storkey 2019) go with `maml`, `fomaml` and `boil`: `learned-rates`, `step-norms`,
+//! `msl-tasks`, `first-order-tasks`; statistics of each step (its section 4, "Per-Step Batch Normalization Running
+//! Statistics") are those of the batch here, in evaluation too.
+//!
+//! Batch norm uses the statistics of the batch given, as MAML was published, so all are transductive by default
 //! (`--set backbone.norm=running` classifies each query alone). The head has a fresh weight vector for each label, so
 //! renaming a task's classes starts from another point, as in the papers.
 //!
@@ -37,6 +42,7 @@
 
 #![forbid(unsafe_code)]
 
+mod beside;
 mod config;
 mod register;
 #[cfg(test)]
@@ -47,16 +53,19 @@ use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::inner_loop::{
-    ConjugateGradients, InnerLoop, InnerOptimizer, MetaGradient, Objective, Proximal, minibatches, rates,
+    ConjugateGradients, HeadLoop, InnerLoop, InnerOptimizer, MetaGradient, Objective, Order, Proximal,
+    StepGradients, minibatches, rates,
 };
 use kshot::learner::{Adapted, Learned, Learner, Outer, Prediction, Trainable, accuracy};
+use kshot::nn::head::on_host;
 use kshot::nn::{Loss, Network, Norm, network};
-use kshot::params::{Layout, Params, Role};
+use kshot::params::Params;
 use kshot::registry::{Problem, Setup};
 use kshot::rng::stream;
 use kshot::{Error, Result};
 use ndarray::{Array2, Axis};
 
+use beside::{Beside, Parts, Rates};
 pub use config::{ImamlOptions, InnerOptions, MamlOptions, ReptileOptions};
 
 /// The outer gradient, with what only it needs.
@@ -68,6 +77,8 @@ pub enum Method {
     Fomaml,
     /// As MAML, with only the head (`head.*`) adapting.
     Anil,
+    /// As MAML, with all but the head adapting.
+    Boil,
     /// Towards the adapted weights.
     Reptile {
         /// Support examples of each class in training.
@@ -91,14 +102,13 @@ pub enum Method {
 /// A learner of the family.
 pub struct Maml {
     method: Method,
-    inner: InnerOptions,
-    step_weights: Option<Vec<f32>>,
+    options: MamlOptions,
     network: Arc<dyn Network>,
-    /// The network's weights; for Meta-SGD the learning rates after them, under `alpha/…`, in units of `inner-rate`: an
-    /// update of Adam then changes a rate by a small share of it, whatever `inner-rate` is.
+    /// The network without its head.
+    body: Arc<dyn Network>,
     learned: Learned,
-    /// α where it is not learned.
-    fixed_rate: Params,
+    /// What θ holds beside the network's weights.
+    beside: Beside,
     problem: Problem,
     seed: u64,
 }
@@ -107,46 +117,55 @@ impl Maml {
     /// A learner with fresh weights.
     ///
     /// # Errors
-    /// When the backbone does not fit the input.
+    /// When the backbone does not fit the input, or an option the method.
     pub fn new(setup: &Setup, method: Method, options: MamlOptions) -> Result<Self> {
         let problem = setup.problem;
-        let MamlOptions { inner, train_queries, step_weights } = options;
         let head = if problem == Problem::Regression { 1 } else { setup.ways };
-        let network = network(setup.backbone.architecture()?.with_head(head)?)?;
+        let architecture = setup.backbone.architecture()?.with_head(head)?;
+        let network = network(architecture.clone())?;
         let initial = network.init(&mut stream(setup.seed, "init", 0));
-        let adapts = |name: &str| !matches!(method, Method::Anil) || name.starts_with("head.");
-        let fixed_rate = rates(network.layout(), inner.rate(problem), adapts);
-        let theta = match method {
-            Method::MetaSgd => with_rates(&initial, &rates(network.layout(), 1.0, |_| true)),
-            _ => initial,
+        let adapts = |name: &str| match method {
+            Method::Anil => name.starts_with("head."),
+            Method::Boil => !name.starts_with("head."),
+            _ => true,
         };
+        let fixed = rates(network.layout(), options.inner.rate(problem), adapts);
+        let learned = match (&method, options.learned_rates) {
+            (Method::MetaSgd, false) => Rates::Weight,
+            (_, false) => Rates::Fixed,
+            (Method::Maml | Method::Fomaml | Method::Boil, true) => Rates::Tensor,
+            (_, true) => {
+                return Err(Error::invalid("`learned-rates` goes with `maml`, `fomaml` and `boil` only"));
+            }
+        };
+        if matches!(method, Method::Anil | Method::MetaSgd)
+            && (options.step_norms || options.first_order_tasks > 0)
+        {
+            return Err(Error::invalid(
+                "`step-norms` and `first-order-tasks` go with `maml`, `fomaml` and `boil` only",
+            ));
+        }
+        let steps = options.inner.train_steps;
+        let beside = Beside::new(&architecture, fixed, learned, options.step_norms, steps)?;
         let (shots, queries) = match method {
             Method::Reptile { shots, .. } => (Count::fixed(shots), 0),
-            _ => (setup.shots, train_queries.unwrap_or(setup.queries)),
+            _ => (setup.shots, options.train_queries.unwrap_or(setup.queries)),
         };
         let task = match problem {
             Problem::Regression => TaskSpec::Regression { shots: shots.max(), queries },
             Problem::Classification => TaskSpec::FewShot { ways: Count::fixed(setup.ways), shots, queries },
         };
-        let learned = Learned { theta, task };
-        Ok(Self { method, inner, step_weights, network, learned, fixed_rate, problem, seed: setup.seed })
+        let (learned, body) = (Learned { theta: beside.init(initial), task }, setup.backbone.build()?);
+        Ok(Self { method, options, network, body, learned, beside, problem, seed: setup.seed })
     }
 
-    /// The network's weights, and α.
-    fn parts(&self) -> Result<(Cow<'_, Params>, Cow<'_, Params>)> {
-        match self.method {
-            Method::MetaSgd => {
-                let (weights, mut rate) = without_rates(&self.learned.theta, self.network.layout())?;
-                rate.scale(self.inner.rate(self.problem));
-                Ok((Cow::Owned(weights), Cow::Owned(rate)))
-            }
-            _ => Ok((Cow::Borrowed(&self.learned.theta), Cow::Borrowed(&self.fixed_rate))),
-        }
+    fn parts(&self) -> Result<Parts<'_>> {
+        self.beside.parts(&self.learned.theta)
     }
 
     /// What each of Reptile's training steps is taken on: minibatches, or the support as it is where those hold all of it.
     fn batches<'a>(&self, support: &'a Labelled, episode: u64) -> Vec<Cow<'a, Labelled>> {
-        let (n, steps) = (support.len(), self.inner.train_steps);
+        let (n, steps) = (support.len(), self.options.inner.train_steps);
         match self.method {
             Method::Reptile { batch, .. } if batch < n => {
                 let draws = minibatches(n, batch, stream(self.seed, "reptile/minibatches", episode));
@@ -156,12 +175,62 @@ impl Maml {
         }
     }
 
-    fn inner_loop<'a>(&'a self, rate: &'a Params, steps: usize) -> InnerLoop<'a> {
+    fn inner_loop<'a>(&'a self, parts: &'a Parts<'_>, steps: usize) -> InnerLoop<'a> {
         let proximal = match self.method {
             Method::Imaml { lambda, .. } => Some(Proximal { lambda }),
             _ => None,
         };
-        InnerLoop { network: self.network.as_ref(), rate, steps, step_weights: None, proximal }
+        let (rates, own) = (&*parts.rates, &*parts.own);
+        InnerLoop { rates, own, proximal, ..InnerLoop::new(self.network.as_ref(), steps) }
+    }
+
+    /// ANIL's inner loop, which the body takes no part in.
+    fn head_loop<'a>(&self, steps: usize, step_weights: Option<&'a [f32]>) -> HeadLoop<'a> {
+        HeadLoop { rate: self.options.inner.rate(self.problem), steps, step_weights }
+    }
+
+    /// The support's features, on its own statistics as in training.
+    fn features(&self, theta: &Params, support: &Labelled) -> Result<Array2<f32>> {
+        match self.body.norm() {
+            Norm::Batch => self.body.forward(theta, support.inputs()),
+            Norm::Running => Ok(self.body.trace(theta, support.inputs(), Norm::Batch)?.outputs().to_owned()),
+        }
+    }
+
+    /// The meta-gradient of ANIL: that of MAML with rates of 0 outside of the head, the body passed once each for support and
+    /// queries.
+    fn anil(
+        &self,
+        theta: &Params,
+        inner: HeadLoop<'_>,
+        support: Objective<'_>,
+        query: Objective<'_>,
+    ) -> Result<MetaGradient> {
+        let head = HeadLoop::head_of(theta)?;
+        let mut judged = None;
+        let (_, mut gradient) = self.body.value_and_grad(theta, query.x, &mut |z_query, _| {
+            on_host(z_query, |z_query| {
+                let mut d_query = Array2::zeros(z_query.dim());
+                let (_, of_support) = self.body.value_and_grad(theta, support.x, &mut |z_support, _| {
+                    on_host(z_support, |z_support| {
+                        let mut through =
+                            inner.gradient(&head, (z_support, support.loss), (z_query, query.loss))?;
+                        d_query = std::mem::take(&mut through.query);
+                        let d_support = std::mem::take(&mut through.support);
+                        judged = Some((through, None));
+                        Ok((0.0, d_support))
+                    })
+                })?;
+                judged.iter_mut().for_each(|(_, slot)| *slot = Some(of_support.clone()));
+                Ok((0.0, d_query))
+            })
+        })?;
+        let Some((through, Some(of_support))) = judged else {
+            return Err(Error::invalid("the body was not evaluated"));
+        };
+        gradient.update_weights([&of_support], |sum, [g]| *sum += g);
+        HeadLoop::put_head(&mut gradient, &through.head);
+        Ok(MetaGradient { loss: through.loss, gradient, outputs: through.outputs, cg_iterations: None })
     }
 }
 
@@ -175,7 +244,7 @@ impl Learner for Maml {
             Problem::Regression => 1,
             Problem::Classification => support.ways()?,
         };
-        let (theta, rate) = self.parts()?;
+        let parts = self.parts()?;
         let heads = self.network.features();
         if ways > heads {
             return Err(Error::invalid(format!(
@@ -183,13 +252,23 @@ impl Learner for Maml {
             )));
         }
         let loss = support.targets.loss();
-        let inner = self.inner_loop(&rate, self.inner.test_steps);
+        let (theta, steps) = (&parts.weights, self.options.inner.test_steps);
+        let inner = self.inner_loop(&parts, steps);
         let objective = Objective { x: support.inputs(), loss: &loss };
-        let weights = match self.method {
-            Method::Reptile { optimizer, .. } => inner.adapt_by(optimizer, &theta, objective),
-            _ => inner.adapt(&theta, objective),
+        let adapt = || match self.method {
+            Method::Reptile { optimizer, .. } => inner.adapt_by(optimizer, theta, objective),
+            Method::Anil => {
+                let (head, z) = (HeadLoop::head_of(theta)?, self.features(theta, support)?);
+                let mut adapted = theta.clone().into_owned();
+                HeadLoop::put_head(
+                    &mut adapted,
+                    &self.head_loop(steps, None).adapt(&head, (z.view(), &loss))?,
+                );
+                Ok(adapted)
+            }
+            _ => inner.adapt(theta, objective),
         };
-        let weights = weights.map_err(|error| error.context("adapting to the support set"))?;
+        let weights = adapt().map_err(|error| error.context("adapting to the support set"))?;
         Ok(Box::new(Descended { learner: self, weights, ways }))
     }
 
@@ -224,70 +303,45 @@ impl Trainable for Maml {
     }
 
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer> {
-        let (theta, rate) = self.parts()?;
+        let parts = self.parts()?;
+        let theta = &parts.weights;
         let (support_loss, query_loss) = (episode.support.targets.loss(), episode.query.targets.loss());
         let support = Objective { x: episode.support.inputs(), loss: &support_loss };
         let query = Objective { x: episode.query.inputs(), loss: &query_loss };
-        let inner = InnerLoop {
-            step_weights: self.step_weights.as_deref(),
-            ..self.inner_loop(&rate, self.inner.train_steps)
-        };
+        let (steps, step_weights) = (self.options.inner.train_steps, self.options.weights(episode.index));
+        let inner = InnerLoop { step_weights: step_weights.as_deref(), ..self.inner_loop(&parts, steps) };
+        let nothing = StepGradients { rates: Vec::new(), own: Vec::new() };
+        let through = |order| inner.through(theta, support, query, order, self.options.learned_rates);
         let mut judged_on = query_loss.clone();
-        let judged = match self.method {
-            Method::Maml | Method::Anil => inner.maml(&theta, support, query)?,
-            Method::Fomaml => inner.fomaml(&theta, support, query)?,
+        let (judged, of_steps) = match self.method {
+            Method::Maml | Method::Boil => through(match episode.index < self.options.first_order_tasks {
+                true => Order::First,
+                false => Order::Second,
+            })?,
+            Method::Fomaml if self.options.learned_rates || self.options.step_norms => through(Order::First)?,
+            Method::Fomaml => (inner.fomaml(theta, support, query)?, nothing),
+            Method::Anil => {
+                let inner = self.head_loop(steps, step_weights.as_deref());
+                (self.anil(theta, inner, support, query)?, nothing)
+            }
             Method::Reptile { optimizer, .. } => {
                 let batches = self.batches(&episode.support, episode.index);
                 let losses: Vec<Loss> = batches.iter().map(|batch| batch.targets.loss()).collect();
                 let objectives = batches.iter().zip(&losses);
                 let objectives = objectives.map(|(batch, loss)| Objective { x: batch.inputs(), loss });
-                let judged = inner.reptile_on(&theta, objectives, optimizer)?;
+                let judged = inner.reptile_on(theta, objectives, optimizer)?;
                 judged_on = losses.into_iter().last().unwrap_or(judged_on);
-                judged
+                (judged, nothing)
             }
-            Method::Imaml { solver, .. } => inner.imaml(&theta, support, query, solver)?,
-            Method::MetaSgd => {
-                let (judged, mut d_rate) = inner.meta_sgd(&theta, support, query)?;
-                d_rate.scale(self.inner.rate(self.problem));
-                let gradient = with_rates(&judged.gradient, &d_rate);
-                MetaGradient { gradient, ..judged }
-            }
+            Method::Imaml { solver, .. } => (inner.imaml(theta, support, query, solver)?, nothing),
+            Method::MetaSgd => inner.meta_sgd(theta, support, query)?,
         };
         let mut metrics = match judged_on {
             Loss::CrossEntropy { labels } => vec![("accuracy", accuracy(judged.outputs, &labels))],
             Loss::SoftCrossEntropy { .. } | Loss::Mse { .. } => Vec::new(),
         };
         metrics.extend(judged.cg_iterations.map(|taken| ("cg_iterations", taken as f32)));
-        Ok(Outer { loss: judged.loss, gradient: judged.gradient, metrics })
+        let gradient = self.beside.gradient(judged.gradient, &of_steps);
+        Ok(Outer { loss: judged.loss, gradient, metrics })
     }
-}
-
-/// Weights, and after them a rate (or its gradient) for each, as tensors `alpha/NAME`.
-fn with_rates(weights: &Params, rates: &Params) -> Params {
-    let weighted = || weights.layout().entries().iter().filter(|entry| entry.role == Role::Weight);
-    let mut layout = Layout::new();
-    for entry in weighted() {
-        layout.push(format!("alpha/{}", entry.name), &entry.shape, Role::Weight);
-    }
-    let mut learned = Params::zeros(&Arc::new(layout));
-    let mut rest = learned.values_mut();
-    for entry in weighted() {
-        let (own, behind) = rest.split_at_mut(entry.range.len());
-        own.copy_from_slice(&rates.values()[entry.range.clone()]);
-        rest = behind;
-    }
-    weights.followed_by(&learned)
-}
-
-/// The inverse of [`with_rates`].
-fn without_rates(joined: &Params, layout: &Arc<Layout>) -> Result<(Params, Params)> {
-    let (weights, learned) = joined.split_at(layout)?;
-    let mut rates = Params::zeros(layout);
-    let mut rest = learned.values();
-    for range in layout.ranges(Role::Weight) {
-        let (own, behind) = rest.split_at(range.len());
-        rates.values_mut()[range].copy_from_slice(own);
-        rest = behind;
-    }
-    Ok((weights, rates))
 }

@@ -1,4 +1,4 @@
-//! The six learners.
+//! The seven learners.
 
 use kshot::learner::Family;
 use kshot::nn::Norm;
@@ -47,6 +47,19 @@ kshot::register_learner! {
     training: MamlOptions::training,
     options: MamlOptions,
     build: |setup: &Setup, options: MamlOptions| Maml::new(setup, Method::Anil, options),
+}
+
+kshot::register_learner! {
+    /// maml with all but the head adapting
+    ///
+    /// Oh, Yoo, Kim, Yun, BOIL: Towards Representation Change for Few-shot Learning, ICLR 2021
+    name: "boil",
+    family: Family::Optimization,
+    solves: BOTH,
+    norm: Norm::Batch,
+    training: MamlOptions::training,
+    options: MamlOptions,
+    build: |setup: &Setup, options: MamlOptions| Maml::new(setup, Method::Boil, options),
 }
 
 kshot::register_learner! {

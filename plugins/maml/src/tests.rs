@@ -72,7 +72,11 @@ fn meta_training_makes_every_method_adapt_better() {
         ("maml", "inner-rate = 0.1"),
         ("maml", "inner-rate = 0.1\ntrain-steps = 2\nstep-weights = [0.3, 0.7]"),
         ("fomaml", "inner-rate = 0.1"),
+        ("maml", "inner-rate = 0.1\ntrain-steps = 2\nmsl-tasks = 400"),
+        ("maml", "inner-rate = 0.1\ntrain-steps = 2\nlearned-rates = true\nfirst-order-tasks = 400"),
+        ("fomaml", "inner-rate = 0.1\nlearned-rates = true"),
         ("anil", "inner-rate = 0.1"),
+        ("boil", "inner-rate = 0.1"),
         ("meta-sgd", "inner-rate = 0.1"),
         ("reptile", "inner-rate = 0.05\ntrain-steps = 20\ntest-steps = 20"),
         ("imaml", "inner-rate = 0.05\nlambda = 0.5\ntrain-steps = 40\ntest-steps = 40"),
@@ -89,14 +93,15 @@ fn meta_training_makes_every_method_adapt_better() {
 
 #[test]
 fn a_step_lowers_the_support_loss_of_a_fresh_task_more_after_meta_training() {
-    let mut learner = Maml::new(&setup(), Method::Maml, MamlOptions::default()).unwrap();
-    learner.fixed_rate = rates(learner.network.layout(), 0.1, |_| true);
+    let options = kshot::options::read("`maml`", &"inner-rate = 0.1".parse().unwrap()).unwrap();
+    let mut learner = Maml::new(&setup(), Method::Maml, options).unwrap();
+    let fixed = [rates(learner.network.layout(), 0.1, |_| true)];
     let drop = |learner: &Maml| -> f32 {
         let drops = (0..20).map(|index| {
             let task = Lines.task(1, Split::Test, index, 10, 10);
             let loss = task.support.targets.loss();
             let support = Objective { x: task.support.inputs(), loss: &loss };
-            let inner = learner.inner_loop(&learner.fixed_rate, 1);
+            let inner = InnerLoop { rates: &fixed, ..InnerLoop::new(learner.network.as_ref(), 1) };
             let mut theta = learner.learned.theta.clone();
             let before = inner.step(&mut theta, support).unwrap().loss;
             let after = learner.network.gradient(&theta, support.x, support.loss).unwrap().loss;
@@ -108,6 +113,99 @@ fn a_step_lowers_the_support_loss_of_a_fresh_task_more_after_meta_training() {
     meta_train(&mut learner, 300, OptimizerKind::Adam, 0.01);
     let after = drop(&learner);
     assert!(after > before + 0.1, "{before} before, {after} after");
+}
+
+/// A small convolutional learner, and a task for it of three classes.
+fn images(method: Method, options: &str, norm: Norm) -> (Maml, Episode) {
+    let backbone = "width = 6\nblocks = 2\npooling = \"strided\"".parse().unwrap();
+    let backbone = Backbone::of(&backbone, [1, 8, 8], norm).unwrap();
+    let setup = Setup { problem: Problem::Classification, backbone, ways: 3, ..setup() };
+    let options = kshot::options::read("`maml`", &options.parse().unwrap()).unwrap();
+    let examples = |n: usize, seed: u64| {
+        let mut rng = stream(seed, "images", 0);
+        let inputs = Array4::from_shape_simple_fn((n, 1, 8, 8), || rng.random_range(0.0..1.0f32));
+        Labelled::new(inputs, kshot::episode::Targets::Classes((0..n).map(|i| i % 3).collect()))
+    };
+    let episode = Episode { index: 0, support: examples(6, 1), query: examples(9, 2), classes: Vec::new() };
+    (Maml::new(&setup, method, options).unwrap(), episode)
+}
+
+#[test]
+fn anil_is_maml_without_rates_in_the_body() {
+    for norm in [Norm::Batch, Norm::Running] {
+        let (learner, episode) =
+            images(Method::Anil, "train-steps = 3\nstep-weights = [0.0, 0.4, 0.6]", norm);
+        let own = learner.outer_gradient(&episode).unwrap();
+        let (support_loss, query_loss) = (episode.support.targets.loss(), episode.query.targets.loss());
+        let support = Objective { x: episode.support.inputs(), loss: &support_loss };
+        let query = Objective { x: episode.query.inputs(), loss: &query_loss };
+        let head = [rates(learner.network.layout(), 0.4, |name| name.starts_with("head."))];
+        let network = learner.network.as_ref();
+        let inner =
+            InnerLoop { rates: &head, step_weights: Some(&[0.0, 0.4, 0.6]), ..InnerLoop::new(network, 3) };
+        let theta = &learner.learned.theta;
+        let general = inner.maml(theta, support, query).unwrap();
+        assert!((own.loss - general.loss).abs() < 1e-5, "{} {}", own.loss, general.loss);
+        let largest = general.gradient.values().iter().fold(0.0_f32, |max, g| max.max(g.abs()));
+        for (own, general) in own.gradient.values().iter().zip(general.gradient.values()) {
+            assert!((own - general).abs() < 1e-4 * largest, "{norm:?}: {own} {general}");
+        }
+        let adapted = InnerLoop { step_weights: None, ..inner }.adapt(theta, support).unwrap();
+        let expected = network.forward(&adapted, query.x).unwrap();
+        let answer = learner.answer(&episode.support, &episode.query.examples).unwrap();
+        let Prediction::Scores(scores) = answer else { panic!("scores for a classification") };
+        assert!((&scores - &expected).iter().all(|d| d.abs() < 1e-4), "{norm:?}: {scores} {expected}");
+    }
+}
+
+/// Along each tensor that is learned beside the network's weights.
+#[test]
+fn what_is_learned_beside_the_weights_has_its_derivative() {
+    for (method, options) in [
+        (Method::Maml, "train-steps = 2\nlearned-rates = true\nstep-norms = true"),
+        (Method::Boil, "train-steps = 2\nstep-norms = true"),
+        (Method::MetaSgd, "train-steps = 2"),
+    ] {
+        let (mut learner, episode) = images(method, &format!("inner-rate = 0.05\n{options}"), Norm::Batch);
+        let gradient = learner.outer_gradient(&episode).unwrap().gradient;
+        let layout = gradient.layout().clone();
+        let beside = layout.entries().iter().skip(learner.network.layout().entries().len());
+        let mut slopes = 0;
+        for entry in beside {
+            let start = learner.learned.theta.clone();
+            let mut moved = |by: f32| {
+                learner.learned.theta = start.clone();
+                let own = learner.learned.theta.values_mut()[entry.range.clone()].iter_mut();
+                own.enumerate().for_each(|(i, w)| *w += by * (1.0 + (i as f32).sin()));
+                learner.outer_gradient(&episode).unwrap().loss
+            };
+            let difference = (moved(4e-3) - moved(-4e-3)) / 8e-3;
+            learner.learned.theta = start.clone();
+            let own = gradient.values()[entry.range.clone()].iter().enumerate();
+            let exact: f32 = own.map(|(i, g)| g * (1.0 + (i as f32).sin())).sum();
+            assert!(
+                (difference - exact).abs() < 0.05 * exact.abs() + 1e-3,
+                "{}: {difference} {exact}",
+                entry.name
+            );
+            slopes += usize::from(exact.abs() > 1e-3);
+        }
+        assert!(slopes > 1, "{options}: only {slopes} tensors matter");
+    }
+}
+
+#[test]
+fn the_multi_step_loss_ends_at_the_last_step() {
+    let options = MamlOptions { msl_tasks: Some(100), ..MamlOptions::default() };
+    let options = MamlOptions { inner: InnerOptions { train_steps: 4, ..options.inner }, ..options };
+    assert_eq!(options.weights(0).unwrap(), [0.25; 4]);
+    let middle = options.weights(50).unwrap();
+    assert!(
+        middle[..3].iter().all(|w| (w - 0.125).abs() < 1e-6)
+            && (middle.iter().sum::<f32>() - 1.0).abs() < 1e-6
+    );
+    assert_eq!(options.weights(100), options.weights(9000));
+    assert!(options.weights(100).unwrap()[3] > 0.97);
 }
 
 #[test]
@@ -209,6 +307,10 @@ fn options_that_make_no_sense_are_refused_by_name() {
         ("maml", "step-weights = [1.0, 1.0]", "step-weights"),
         ("maml", "step-weights = [0.0]", "step-weights"),
         ("maml", "inner-stpes = 3", "inner-stpes"),
+        ("maml", "step-norms = true", "step-norms"),
+        ("maml", "step-weights = [1.0]\nmsl-tasks = 9", "msl-tasks"),
+        ("anil", "learned-rates = true", "learned-rates"),
+        ("meta-sgd", "first-order-tasks = 9", "first-order-tasks"),
         ("reptile", "train-shots = 0", "train-shots"),
         ("reptile", "train-steps = 0", "train-steps"),
         ("reptile", "inner-batch = 0", "inner-batch"),

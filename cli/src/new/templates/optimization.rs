@@ -83,11 +83,8 @@ impl @TYPE@ {
 
     fn inner_loop(&self) -> InnerLoop<'_> {
         InnerLoop {
-            network: self.network.as_ref(),
-            rate: &self.rate,
-            steps: self.options.steps,
-            step_weights: None,
-            proximal: None,
+            rates: std::slice::from_ref(&self.rate),
+            ..InnerLoop::new(self.network.as_ref(), self.options.steps)
         }
     }
 }
