@@ -68,10 +68,10 @@ pub(crate) struct Experiment {
     /// regression; all of a source domain]
     #[arg(long, value_name = "N,…")]
     pub(crate) shots: Option<List<Count>>,
-    /// Queries of each class [default: 15; all of a target domain]
-    #[arg(long, value_name = "N")]
-    #[schemars(range(min = 1))]
-    pub(crate) queries: Option<usize>,
+    /// Queries of each class, or several numbers with commas, which share a training [default: 15;
+    /// all of a target domain]
+    #[arg(long, value_name = "N,…")]
+    pub(crate) queries: Option<List<usize>>,
     /// Labelled domain, or several with commas, for datasets of domains [default: each in turn]
     #[arg(long, value_name = "DOMAIN,…")]
     pub(crate) source: Option<List<String>>,
@@ -268,7 +268,7 @@ impl Experiment {
             learner: Some(List::One(learner.to_owned())),
             ways: setting.ways.map(List::One),
             shots: setting.shots.map(List::One),
-            queries: if pair.is_some() { self.queries } else { Some(self.queries()) },
+            queries: setting.queries.map(List::One),
             source: pair.map(|pair| List::One(pair.source.clone())),
             target: pair.map(|pair| List::One(pair.target.clone())),
             target_shots: pair.map(|pair| List::One(pair.target_shots)),
@@ -328,8 +328,10 @@ impl Experiment {
         self.seed.unwrap_or(0)
     }
 
+    /// Queries of each class; of several numbers the largest, which training goes by.
     pub(crate) fn queries(&self) -> usize {
-        self.queries.unwrap_or(match self.sampling() {
+        let most = self.queries.as_ref().and_then(|list| list.as_slice().iter().copied().max());
+        most.unwrap_or(match self.sampling() {
             Sampling::NWayKShot => QUERIES,
             Sampling::MetaDataset => meta_dataset::QUERIES,
         })

@@ -22,7 +22,7 @@ pub(crate) fn fitted(
         experiment.sampling = None;
         experiment.ways = Some(List::One(manifest.ways()));
         experiment.shots = Some(List::One(manifest.shots()));
-        experiment.queries = Some(manifest.queries().max());
+        experiment.queries = Some(List::One(manifest.queries().max()));
         return Ok(experiment);
     }
     // Ways and queries are then as many as there are.
@@ -53,7 +53,7 @@ pub(crate) fn fitted(
             complain(&format!(
                 "note: {queries} queries a class, not {QUERIES}, as the smallest class has {fewest} examples"
             ));
-            experiment.queries = Some(queries);
+            experiment.queries = Some(List::One(queries));
         }
     }
     Ok(experiment)

@@ -170,16 +170,21 @@ impl Job {
                 "a task of one class is answered right whatever the learner; ask for 2 `ways` or more",
             ));
         }
+        let queries: Vec<Option<usize>> = match &self.experiment.queries {
+            Some(list) if list.as_slice().contains(&0) => {
+                return Err(Error::invalid(
+                    "a task needs `queries` to be judged by: ask for 1 or more of each class",
+                ));
+            }
+            Some(list) => list.as_slice().iter().copied().map(Some).collect(),
+            None => vec![(!matches!(self.test, TaskSource::Domains(_))).then(|| self.experiment.queries())],
+        };
         let pairs = self.pairs()?;
         let mut settings = Vec::new();
-        for &ways in &ways {
-            for &shots in &shots {
-                settings.extend(pairs.iter().map(|pair| Setting {
-                    ways,
-                    shots,
-                    pair: pair.clone(),
-                    sampling,
-                }));
+        for (&ways, &shots) in ways.iter().flat_map(|ways| shots.iter().map(move |shots| (ways, shots))) {
+            for pair in &pairs {
+                let of = |queries| Setting { ways, shots, pair: pair.clone(), queries, sampling };
+                settings.extend(queries.iter().copied().map(of));
             }
         }
         Ok(settings)
@@ -349,7 +354,7 @@ impl Job {
         match self.settings()?.as_slice() {
             [one] => Ok(one.clone()),
             several => Err(Error::invalid(format!(
-                "{} kinds of task were asked for (ways, shots, domains); one can be trained or evaluated at a time \
+                "{} kinds of task were asked for (ways, shots, queries, domains); one can be trained or evaluated at a time \
                  (`kshot bench` takes several)",
                 several.len()
             ))),

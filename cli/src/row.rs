@@ -21,8 +21,6 @@ pub(crate) struct Row {
     /// What was set of the learner, its backbone, its training and the augmentation, in the same manner; and what was searched.
     pub(crate) options: String,
     pub(crate) setting: Setting,
-    /// Queries of each class (of the function, in a regression); none where all of a domain is asked.
-    pub(crate) queries: Option<usize>,
     /// Inner steps on a test task, where they were asked for.
     pub(crate) test_steps: Option<usize>,
     pub(crate) transductive: bool,
@@ -66,8 +64,6 @@ impl Row {
             .collect::<Vec<_>>()
             .join(", "),
             setting: setting.clone(),
-            // All of a domain, where nothing is said.
-            queries: if setting.pair.is_some() { experiment.queries } else { Some(experiment.queries()) },
             test_steps: None,
             transductive: learner.is_transductive(),
             trained: None,
@@ -82,9 +78,7 @@ impl Row {
 
     /// Whether it is the same but for the seed.
     pub(crate) fn is_as(&self, other: &Self) -> bool {
-        let of = |row: &Self| {
-            (row.entry.name, row.options.clone(), row.setting.clone(), row.queries, row.test_steps)
-        };
+        let of = |row: &Self| (row.entry.name, row.options.clone(), row.setting.clone(), row.test_steps);
         self.is_of_the_data_of(other) && of(self) == of(other)
     }
 
@@ -108,7 +102,7 @@ impl Row {
             "ways": self.setting.ways,
             "shots": self.setting.shots,
             "test_steps": self.test_steps,
-            "queries": self.queries,
+            "queries": self.setting.queries,
             "episodes": self.evaluation.per_episode.len(),
             "ci95": score.interval.ci95,
             "train_steps": trained.map_or(0, |trained| trained.steps),

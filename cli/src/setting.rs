@@ -11,6 +11,8 @@ pub(crate) struct Setting {
     pub(crate) ways: Option<Count>,
     pub(crate) shots: Option<Count>,
     pub(crate) pair: Option<Pair>,
+    /// Queries of each class (of the function, in a regression); none where all of a domain is asked.
+    pub(crate) queries: Option<usize>,
     #[serde(default, skip_serializing_if = "Sampling::is_default")]
     pub(crate) sampling: Sampling,
 }

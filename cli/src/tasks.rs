@@ -20,7 +20,7 @@ pub(crate) fn run(args: TasksArgs) -> Result<()> {
         "{episodes} tasks of {}, {}, {} queries a class, seed {}: {}\n",
         job.experiment.data(),
         setting.in_words(job.problem()),
-        job.experiment.queries(),
+        setting.queries.unwrap_or(job.experiment.queries()),
         job.experiment.seed(),
         args.out.display()
     ))

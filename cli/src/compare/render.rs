@@ -96,7 +96,7 @@ pub(crate) fn title(section: &Section) -> String {
 
 /// `15 queries a class`, `all queries a class`, `10 queries`.
 pub(super) fn queries_in_words(section: &Section) -> String {
-    let queries = section.queries.map_or("all".to_owned(), |queries| queries.to_string());
+    let queries = section.setting.queries.map_or("all".to_owned(), |queries| queries.to_string());
     let of = if section.problem() == Problem::Classification { " a class" } else { "" };
     format!("{queries} queries{of}")
 }

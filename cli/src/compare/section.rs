@@ -18,7 +18,6 @@ pub(crate) struct Section {
     /// What was set of it.
     pub(crate) data_options: String,
     pub(crate) setting: Setting,
-    pub(crate) queries: Option<usize>,
     pub(crate) measure: Measure,
     /// Episodes of each seed.
     pub(crate) episodes: usize,
@@ -57,7 +56,13 @@ impl Section {
     pub(crate) fn differs_in_its_pair_only(&self, other: &Self) -> bool {
         let kind = |section: &Self| {
             let target_shots = section.setting.pair.as_ref().map(|pair| pair.target_shots);
-            (section.setting.ways, section.setting.shots, target_shots, section.queries, section.episodes)
+            (
+                section.setting.ways,
+                section.setting.shots,
+                target_shots,
+                section.setting.queries,
+                section.episodes,
+            )
         };
         let data = |section: &Self| (section.data_in_words(), section.measure, section.seeds.clone());
         self.setting.pair.is_some() && kind(self) == kind(other) && data(self) == data(other)
@@ -97,7 +102,7 @@ impl Line {
 pub(crate) fn sections(rows: &[Row], against: Option<&str>) -> Result<Vec<Section>> {
     let mut parts: Vec<Vec<&Row>> = Vec::new();
     let same = |a: &Row, b: &Row| {
-        (&a.setting, a.queries) == (&b.setting, b.queries)
+        a.setting == b.setting
             && a.is_of_the_data_of(b)
             && a.evaluation.score.measure == b.evaluation.score.measure
     };
@@ -175,7 +180,6 @@ fn section(rows: &[&Row], against: Option<&str>) -> Result<Section> {
         dataset: first.dataset.clone(),
         data_options: first.data_options.clone(),
         setting: first.setting.clone(),
-        queries: first.queries,
         measure,
         episodes: first.evaluation.per_episode.len(),
         seeds,

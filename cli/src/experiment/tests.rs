@@ -15,7 +15,7 @@ fn flags_go_over_the_file_and_the_file_over_the_base() {
         "ways = [5, 20]\nshots = \"1-3\"\n[train]\nsteps = 7\nclip = 1\n[set.backbone]\nwidth = 8",
     )
     .unwrap();
-    let base = Experiment { queries: Some(3), seed: Some(9), ..Experiment::default() };
+    let base = Experiment { queries: Some(List::One(3)), seed: Some(9), ..Experiment::default() };
     let keys =
         Experiment { seed: Some(1), train: TrainKeys(toml::toml! { steps = 8 }), ..Experiment::default() };
     let experiment = flags(Some(path), keys, &["backbone.pooling=strided", "prototypical.train-ways=9"])

@@ -107,7 +107,7 @@ impl Job {
         let one = Count::fixed(1);
         let (ways, shots) = (setting.ways.unwrap_or(Count::fixed(WAYS)), setting.shots.unwrap_or(one));
         let ways = Count::range(ways.min() + more, ways.max() + more)?;
-        let (queries, seed) = (self.experiment.queries(), self.experiment.seed());
+        let (queries, seed) = (self.queries(setting), self.experiment.seed());
         match setting.sampling {
             Sampling::NWayKShot => FewShot::new(set.clone(), ways, shots, queries, Split::Test, seed),
             Sampling::MetaDataset => FewShot::meta_dataset(set.clone(), ways, queries, Split::Test, seed),
@@ -143,8 +143,12 @@ impl Job {
         )
     }
 
+    fn queries(&self, setting: &Setting) -> usize {
+        setting.queries.unwrap_or_else(|| self.experiment.queries())
+    }
+
     fn sampled(&self, setting: &Setting, split: Split) -> Result<Box<dyn Tasks>> {
-        let queries = self.experiment.queries();
+        let queries = self.queries(setting);
         let (ways, shots) =
             (setting.ways.unwrap_or(Count::fixed(WAYS)), setting.shots.unwrap_or(Count::fixed(1)));
         let spec = match (&setting.pair, self.problem()) {
@@ -155,7 +159,7 @@ impl Job {
                     ways: setting.ways,
                     shots: setting.shots,
                     target_shots: *target_shots,
-                    queries: self.experiment.queries,
+                    queries: setting.queries,
                 },
             },
             (None, Problem::Classification) => match setting.sampling {

@@ -74,8 +74,7 @@ impl Kept {
         let mut found: Vec<(&KeptCell, &Row)> = Vec::new();
         for cell in &self.cells {
             for row in &cell.rows {
-                let same = (&row.dataset, &row.setting, row.queries)
-                    == (&section.dataset, &section.setting, section.queries)
+                let same = (&row.dataset, &row.setting) == (&section.dataset, &section.setting)
                     && row.evaluation.score.measure == section.measure
                     && row.label() == learner;
                 if same && found.iter().all(|(_, known)| known.seed != row.seed) {

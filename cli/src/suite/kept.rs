@@ -52,7 +52,6 @@ struct KeptRow {
     options: String,
     #[serde(flatten)]
     setting: Setting,
-    queries: Option<usize>,
     test_steps: Option<usize>,
     transductive: bool,
     seed: u64,
@@ -104,7 +103,6 @@ pub(crate) fn write(directory: &Path, config: &str, rows: &[Row], failed: Vec<St
         data_options: row.data_options.clone(),
         options: row.options.clone(),
         setting: row.setting.clone(),
-        queries: row.queries,
         test_steps: row.test_steps,
         transductive: row.transductive,
         seed: row.seed,
@@ -170,7 +168,6 @@ pub(crate) fn read(directory: &Path) -> Result<Option<(Vec<Row>, Vec<String>)>> 
             data_options: row.data_options,
             options: row.options,
             setting: row.setting,
-            queries: row.queries,
             test_steps: row.test_steps,
             transductive: row.transductive,
             trained: row.train.map(|train| Trained {
