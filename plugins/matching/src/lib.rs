@@ -47,7 +47,7 @@ kshot::register_learner! {
 #[serde(default, rename_all = "kebab-case")]
 pub struct Matching {
     /// What cosines are multiplied by before the softmax. The paper has 1, which leaves even a perfect match among five
-    /// a probability of e / (e + 4/e) = 0.65 at most; implementations since sharpen it.
+    /// a probability of e / (e + 4/e) = 0.65 at most; 40 is the best of 10, 20, 40 and 80 on Omniglot's validation classes.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub sharpness: f32,
     /// What it is trained on.
@@ -57,7 +57,7 @@ pub struct Matching {
 
 impl Default for Matching {
     fn default() -> Self {
-        Self { sharpness: 10.0, training: EpisodicTraining::default() }
+        Self { sharpness: 40.0, training: EpisodicTraining::default() }
     }
 }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, Zip};
 use rayon::prelude::*;
 
-use crate::activation::relu_backward;
+use crate::activation::{relu_backward, sigmoid, tanh};
 
 /// p of the preprocessing.
 const P: f32 = 7.0;
@@ -123,14 +123,17 @@ fn d_steps(weights: &[Array2<f32>; 2], gradients: &[Array2<f32>], rows: Range<us
             .assign(&gradient.slice_axis(Axis(0), rows.clone().into()));
         input.slice_axis_mut(Axis(1), (gradient.ncols()..).into()).assign(&state);
         let mut gates = affine(input.view(), &weights[0]);
-        for mut row in gates.outer_iter_mut() {
-            for (at, gate) in row.iter_mut().enumerate() {
-                *gate = if at / meta == CELL { gate.tanh() } else { sigmoid(*gate) };
+        for row in gates.as_slice_mut().into_iter().flat_map(|all| all.chunks_exact_mut(4 * meta)) {
+            let (before, cell) = row.split_at_mut(CELL * meta);
+            let (cell, after) = cell.split_at_mut(meta);
+            for gates in [before, after] {
+                gates.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
             }
+            cell.iter_mut().for_each(|gate| *gate = tanh(*gate));
         }
         let [i, f, g, _] = split(&gates);
         Zip::from(&mut cell).and(i).and(f).and(g).for_each(|c, i, f, g| *c = f * *c + i * g);
-        let squashed = cell.mapv(f32::tanh);
+        let squashed = cell.mapv(tanh);
         let step = Step { input, gates, cell: cell.clone(), squashed };
         state = step.state();
         steps.push(step);
@@ -153,19 +156,35 @@ impl Step {
         d_cell: &mut Array2<f32>,
     ) -> Array2<f32> {
         let meta = self.cell.ncols();
+        let [i, f, g, o] = split(&self.gates);
+        Zip::from(&mut *d_cell)
+            .and(d_state)
+            .and(o)
+            .and(&self.squashed)
+            .for_each(|d, d_state, o, squashed| *d += d_state * o * (1.0 - squashed * squashed));
         let mut d_gates = Array2::zeros(self.gates.dim());
-        for ((row, column), d_cell) in d_cell.indexed_iter_mut() {
-            let gate = |number: usize| self.gates[[row, number * meta + column]];
-            let (i, f, g, o) = (gate(0), gate(1), gate(CELL), gate(3));
-            let (squashed, d_state) = (self.squashed[[row, column]], d_state[[row, column]]);
-            let d = *d_cell + d_state * o * (1.0 - squashed * squashed);
-            let last = last.map_or(0.0, |cell| cell[[row, column]]);
-            d_gates[[row, column]] = d * g * i * (1.0 - i);
-            d_gates[[row, meta + column]] = d * last * f * (1.0 - f);
-            d_gates[[row, CELL * meta + column]] = d * i * (1.0 - g * g);
-            d_gates[[row, 3 * meta + column]] = d_state * squashed * o * (1.0 - o);
-            *d_cell = d * f;
+        for (number, mut d) in d_gates.axis_chunks_iter_mut(Axis(1), meta).enumerate() {
+            match (number, last) {
+                (0, _) => Zip::from(&mut d).and(&*d_cell).and(g).and(i).for_each(|slot, d, g, i| {
+                    *slot = d * g * i * (1.0 - i);
+                }),
+                (1, None) => {}
+                (1, Some(last)) => {
+                    Zip::from(&mut d).and(&*d_cell).and(last).and(f).for_each(|slot, d, last, f| {
+                        *slot = d * last * f * (1.0 - f);
+                    })
+                }
+                (CELL, _) => Zip::from(&mut d).and(&*d_cell).and(i).and(g).for_each(|slot, d, i, g| {
+                    *slot = d * i * (1.0 - g * g);
+                }),
+                _ => Zip::from(&mut d).and(d_state).and(&self.squashed).and(o).for_each(
+                    |slot, d, squashed, o| {
+                        *slot = d * squashed * o * (1.0 - o);
+                    },
+                ),
+            }
         }
+        Zip::from(d_cell).and(f).for_each(|d, f| *d *= f);
         d_gates
     }
 }
@@ -177,10 +196,6 @@ const CELL: usize = 2;
 fn split(gates: &Array2<f32>) -> [ArrayView2<'_, f32>; 4] {
     let meta = gates.ncols() / 4;
     [0, 1, 2, 3].map(|gate| gates.slice_axis(Axis(1), (gate * meta..(gate + 1) * meta).into()))
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 /// `x Wᵀ + b`, the bias b being the last column.
