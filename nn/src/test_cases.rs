@@ -91,7 +91,7 @@ pub(crate) fn networks() -> impl Strategy<Value = Case> {
 
 /// A convolution with what may follow it.
 fn random_stage(rng: &mut Rng, builder: Builder, name: &str, width: usize, stride: usize) -> Result<Builder> {
-    let row = rng.random_bool(0.2);
+    let row = rng.random_bool(0.5);
     let length = [1, 3, 3, 5, 7][rng.random_range(0..5)];
     let mut filters = if row { Filters::row(length) } else { Filters::square(length) }.stride(stride);
     if rng.random_bool(0.5) {

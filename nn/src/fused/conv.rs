@@ -22,6 +22,7 @@ use super::gemm::Target;
 use super::groups::group_size;
 use super::image::Image;
 use super::patches::Patches;
+use super::row::Row;
 use super::simd::Isa;
 use super::taps::{self, FilterMatrices, Taps};
 use super::tiling::{self, Tiling};
@@ -34,6 +35,7 @@ enum Algorithm {
     Direct(Box<Direct>),
     Patches(Box<Patches>),
     Depthwise(Box<Depthwise>),
+    Row(Row),
 }
 
 /// Images of fewer channels, which padding would more than triple, are convolved by patches.
@@ -43,6 +45,9 @@ impl Algorithm {
     fn of(conv: &Conv, input: Image, output: Image) -> Self {
         if conv.groups > 1 {
             return Self::Depthwise(Box::new(Depthwise::new(conv)));
+        }
+        if let Some(row) = Row::of(conv).filter(|_| conv.input[0] >= FEW) {
+            return Self::Row(row);
         }
         let square = conv.kernel == [3, 3] && conv.padding == [1, 1] && conv.stride[0] == conv.stride[1];
         if !square || conv.stride[0] > 2 || conv.input[0] < FEW {
@@ -135,6 +140,7 @@ impl Convolution {
             Algorithm::Direct(_) => group.div_ceil(direct::images_at_once(self.isa)),
             Algorithm::Patches(patches) => group.div_ceil(patches.chunk().max(1)),
             Algorithm::Depthwise(_) => group,
+            Algorithm::Row(row) => group.div_ceil(row.chunk()),
         };
         group.div_ceil(chunks.clamp(1, group))
     }
@@ -178,6 +184,7 @@ impl Convolution {
         match &self.algorithm {
             Algorithm::Patches(patches) => patches.gradient_len(),
             Algorithm::Depthwise(depthwise) => depthwise.filters_len(),
+            Algorithm::Row(row) => row.gradient_len(),
             _ => 9 * self.matrices().stride(),
         }
     }
@@ -186,6 +193,7 @@ impl Convolution {
     pub(super) fn filters(&self, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
         match &self.algorithm {
             Algorithm::Patches(patches) => return patches.filters(arena, weight),
+            Algorithm::Row(row) => return row.filters(arena, weight),
             Algorithm::Depthwise(depthwise) => return depthwise.filters(arena, weight),
             _ => {}
         }
@@ -197,6 +205,7 @@ impl Convolution {
     pub(super) fn transposed_filters(&self, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
         match &self.algorithm {
             Algorithm::Patches(patches) => return patches.transposed_filters(arena, weight),
+            Algorithm::Row(row) => return row.transposed_filters(arena, weight),
             Algorithm::Depthwise(depthwise) => return depthwise.filters(arena, weight),
             _ => {}
         }
@@ -258,6 +267,7 @@ impl Convolution {
             Algorithm::Depthwise(depthwise) => {
                 depthwise.convolve(self.isa, count, [lowered, filters], to.result, to.accumulate);
             }
+            Algorithm::Row(row) => row.convolve(self.isa, [lowered, filters], to.result, to.accumulate),
         }
     }
 
@@ -291,6 +301,9 @@ impl Convolution {
             Algorithm::Depthwise(depthwise) => {
                 depthwise.convolve_transposed(self.isa, count, [spread, filters], to.result, to.accumulate);
             }
+            Algorithm::Row(row) => {
+                row.convolve_transposed(self.isa, [spread, filters], to.result, to.accumulate);
+            }
         }
     }
 
@@ -302,7 +315,7 @@ impl Convolution {
                 winograd::gather(self.isa, TiledImages { tiling, count, image: self.input }, products, dx);
             }
             Algorithm::Patches(patches) => patches.gather(self.isa, count, products, dx),
-            Algorithm::Direct(_) | Algorithm::Depthwise(_) => {}
+            Algorithm::Direct(_) | Algorithm::Depthwise(_) | Algorithm::Row(_) => {}
         }
         self.input.clear_spare(dx);
     }
@@ -327,6 +340,7 @@ impl Convolution {
             Algorithm::Depthwise(depthwise) => {
                 depthwise.filter_gradient(self.isa, count, [lowered, spread], to.result, to.accumulate);
             }
+            Algorithm::Row(row) => row.filter_gradient(self.isa, count, [lowered, spread], to),
         }
     }
 
@@ -356,6 +370,7 @@ impl Convolution {
         match &self.algorithm {
             Algorithm::Patches(patches) => return patches.sum_gradients(partials, weight),
             Algorithm::Depthwise(depthwise) => return depthwise.sum_gradients(partials, weight),
+            Algorithm::Row(row) => return row.sum_gradients(partials, weight),
             _ => {}
         }
         let partials: Vec<&[f32]> = partials.chunks_exact(self.plain_len()).collect();

@@ -27,6 +27,7 @@ mod norm;
 mod norm_tangent;
 mod patches;
 pub mod peak;
+mod row;
 mod simd;
 mod statistics;
 mod tail;
