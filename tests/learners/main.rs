@@ -12,7 +12,7 @@ use kshot::registry::{self, LearnerEntry};
 use kshot_cli as _;
 
 /// Learners whose head has a weight vector of its own for each label from the start.
-const HEAD_BY_LABEL: &[&str] = &["anil", "fomaml", "imaml", "maml", "meta-sgd", "metanet", "reptile"];
+const HEAD_BY_LABEL: &[&str] = &["anil", "boil", "fomaml", "imaml", "maml", "meta-sgd", "metanet", "reptile"];
 /// Learners whose outer gradient is not the derivative of their outer loss, as published.
 const APPROXIMATE: &[&str] = &["fomaml", "imaml", "metanet", "reptile"];
 /// What chooses examples by rules that jump: the loss does too, and its differences say nothing of the gradient between.

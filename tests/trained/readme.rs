@@ -29,7 +29,7 @@ fn every_learner_and_dataset_is_in_the_readme_of_the_project_and_of_its_crate() 
                     "heads",
                     &["centroid", "logistic", "ridge", "bd-cspn", "laplacian-shot", "tim", "pt-map", "r2d2"],
                 ),
-                ("maml", &["maml", "fomaml", "anil", "meta-sgd", "reptile", "imaml"][..]),
+                ("maml", &["maml", "fomaml", "anil", "boil", "meta-sgd", "reptile", "imaml"][..]),
             ];
             families.iter().any(|(family, names)| *family == crate_name && names.contains(name))
         })

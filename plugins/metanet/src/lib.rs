@@ -10,7 +10,7 @@
 //! | m | perceptron that makes an example's W* of the gradient of its loss | Z | |
 //!
 //! The W* of the support examples are a memory; a query reads its own from it by soft attention, the softmax of cosines
-//! between representations. Slow and fast weights act side by side (layer augmentation, section 3.3). The outer loss
+//! between representations, times 10. Slow and fast weights act side by side (layer augmentation, section 3.3). The outer loss
 //! trains all slow weights together.
 //!
 //! What differs from the paper: u's convolutions have slow weights only (its last layer has both), and d sees one
