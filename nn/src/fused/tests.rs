@@ -16,7 +16,7 @@ use crate::test_cases::{
     Case, distance, dot, double, hessian_by_differences, networks, random_direction, random_images,
     random_params, random_targets, trees,
 };
-use crate::{Architecture, Loss, LossGradient, Network, Norm, Pooling, Portable};
+use crate::{Architecture, Filters, Loss, LossGradient, Network, Norm, Pooling, Portable};
 
 /// A file of reference values computed by someone else, in double precision.
 struct Oracle(Vec<u8>);
@@ -211,6 +211,36 @@ proptest! {
             let hu = network.hvp(&theta, x.view(), &loss, &u).unwrap();
             let size = dot(&hv, &hv).sqrt() * dot(&u, &u).sqrt() + dot(&hu, &hu).sqrt() * dot(&v, &v).sqrt();
             prop_assert!((dot(&u, &hv) - dot(&v, &hu)).abs() < 2e-3 * size);
+        }
+    }
+}
+
+/// Nothing between them writes the first one's images again, so its own must be fit to be read beyond their edges.
+#[test]
+fn a_convolution_may_follow_another_at_once() {
+    for stride in [1, 2] {
+        let (first, second) = (Filters::square(3).stride(stride), Filters::square(3));
+        let built = Architecture::builder([16, 6, 5], Norm::Batch).conv("first", 16, first).unwrap();
+        let built = built.conv("second", 11, second).unwrap().conv("third", 5, second).unwrap();
+        let architecture = built.flatten().finish().unwrap();
+        let (theta, x) = (random_params(1, &architecture), random_images(2, [3, 16, 6, 5]));
+        let (targets, v) =
+            (Array2::zeros((3, architecture.features)), random_direction(3, &architecture.layout));
+        let product = hessian_by_differences(&architecture, &theta, &x, &targets, &v).unwrap();
+        let expected = naive::reference(
+            &architecture,
+            &double(theta.values()),
+            3,
+            &double(x.as_slice().unwrap()),
+            <[f64]>::to_vec,
+        );
+        let (network, loss) = (Fused::new(architecture).unwrap(), Loss::Mse { targets });
+        // The second time in buffers that were full of something else.
+        for _ in 0..2 {
+            let outputs = network.gradient(&theta, x.view(), &loss).unwrap().outputs;
+            assert!(distance(outputs.as_slice().unwrap(), &expected.output) < 1e-5);
+            let hv = network.hvp(&theta, x.view(), &loss, &v).unwrap();
+            assert!(distance(hv.values(), &product) < 1e-4);
         }
     }
 }

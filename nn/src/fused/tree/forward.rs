@@ -312,6 +312,8 @@ fn convolve_one(
         Products { planes: products, result: y, accumulate: false },
     );
     convolution.raise(count, products, y);
+    // The next convolution may read the image as it is.
+    convolution.output.clear_spare(y);
 }
 
 /// Parts of `length` each; of an empty buffer as many empty ones as anyone asks for.

@@ -190,6 +190,7 @@ impl TangentForward<'_> {
                 add(tree.read_change(reading, change, start, count, &mut scratch), filters, true);
             }
             convolution.raise(count, &products, y_tangent);
+            output.clear_spare(y_tangent);
         }
     }
 
