@@ -18,6 +18,11 @@ pub(crate) trait Backend: Send + Sync {
 
     fn architecture(&self) -> &Architecture;
 
+    /// The same with drop layers active, their noise named by `seed`.
+    fn with_noise(&self, seed: u64) -> Self
+    where
+        Self: Sized;
+
     /// Evaluation: running statistics in [`Norm::Running`], the batch's in [`Norm::Batch`].
     fn evaluate(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<Array2<f32>>;
 
@@ -72,7 +77,7 @@ pub(crate) trait SecondOrder: Backend {
     ) -> Result<Params>;
 }
 
-impl<P: SecondOrder> Network for P {
+impl<P: SecondOrder + 'static> Network for P {
     fn layout(&self) -> &Arc<Layout> {
         &self.architecture().layout
     }
@@ -138,6 +143,10 @@ impl<P: SecondOrder> Network for P {
         let statistics = if self.architecture().norm == Norm::Batch { Norm::Batch } else { statistics };
         let (outputs, saved) = Backend::trace(self, theta, x, statistics)?;
         Ok(Box::new(TracedPass { network: self, theta, saved, outputs }))
+    }
+
+    fn noisy(&self, seed: u64) -> Option<Arc<dyn Network>> {
+        (self.architecture().drops() > 0).then(|| Arc::new(self.with_noise(seed)) as Arc<dyn Network>)
     }
 
     fn activations(&self) -> Option<usize> {

@@ -51,7 +51,8 @@ mod test_cases;
 mod tests;
 
 pub use architecture::{
-    Architecture, BatchNorm, Builder, Conv, Filters, Layer, Linear, Norm, Pool, Pooling, Reduction, Residual,
+    Architecture, BatchNorm, Builder, Conv, DropBlock, Filters, Layer, Linear, Norm, Pool, Pooling,
+    Reduction, Residual,
 };
 pub use distance::Metric;
 pub use error::{Error, Result};

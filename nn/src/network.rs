@@ -156,6 +156,27 @@ pub trait Network: Send + Sync {
         Err(Error::invalid("this network gives no gradient in its inputs: implement `Network::trace` for it"))
     }
 
+    /// The same network with its drop layers active, if it has any: a pure function as well, whose noise `seed` names. It
+    /// drops in every method, evaluation too; the network itself nowhere, so that a learner trains on the one and
+    /// evaluates on the other.
+    ///
+    /// ```
+    /// use kshot_nn::{Architecture, Fused, Network, Norm, rng::stream};
+    /// use ndarray::Array4;
+    ///
+    /// let hidden = Architecture::builder([8, 1, 1], Norm::Running).flatten().linear("hidden", 32)?.relu();
+    /// let network = Fused::new(hidden.dropout(0.5)?.linear("head", 2)?.finish()?)?;
+    /// let theta = network.init(&mut stream(0, "init", 0));
+    /// let x = Array4::ones((3, 8, 1, 1));
+    /// let outputs = |seed| network.noisy(seed).map(|noisy| noisy.forward(&theta, x.view())).transpose();
+    /// assert_eq!(outputs(1)?, outputs(1)?);
+    /// assert_ne!(outputs(1)?, outputs(2)?);
+    /// # Ok::<(), kshot_nn::Error>(())
+    /// ```
+    fn noisy(&self, _seed: u64) -> Option<Arc<dyn Network>> {
+        None
+    }
+
     /// Numbers that a pass keeps of an example, about: for those who weigh memory against time. None where nobody knows.
     fn activations(&self) -> Option<usize> {
         None

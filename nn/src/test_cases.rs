@@ -114,6 +114,9 @@ fn random_tree(rng: &mut Rng, input: [usize; 3], norm: Norm) -> Result<Architect
         let (width, stride) = (rng.random_range(1..=18), rng.random_range(1..=2));
         let name = |part: &str| format!("stage{stage}.{part}");
         builder = random_stage(rng, builder, &name("first"), width, stride)?;
+        if rng.random_bool(0.2) {
+            builder = builder.dropout(0.3)?;
+        }
         if rng.random_bool(0.5) {
             builder = builder.leaky_relu(if rng.random_bool(0.5) { 0.0 } else { 0.1 });
         }
@@ -122,6 +125,7 @@ fn random_tree(rng: &mut Rng, input: [usize; 3], norm: Norm) -> Result<Architect
             let mut other = rng.clone();
             let main = |main: Builder| {
                 let main = random_stage(rng, main, &name("main0"), width, 1)?.leaky_relu(0.1);
+                let main = if rng.random_bool(0.2) { main.dropout(0.2)? } else { main };
                 random_stage(rng, main, &name("main1"), width, 1)
             };
             builder = builder.residual(main, |shortcut| match projected {
@@ -139,13 +143,16 @@ fn random_tree(rng: &mut Rng, input: [usize; 3], norm: Norm) -> Result<Architect
             3 => builder.max_pool_row(2)?,
             _ => builder,
         };
+        if rng.random_bool(0.4) {
+            builder = builder.drop_block(0.2, rng.random_range(1..=4))?;
+        }
         if rng.random_bool(0.2) {
             builder = builder.norm(&name("behind"))?;
         }
     }
     let builder = if rng.random_bool(0.5) { builder.flatten() } else { builder.spatial_mean() };
     match rng.random_bool(0.5) {
-        true => builder.linear("hidden", 5)?.leaky_relu(0.1).linear("head", 3)?.finish(),
+        true => builder.linear("hidden", 5)?.leaky_relu(0.1).dropout(0.3)?.linear("head", 3)?.finish(),
         false => builder.finish(),
     }
 }
@@ -187,9 +194,9 @@ pub(crate) fn random_targets(seed: u64, shape: (usize, usize)) -> Array2<f32> {
 }
 
 /// The Hessian of the mean squared error times `v`, as differences of gradients in double precision, if no mask
-/// changes between.
+/// changes between; with `noise` in drop layers.
 pub(crate) fn hessian_by_differences(
-    architecture: &Architecture,
+    (architecture, noise): (&Architecture, Option<u64>),
     theta: &Params,
     x: &Array4<f32>,
     targets: &Array2<f32>,
@@ -203,7 +210,8 @@ pub(crate) fn hessian_by_differences(
             let scale = 2.0 / targets.len() as f64;
             y.iter().zip(targets).map(|(y, &t)| (y - f64::from(t)) * scale).collect()
         };
-        naive::reference(architecture, &moved, x.dim().0, &double(x.as_slice().unwrap()), cotangent)
+        let x_double = double(x.as_slice().unwrap());
+        naive::noisy_reference((architecture, noise), &moved, x.dim().0, &x_double, cotangent)
     };
     let (ahead, behind) = (gradient(step), gradient(-step));
     let pairs = ahead.gradient.iter().zip(&behind.gradient);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ndarray::{Array2, Array4, ArrayView4};
+use ndarray::{Array2, Array4, ArrayView1, ArrayView4, Axis, s};
 use proptest::prelude::*;
 use rand::{Rng as _, SeedableRng};
 
@@ -83,7 +83,7 @@ proptest! {
         let n = x.dim().0;
         let [u, v] = [1, 2].map(|k| random_direction(seed ^ k, &architecture.layout));
         let targets = random_targets(!seed, (n, architecture.features));
-        let expected = hessian_by_differences(&architecture, &theta, &x, &targets, &v);
+        let expected = hessian_by_differences((&architecture, None), &theta, &x, &targets, &v);
         prop_assume!(expected.is_some());
         let (loss, network) = (Loss::Mse { targets }, Portable::new(architecture));
         let [hu, hv] = [&u, &v].map(|v| network.hvp(&theta, x.view(), &loss, v).unwrap());
@@ -124,6 +124,119 @@ proptest! {
                 prop_assert!((terms[0] + terms[1] - expected).abs() < 1e-3 * size, "{terms:?}, not {expected}, {statistics:?} {which}");
             }
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    /// Outputs, gradient and Hessian-vector product with noise are those of one function on both backends: gradients of a
+    /// plain program in double precision with the same noise, whose own are differences of its outputs.
+    #[test]
+    fn a_noisy_network_is_a_function_with_its_derivatives(Case { architecture, x, theta, seed } in trees()) {
+        prop_assume!(architecture.drops() > 0);
+        let (n, noise) = (x.dim().0, Some(seed ^ 5));
+        let targets = random_targets(seed, (n, architecture.features));
+        let v = random_direction(!seed, &architecture.layout);
+        let product = hessian_by_differences((&architecture, noise), &theta, &x, &targets, &v);
+        prop_assume!(product.is_some());
+
+        let at = |step: f64| {
+            let theta = theta.values().iter().zip(v.values());
+            let moved: Vec<f64> = theta.map(|(&t, &v)| f64::from(t) + step * f64::from(v)).collect();
+            let x = double(x.as_slice().unwrap());
+            naive::noisy_reference((&architecture, noise), &moved, n, &x, <[f64]>::to_vec).output
+        };
+        let loss = |step: f64| {
+            let squares = at(step).into_iter().zip(&targets).map(|(y, &t)| (y - f64::from(t)).powi(2));
+            squares.sum::<f64>() / targets.len() as f64
+        };
+        let slope = (loss(1e-6) - loss(-1e-6)) / 2e-6;
+
+        let loss = Loss::Mse { targets };
+        let plain: [&dyn Network; 2] = [&Fused::new(architecture.clone()).unwrap(), &Portable::new(architecture.clone())];
+        let networks = plain.map(|network| network.noisy(seed ^ 5).unwrap());
+        let gradients = networks.each_ref().map(|network| network.gradient(&theta, x.view(), &loss).unwrap());
+        for (network, gradient) in networks.iter().zip(&gradients) {
+            let error = distance(gradient.outputs.as_slice().unwrap(), &at(0.0));
+            prop_assert!(error < 1e-4, "outputs {error:.1e}");
+            let gradient = &gradient.gradient;
+            let size = dot(gradient, gradient).sqrt() * dot(&v, &v).sqrt();
+            prop_assert!((dot(gradient, &v) - slope).abs() < 1e-3 * size, "{}, not {slope}", dot(gradient, &v));
+            let hv = network.hvp(&theta, x.view(), &loss, &v).unwrap();
+            let error = distance(hv.values(), product.as_ref().unwrap());
+            prop_assert!(error < 3e-3, "Hessian-vector product {error:.1e}");
+        }
+        let error = distance(gradients[0].gradient.values(), &double(gradients[1].gradient.values()));
+        prop_assert!(error < 5e-4, "gradient {error:.1e}");
+
+        // The way back to the inputs: a batch's statistics may leave hardly anything of it.
+        if architecture.norm == Norm::Batch {
+            return Ok(());
+        }
+        let back = networks.each_ref().map(|network| {
+            let trace = network.trace(&theta, x.view(), Norm::Running).unwrap();
+            let (d_theta, d_x) = trace.back(random_targets(!seed, trace.outputs().dim())).unwrap();
+            [trace.outputs().iter().copied().collect(), d_theta.values().to_vec(), d_x.iter().copied().collect()]
+        });
+        for (ours, theirs) in back[0].iter().zip(&back[1]) {
+            prop_assert!(distance(ours, &double(theirs)) < 1e-3, "{:.1e}", distance(ours, &double(theirs)));
+        }
+    }
+}
+
+/// A small ResNet-12 on both backends, without drop layers and with them.
+fn dropping() -> [[Box<dyn Network>; 2]; 2] {
+    let (input, widths) = ([1, 24, 24], [6, 8, 10, 12]);
+    let plain = Architecture::resnet12(input, widths, Norm::Running).unwrap();
+    let dropping = Architecture::resnet12_with_drop(input, widths, (0.3, 2), Norm::Running).unwrap();
+    assert_eq!(dropping.drops(), 4);
+    assert_eq!(dropping.layout, plain.layout);
+    [plain, dropping].map(|architecture| -> [Box<dyn Network>; 2] {
+        [Box::new(Fused::new(architecture.clone()).unwrap()), Box::new(Portable::new(architecture))]
+    })
+}
+
+#[test]
+fn drop_layers_do_nothing_until_noise_is_asked_for() {
+    let x = random_images(1, [6, 1, 24, 24]);
+    let loss = Loss::CrossEntropy { labels: random_labels(2, 6, 12) };
+    let [plain, dropping] = dropping();
+    for (plain, dropping) in plain.iter().zip(&dropping) {
+        let theta = plain.init(&mut Rng::seed_from_u64(3));
+        let v = random_direction(4, plain.layout());
+        let outcome = |network: &dyn Network| {
+            let outputs = network.forward(&theta, x.view()).unwrap();
+            let gradient = network.gradient(&theta, x.view(), &loss).unwrap().gradient;
+            (outputs, gradient, network.hvp(&theta, x.view(), &loss, &v).unwrap())
+        };
+        let without = outcome(plain.as_ref());
+        assert!(without == outcome(dropping.as_ref()), "the same bits");
+        assert!(plain.noisy(1).is_none());
+        let noisy = outcome(dropping.noisy(1).unwrap().as_ref());
+        assert!(without.0 != noisy.0 && without.1 != noisy.1 && without.2 != noisy.2);
+        assert!(without == outcome(dropping.as_ref()), "nor after it was asked for");
+    }
+}
+
+/// On running statistics, where nothing else joins the images of a batch.
+#[test]
+fn an_images_noise_does_not_depend_on_the_others() {
+    let (x, mut others) = (random_images(1, [20, 1, 24, 24]), random_images(2, [20, 1, 24, 24]));
+    others.index_axis_mut(Axis(0), 7).assign(&x.index_axis(Axis(0), 7));
+    let [_, dropping] = dropping();
+    for network in &dropping {
+        let theta = network.init(&mut Rng::seed_from_u64(3));
+        let noisy = network.noisy(4).unwrap();
+        let outputs = |x: ArrayView4<'_, f32>| noisy.forward(&theta, x).unwrap();
+        let all = outputs(x.view());
+        let near = |a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>| {
+            distance(a.as_slice().unwrap(), &double(b.as_slice().unwrap()))
+        };
+        assert!(near(outputs(others.view()).row(7), all.row(7)) < 1e-5);
+        assert!(near(outputs(x.slice(s![..8, .., .., ..])).row(7), all.row(7)) < 1e-5);
+        // Another place in the batch is other noise.
+        assert!(near(outputs(x.slice(s![1.., .., .., ..])).row(6), all.row(7)) > 1e-2);
     }
 }
 

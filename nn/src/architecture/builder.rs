@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Architecture, BatchNorm, Conv, Layer, Linear, Norm, Pool, Pooling, Reduction, Residual};
+use super::{
+    Architecture, BatchNorm, Conv, DropBlock, Layer, Linear, Norm, Pool, Pooling, Reduction, Residual,
+};
 use crate::params::{Layout, Role};
 use crate::{Error, Result};
 
@@ -42,6 +44,8 @@ pub struct Builder {
     /// Whether that is a matrix.
     pub(super) flat: bool,
     pub(super) blocks: usize,
+    /// Layers that drop values, so far.
+    pub(super) drops: usize,
     pub(super) layers: Vec<Layer>,
     pub(super) layout: Layout,
 }
@@ -191,6 +195,36 @@ impl Builder {
     pub fn leaky_relu(mut self, slope: f32) -> Self {
         self.layers.push(Layer::Relu { slope });
         self
+    }
+
+    /// Dropout in training (Srivastava et al. 2014), of images or features: each value is 0 with probability `rate`. A
+    /// rate of 0 adds no layer.
+    ///
+    /// # Errors
+    /// When the rate is not from 0 up to 1.
+    pub fn dropout(self, rate: f32) -> Result<Self> {
+        self.drop_block(rate, 1)
+    }
+
+    /// DropBlock in training (Ghiasi, Lin & Le 2018): squares of `side × side` of an image's channels are 0, as many as drop
+    /// a share `rate` of it; where the image is smaller, rectangles of its height or width. A rate of 0 adds no layer.
+    ///
+    /// # Errors
+    /// When the rate is not from 0 up to 1, or the side is 0.
+    pub fn drop_block(mut self, rate: f32, side: usize) -> Result<Self> {
+        if !(0.0..1.0).contains(&rate) || side == 0 || self.shape.contains(&0) {
+            return Err(Error::invalid(format!(
+                "a share of {rate} in blocks of {side}×{side} cannot be dropped: it must be at least 0 and less than 1, a \
+                 block of at least one value"
+            )));
+        }
+        if rate > 0.0 {
+            let (shape, number) = (self.shape, self.drops);
+            let block = [shape[1], shape[2]].map(|size| size.min(side));
+            self.layers.push(Layer::Drop(DropBlock { rate, block, shape, number }));
+            self.drops += 1;
+        }
+        Ok(self)
     }
 
     /// The largest of each window of `side × side`, `stride` apart, the first `padding` rows and columns outside.

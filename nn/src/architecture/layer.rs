@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::drop_block::DropBlock;
+
 /// Which statistics batch norm uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -137,6 +139,8 @@ pub enum Layer {
     },
     /// Pooling of images.
     Pool(Pool),
+    /// Noise in training; of images or matrices.
+    Drop(DropBlock),
     /// Two branches of layers on images, added.
     Residual(Residual),
     /// Mean over height and width: images of this shape to a matrix `[n, channels]`.
@@ -159,7 +163,7 @@ impl Layer {
             Self::SpatialMean([channels, ..]) => [*channels, 1, 1],
             Self::Flatten(shape) => [shape.iter().product(), 1, 1],
             Self::Linear(linear) => [linear.output, 1, 1],
-            Self::Norm(_) | Self::Relu { .. } => input,
+            Self::Norm(_) | Self::Relu { .. } | Self::Drop(_) => input,
         }
     }
 
@@ -202,7 +206,7 @@ impl Layer {
             Self::Residual(Residual { main, shortcut }) => {
                 main.iter_mut().chain(shortcut).for_each(|layer| layer.places(change));
             }
-            Self::Relu { .. } | Self::Pool(_) | Self::SpatialMean(_) | Self::Flatten(_) => {}
+            Self::Relu { .. } | Self::Drop(_) | Self::Pool(_) | Self::SpatialMean(_) | Self::Flatten(_) => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a network is made of: a tree of layers with their shapes and the places of their weights in θ.
 
 mod builder;
+mod drop_block;
 mod layer;
 mod resnet;
 
@@ -13,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use builder::{Builder, Filters};
+pub use drop_block::DropBlock;
 pub(crate) use layer::NORM_EPSILON;
 pub use layer::{BatchNorm, Conv, Layer, Linear, Norm, Pool, Reduction, Residual};
 
@@ -63,7 +65,7 @@ impl Architecture {
     /// A network for inputs `[channels, height, width]`, to be built layer by layer.
     pub fn builder(input: [usize; 3], norm: Norm) -> Builder {
         let layout = Layout::new();
-        Builder { input, norm, shape: input, flat: false, blocks: 0, layers: Vec::new(), layout }
+        Builder { input, norm, shape: input, flat: false, blocks: 0, drops: 0, layers: Vec::new(), layout }
     }
 
     /// `blocks` convolution blocks of `width` channels (Vinyals et al. 2016 use four of 64).
@@ -114,9 +116,10 @@ impl Architecture {
     /// # Errors
     /// When there are no outputs, or it has a head already.
     pub fn with_head(self, outputs: usize) -> Result<Self> {
+        let drops = self.drops();
         let Self { input, features, norm, layers, layout } = self;
         let (shape, layout) = ([features, 1, 1], Layout::clone(&layout));
-        Builder { input, norm, shape, flat: true, blocks: 0, layers, layout }
+        Builder { input, norm, shape, flat: true, blocks: 0, drops, layers, layout }
             .linear("head", outputs)?
             .finish()
     }
@@ -201,6 +204,13 @@ impl Architecture {
             };
         });
         written
+    }
+
+    /// How many of its layers drop values in training.
+    pub(crate) fn drops(&self) -> usize {
+        let mut count = 0;
+        self.each(&mut |layer| count += usize::from(matches!(layer, Layer::Drop(_))));
+        count
     }
 
     /// Calls `visit` with every layer that has no layers inside, in order of their weights.

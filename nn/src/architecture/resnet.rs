@@ -28,6 +28,21 @@ impl Architecture {
     /// # Errors
     /// When images are smaller than 16×16, or a width is 0.
     pub fn resnet12(input: [usize; 3], widths: [usize; 4], norm: Norm) -> Result<Self> {
+        Self::resnet12_with_drop(input, widths, (0.0, 1), norm)
+    }
+
+    /// The same with noise in training, as in section 4.1 of Lee et al. 2019 ("Meta-Learning with Differentiable Convex
+    /// Optimization"): a share `rate` is dropped of what each block gives, by dropout in the first two, by DropBlock with
+    /// squares of `side` in the last two. Weights are those of the network without.
+    ///
+    /// # Errors
+    /// As [`Architecture::resnet12`], and when the rate is not from 0 up to 1 or the side is 0.
+    pub fn resnet12_with_drop(
+        input: [usize; 3],
+        widths: [usize; 4],
+        (rate, side): (f32, usize),
+        norm: Norm,
+    ) -> Result<Self> {
         let mut builder = Self::builder(input, norm);
         for (stage, width) in widths.into_iter().enumerate() {
             let (name, filters) = (block(stage, 0), Filters::square(3));
@@ -44,7 +59,8 @@ impl Architecture {
             builder = builder
                 .residual(main, |shortcut| projection(shortcut, name, width, 1))?
                 .leaky_relu(0.1)
-                .max_pool(2, 2, 0)?;
+                .max_pool(2, 2, 0)?
+                .drop_block(rate, if stage < 2 { 1 } else { side })?;
         }
         builder.spatial_mean().finish()
     }

@@ -256,7 +256,7 @@ impl Blocks {
         let source = self.source_of(theta, self.blocks.len(), &x, &blocks);
         let matrix = self.matrix(count, |start, rows| self.join_images(&source, start, rows));
         drop(source);
-        let tail = self.tail.forward(theta, count, &matrix);
+        let tail = self.tail.forward(theta, (count, None), &matrix);
         (self.tail.output(&tail), Saved { count, x, blocks, tail })
     }
 
@@ -317,6 +317,6 @@ impl Blocks {
             };
             self.join_images(&source, 0, rows);
         });
-        self.tail.output(&self.tail.forward(theta, count, &matrix))
+        self.tail.output(&self.tail.forward(theta, (count, None), &matrix))
     }
 }

@@ -45,7 +45,7 @@ pub(super) mod naive;
 #[cfg(test)]
 mod tests;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use ndarray::{Array2, Array4, ArrayView4};
 
@@ -64,7 +64,9 @@ use tree::Tree;
 pub struct Fused {
     architecture: Architecture,
     isa: Isa,
-    engine: Engine,
+    engine: Arc<Engine>,
+    /// What names the noise of drop layers, where they are active.
+    noise: Option<u64>,
     /// The tree that traces a chain of blocks, once it was asked for.
     tracer: OnceLock<Tree>,
 }
@@ -104,11 +106,11 @@ impl Fused {
             Some(blocks) => Engine::Blocks(blocks),
             None => Engine::Tree(Box::new(Tree::new(&architecture, isa)?)),
         };
-        Ok(Self { architecture, isa, engine, tracer: OnceLock::new() })
+        Ok(Self { architecture, isa, engine: Arc::new(engine), noise: None, tracer: OnceLock::new() })
     }
 
     fn tree(&self) -> Result<&Tree> {
-        match (&self.engine, self.tracer.get()) {
+        match (&*self.engine, self.tracer.get()) {
             (Engine::Tree(tree), _) => Ok(tree),
             (Engine::Blocks(_), Some(tree)) => Ok(tree),
             (Engine::Blocks(_), None) => {
@@ -130,25 +132,30 @@ impl Backend for Fused {
         &self.architecture
     }
 
+    fn with_noise(&self, seed: u64) -> Self {
+        let (architecture, engine) = (self.architecture.clone(), self.engine.clone());
+        Self { architecture, isa: self.isa, engine, noise: Some(seed), tracer: OnceLock::new() }
+    }
+
     fn evaluate(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {
         let theta = theta.values();
-        Ok(match &self.engine {
+        Ok(match &*self.engine {
             Engine::Blocks(blocks) => match blocks.norm {
                 Norm::Running => blocks.evaluate_running(theta, x),
                 Norm::Batch => blocks.run_forward(theta, x).0,
             },
-            Engine::Tree(tree) => tree.evaluate(theta, x),
+            Engine::Tree(tree) => tree.evaluate(theta, x, self.noise),
         })
     }
 
     fn forward(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<(Array2<f32>, Saved)> {
-        Ok(match &self.engine {
+        Ok(match &*self.engine {
             Engine::Blocks(blocks) => {
                 let (outputs, saved) = blocks.run_forward(theta.values(), x);
                 (outputs, Saved::Blocks(saved))
             }
             Engine::Tree(tree) => {
-                let (outputs, saved) = tree.run_forward(theta.values(), x, Norm::Batch);
+                let (outputs, saved) = tree.run_forward(theta.values(), x, Norm::Batch, self.noise);
                 (outputs, Saved::Tree(saved))
             }
         })
@@ -157,7 +164,7 @@ impl Backend for Fused {
     fn backward(&self, theta: &Params, saved: &Saved, d_output: Array2<f32>) -> Result<Params> {
         let mut gradient = Params::zeros(theta.layout());
         let theta = theta.values();
-        match (&self.engine, saved) {
+        match (&*self.engine, saved) {
             (Engine::Blocks(network), Saved::Blocks(saved)) => {
                 Backward { network, theta, saved }.run(&d_output, gradient.values_mut());
             }
@@ -175,7 +182,7 @@ impl Backend for Fused {
         x: ArrayView4<'_, f32>,
         statistics: Norm,
     ) -> Result<(Array2<f32>, Saved)> {
-        let (outputs, saved) = self.tree()?.run_forward(theta.values(), x, statistics);
+        let (outputs, saved) = self.tree()?.run_forward(theta.values(), x, statistics, self.noise);
         Ok((outputs, Saved::Tree(saved)))
     }
 
@@ -200,7 +207,7 @@ impl SecondOrder for Fused {
         saved: &Saved,
     ) -> Result<(Array2<f32>, Tangent)> {
         let (theta, direction) = (theta.values(), direction.values());
-        Ok(match (&self.engine, saved) {
+        Ok(match (&*self.engine, saved) {
             (Engine::Blocks(network), Saved::Blocks(saved)) => {
                 let (change, tangent) = TangentForward { network, theta, direction, saved }.run()?;
                 (change, Tangent::Blocks(tangent))
@@ -223,7 +230,7 @@ impl SecondOrder for Fused {
     ) -> Result<Params> {
         let mut product = Params::zeros(theta.layout());
         let (theta, direction) = (theta.values(), direction.values());
-        match (&self.engine, saved, tangent) {
+        match (&*self.engine, saved, tangent) {
             (Engine::Blocks(network), Saved::Blocks(saved), Tangent::Blocks(tangent)) => {
                 let pass = TangentBackward { network, theta, direction, saved, tangent };
                 pass.run([&d_output, &dd_output], product.values_mut());

@@ -1,6 +1,6 @@
 //! The network written down plainly in double precision: what the kernels are compared with.
 
-use crate::architecture::{Architecture, BatchNorm, Conv, Layer, NORM_EPSILON, Pool, Reduction};
+use crate::architecture::{Architecture, BatchNorm, Conv, DropBlock, Layer, NORM_EPSILON, Pool, Reduction};
 
 /// What a layer keeps for its backward pass.
 struct Kept {
@@ -32,6 +32,8 @@ struct Pass<'a> {
     count: usize,
     /// Whether batch norm uses running statistics, where it has them.
     running: bool,
+    /// What names the noise of drop layers, where they are active.
+    noise: Option<u64>,
 }
 
 /// Outputs, and the gradient in θ of a loss with gradient `cotangent(outputs)`, always on the batch's statistics.
@@ -42,7 +44,18 @@ pub(crate) fn reference(
     x: &[f64],
     cotangent: impl Fn(&[f64]) -> Vec<f64>,
 ) -> Reference {
-    let pass = Pass { theta, count, running: false };
+    noisy_reference((architecture, None), theta, count, x, cotangent)
+}
+
+/// [`reference`] with this noise.
+pub(crate) fn noisy_reference(
+    (architecture, noise): (&Architecture, Option<u64>),
+    theta: &[f64],
+    count: usize,
+    x: &[f64],
+    cotangent: impl Fn(&[f64]) -> Vec<f64>,
+) -> Reference {
+    let pass = Pass { theta, count, running: false, noise };
     let (output, kept) = pass.chain(&architecture.layers, x.to_vec());
     let mut gradient = vec![0.0; architecture.layout.len()];
     pass.chain_back(&architecture.layers, &kept, cotangent(&output), &mut gradient);
@@ -52,7 +65,7 @@ pub(crate) fn reference(
 
 /// Outputs on running statistics.
 pub(crate) fn evaluation(architecture: &Architecture, theta: &[f64], count: usize, x: &[f64]) -> Vec<f64> {
-    Pass { theta, count, running: true }.chain(&architecture.layers, x.to_vec()).0
+    Pass { theta, count, running: true, noise: None }.chain(&architecture.layers, x.to_vec()).0
 }
 
 /// Calls `visit(output index, input index, tap)` for every product of a convolution of one channel pair.
@@ -142,7 +155,9 @@ impl Pass<'_> {
             }
             Layer::Norm(norm) => self.norm(norm, &mut kept),
             &Layer::Relu { slope } => {
-                kept.margin = x.iter().fold(f64::INFINITY, |least, x| least.min(x.abs()));
+                // What is 0 was dropped, and stays so.
+                let sizes = x.iter().map(|x| x.abs()).filter(|&size| size > 0.0);
+                kept.margin = sizes.fold(f64::INFINITY, f64::min);
                 x.iter().map(|&x| if x > 0.0 { x } else { f64::from(slope) * x }).collect()
             }
             Layer::Pool(pool) => {
@@ -171,6 +186,7 @@ impl Pass<'_> {
                 }
                 y
             }
+            Layer::Drop(drop) => x.iter().zip(self.factors(drop)).map(|(x, factor)| x * factor).collect(),
             Layer::Residual(residual) => {
                 let (main, main_kept) = self.chain(&residual.main, x.clone());
                 let (shortcut, shortcut_kept) = self.chain(&residual.shortcut, x.clone());
@@ -196,6 +212,17 @@ impl Pass<'_> {
             }
         };
         (value, kept)
+    }
+
+    /// What a drop layer multiplies by, `[n, channels, height, width]`.
+    fn factors(&self, drop: &DropBlock) -> Vec<f64> {
+        let [channels, height, width] = drop.shape;
+        let of = |index: usize| {
+            let mut ones = vec![1.0; channels * height * width];
+            self.noise.iter().for_each(|&seed| drop.apply(seed, index, [height * width, 1], &mut ones));
+            ones.into_iter().map(f64::from)
+        };
+        (0..self.count).flat_map(of).collect()
     }
 
     /// Places of all values of a channel.
@@ -288,6 +315,10 @@ impl Pass<'_> {
                         }
                     }
                 }
+            }
+            Layer::Drop(drop) => {
+                let factors = self.factors(drop);
+                dx.iter_mut().zip(d.iter().zip(factors)).for_each(|(dx, (d, factor))| *dx = d * factor);
             }
             Layer::Residual(residual) => {
                 let [main, shortcut] = &kept.branches;

@@ -45,8 +45,11 @@ pub(super) enum Form {
 }
 
 impl Blocks {
-    /// `architecture`, if these kernels have all of its layers in their order.
+    /// `architecture`, if these kernels have all of its layers in their order, and none is noise.
     pub(super) fn new(architecture: &Architecture, isa: Isa) -> Option<Self> {
+        if architecture.drops() > 0 {
+            return None;
+        }
         let mut blocks: Vec<Block> = Vec::new();
         let mut layers = architecture.layers.as_slice();
         while let Some((block, rest)) = Block::first_of(isa, layers, blocks.is_empty()) {

@@ -1,4 +1,4 @@
-//! The layers on matrices, after the images: linear layers and ReLU, all four passes.
+//! The layers on matrices, after the images: linear layers, ReLU and dropout, all four passes.
 //!
 //! Matrices are `[features, n]` here, n in whole cache lines: weights, which are larger than a small batch, are then
 //! the left factor of every product as they lie, and are never transposed.
@@ -11,12 +11,13 @@ use super::arena::{Arena, Buffer, LINE};
 use super::gemm::{Left, ONE, Panels, Sizes, Target, multiply};
 use super::image::padded;
 use super::simd::Isa;
-use crate::architecture::{self, Linear};
+use crate::architecture::{self, DropBlock, Linear};
 
 /// A layer on matrices.
 pub(super) enum Layer {
     Linear(Linear),
     Relu { slope: f32 },
+    Drop(DropBlock),
 }
 
 /// The layers on matrices, in order.
@@ -31,6 +32,8 @@ pub(super) struct Tail {
 /// The matrix before each layer, and after the last, `[features, n]` one after another.
 pub(super) struct Values {
     count: usize,
+    /// What names the noise of dropout, where it is active.
+    noise: Option<u64>,
     all: Buffer,
 }
 
@@ -45,6 +48,7 @@ impl Tail {
         let layers = layers.iter().map(|layer| match layer {
             architecture::Layer::Linear(linear) => Some(Layer::Linear(linear.clone())),
             &architecture::Layer::Relu { slope } => Some(Layer::Relu { slope }),
+            &architecture::Layer::Drop(drop) => Some(Layer::Drop(drop)),
             _ => None,
         });
         let layers = layers.collect::<Option<Vec<_>>>()?;
@@ -53,7 +57,7 @@ impl Tail {
             let before = widths[widths.len() - 1];
             widths.push(match layer {
                 Layer::Linear(linear) => linear.output,
-                Layer::Relu { .. } => before,
+                Layer::Relu { .. } | Layer::Drop(_) => before,
             });
         }
         Some(Self { isa, arena: arena.clone(), layers, widths })
@@ -66,7 +70,7 @@ impl Tail {
     }
 
     /// Room for all matrices, the first filled from `rows`, `[n, features]`.
-    fn start(&self, count: usize, rows: Option<&[f32]>) -> Values {
+    fn start(&self, (count, noise): (usize, Option<u64>), rows: Option<&[f32]>) -> Values {
         let total: usize = self.widths.iter().sum();
         let mut all = self.arena.take(total * padded(count));
         let first = &mut all[self.place(0, count)];
@@ -74,7 +78,7 @@ impl Tail {
             Some(rows) => transpose(rows, self.widths[0], padded(count), first),
             None => first.fill(0.0),
         }
-        Values { count, all }
+        Values { count, noise, all }
     }
 
     /// The matrix after the last layer, `[n, features]`.
@@ -86,9 +90,14 @@ impl Tail {
         })
     }
 
-    /// All matrices, from the first, `[n, features]`.
-    pub(super) fn forward(&self, theta: &[f32], count: usize, rows: &[f32]) -> Values {
-        let mut values = self.start(count, Some(rows));
+    /// All matrices, from the first, `[n, features]`, with noise if it is named.
+    pub(super) fn forward(
+        &self,
+        theta: &[f32],
+        (count, noise): (usize, Option<u64>),
+        rows: &[f32],
+    ) -> Values {
+        let mut values = self.start((count, noise), Some(rows));
         for (index, layer) in self.layers.iter().enumerate() {
             let (x, y) = self.around(index, &mut values);
             match layer {
@@ -98,6 +107,10 @@ impl Tail {
                 }
                 &Layer::Relu { slope } => {
                     x.iter().zip(y).for_each(|(&x, y)| *y = x.max(0.0) + slope * x.min(0.0))
+                }
+                Layer::Drop(drop) => {
+                    y.copy_from_slice(x);
+                    drop_features(drop, (count, noise), y);
                 }
             }
         }
@@ -111,7 +124,8 @@ impl Tail {
         values: &Values,
         rows: Option<&[f32]>,
     ) -> Values {
-        let mut changes = self.start(values.count, rows);
+        let examples = (values.count, values.noise);
+        let mut changes = self.start(examples, rows);
         for (index, layer) in self.layers.iter().enumerate() {
             let x = &values.all[self.place(index, values.count)];
             let (x_tangent, y_tangent) = self.around(index, &mut changes);
@@ -126,6 +140,10 @@ impl Tail {
                 &Layer::Relu { slope } => {
                     y_tangent.copy_from_slice(x_tangent);
                     mask(y_tangent, x, slope);
+                }
+                Layer::Drop(drop) => {
+                    y_tangent.copy_from_slice(x_tangent);
+                    drop_features(drop, examples, y_tangent);
                 }
             }
         }
@@ -155,6 +173,7 @@ impl Tail {
                     }
                 }
                 &Layer::Relu { slope } => mask(&mut d, x, slope),
+                Layer::Drop(drop) => drop_features(drop, (values.count, values.noise), &mut d),
             }
         }
         first.then(|| self.rows(values.count, &d))
@@ -193,6 +212,10 @@ impl Tail {
                 &Layer::Relu { slope } => {
                     mask(&mut d, x, slope);
                     mask(&mut d_tangent, x, slope);
+                }
+                Layer::Drop(drop) => {
+                    drop_features(drop, (count, values.noise), &mut d);
+                    drop_features(drop, (count, values.noise), &mut d_tangent);
                 }
             }
         }
@@ -295,6 +318,12 @@ fn add_row_sums(matrix: &[f32], count: usize, sums: &mut [f32]) {
     for (row, sum) in matrix.chunks_exact(padded(count)).zip(sums) {
         *sum += row[..count].iter().sum::<f32>();
     }
+}
+
+/// Drops features `[features, n]`, or their changes or gradients, of each example, if noise is named.
+fn drop_features(drop: &DropBlock, (count, noise): (usize, Option<u64>), matrix: &mut [f32]) {
+    let Some(seed) = noise else { return };
+    (0..count).for_each(|example| drop.apply(seed, example, [padded(count), 1], &mut matrix[example..]));
 }
 
 /// Gradients in the input `x` of a ReLU.

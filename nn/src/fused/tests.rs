@@ -199,7 +199,7 @@ proptest! {
         let n = x.dim().0;
         let [u, v] = [1, 2].map(|k| random_direction(seed ^ k, &architecture.layout));
         let targets = random_targets(!seed, (n, architecture.features));
-        let difference = hessian_by_differences(&architecture, &theta, &x, &targets, &v);
+        let difference = hessian_by_differences((&architecture, None), &theta, &x, &targets, &v);
         prop_assume!(difference.is_some());
         let difference = difference.unwrap_or_default();
         let loss = Loss::Mse { targets };
@@ -226,7 +226,7 @@ fn a_convolution_may_follow_another_at_once() {
         let (theta, x) = (random_params(1, &architecture), random_images(2, [3, 16, 6, 5]));
         let (targets, v) =
             (Array2::zeros((3, architecture.features)), random_direction(3, &architecture.layout));
-        let product = hessian_by_differences(&architecture, &theta, &x, &targets, &v).unwrap();
+        let product = hessian_by_differences((&architecture, None), &theta, &x, &targets, &v).unwrap();
         let expected = naive::reference(
             &architecture,
             &double(theta.values()),
@@ -325,9 +325,12 @@ fn multi_layer_perceptron_agrees_with_double_precision() {
 fn results_do_not_depend_on_the_number_of_threads() {
     let small = |pooling| Architecture::conv([1, 28, 28], 4, 16, pooling, Norm::Batch).unwrap();
     let wide = Architecture::resnet12([1, 28, 28], [16, 32, 64, 256], Norm::Batch).unwrap();
-    for (architecture, n) in [(small(Pooling::Maxpool), 37), (small(Pooling::Strided), 70), (wide, 37)] {
+    let (widths, drop) = ([16, 20, 24, 32], (0.2, 2));
+    let dropping = Architecture::resnet12_with_drop([1, 28, 28], widths, drop, Norm::Batch).unwrap();
+    let all = [(small(Pooling::Maxpool), 37), (small(Pooling::Strided), 70), (wide, 37), (dropping, 37)];
+    for (architecture, n) in all {
         let architecture = architecture.with_head(5).unwrap();
-        let network = Fused::new(architecture.clone()).unwrap();
+        let network = Fused::new(architecture.clone()).unwrap().with_noise(1);
         let theta = random_params(5, &architecture);
         let x = random_images(6, [n, 1, 28, 28]);
         let run = |threads: usize| {

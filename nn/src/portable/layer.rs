@@ -2,20 +2,14 @@
 
 use dfdx::prelude::*;
 
+use super::activation::Activation;
 use super::conv::{Convolution, rows};
 use super::device::{DeviceResult, Images};
 use super::linear::Affine;
 use super::norm::{Normalisation, Normalised, NormalisedChange, Statistics};
-use super::{pool, relu};
+use super::{drop, pool, relu};
 use crate::architecture::{BatchNorm, Conv, Layer, Linear};
 use crate::tape::{Dev, Matrix};
-
-/// What flows between layers.
-#[derive(Clone)]
-pub(super) enum Activation {
-    Images(Images),
-    Matrix(Matrix),
-}
 
 /// What one layer keeps for its backward and tangent passes.
 pub(crate) enum LayerSaved {
@@ -27,6 +21,8 @@ pub(crate) enum LayerSaved {
     Relu(Activation),
     /// Input and output.
     Pool(Images, Images),
+    /// What the input was multiplied by, if noise is active.
+    Drop(Option<Activation>),
     /// What the layers of both branches keep.
     Residual([Vec<LayerSaved>; 2]),
     /// The input.
@@ -62,6 +58,8 @@ pub(super) struct Pass<'a> {
     pub(super) device: &'a Dev,
     pub(super) theta: &'a [f32],
     pub(super) count: usize,
+    /// What names the noise of drop layers, where they are active.
+    pub(super) noise: Option<u64>,
 }
 
 impl Pass<'_> {
@@ -126,6 +124,11 @@ impl Pass<'_> {
                 let y = pool::forward(of, &x)?;
                 (Images(y.clone()), LayerSaved::Pool(x, y))
             }
+            (Layer::Drop(drop), x) => {
+                let factors =
+                    self.noise.map(|seed| drop::factors(self.device, drop, seed, &x)).transpose()?;
+                (x.times(factors.as_ref())?, LayerSaved::Drop(factors))
+            }
             (Layer::Residual(residual), x) => {
                 let (main, main_saved) = self.chain(&residual.main, x.clone(), statistics)?;
                 let (shortcut, shortcut_saved) = self.chain(&residual.shortcut, x, statistics)?;
@@ -165,6 +168,7 @@ impl Pass<'_> {
             }
             (&Layer::Relu { slope }, LayerSaved::Relu(y), d) => y.mask(d, slope)?,
             (Layer::Pool(of), LayerSaved::Pool(x, y), Images(d)) => Images(pool::backward(of, x, y, &d)?),
+            (Layer::Drop(_), LayerSaved::Drop(factors), d) => d.times(factors.as_ref())?,
             (Layer::Residual(residual), LayerSaved::Residual([main, shortcut]), d) => {
                 let d_main = self.chain_back(&residual.main, main, d.clone(), gradient, wants_input)?;
                 let d_shortcut = self.chain_back(&residual.shortcut, shortcut, d, gradient, wants_input)?;
@@ -287,6 +291,9 @@ impl TangentPass<'_> {
             (Layer::Pool(of), LayerSaved::Pool(x, y), Images(dx)) => {
                 (Images(pool::tangent(of, x, y, &dx)?), LayerTangent::Nothing)
             }
+            (Layer::Drop(_), LayerSaved::Drop(factors), dx) => {
+                (dx.times(factors.as_ref())?, LayerTangent::Nothing)
+            }
             (Layer::Residual(residual), LayerSaved::Residual([main, shortcut]), dx) => {
                 let (dy_main, main) = self.chain(&residual.main, main, dx.clone())?;
                 let (dy_shortcut, shortcut) = self.chain(&residual.shortcut, shortcut, dx)?;
@@ -336,6 +343,9 @@ impl TangentPass<'_> {
                 let through = |d: Activation| pool::backward(of, x, y, &d.into_images());
                 [Images(through(d)?), Images(through(dd)?)]
             }
+            (Layer::Drop(_), LayerSaved::Drop(factors), _) => {
+                [d.times(factors.as_ref())?, dd.times(factors.as_ref())?]
+            }
             (
                 Layer::Residual(residual),
                 LayerSaved::Residual([main, shortcut]),
@@ -356,50 +366,5 @@ impl TangentPass<'_> {
             }
             _ => [self.pass.reshape_back(layer, d)?, self.pass.reshape_back(layer, dd)?],
         })
-    }
-}
-
-impl Activation {
-    fn into_images(self) -> Images {
-        let Self::Images(x) = self else { unreachable!("layers of images are given images") };
-        x
-    }
-
-    /// All values, row by row.
-    pub(super) fn into_values(self) -> Vec<f32> {
-        match self {
-            Self::Images(x) => x.as_vec(),
-            Self::Matrix(x) => x.as_vec(),
-        }
-    }
-
-    /// The sum of two of one shape.
-    fn plus(self, other: Self) -> DeviceResult<Self> {
-        Ok(match (self, other) {
-            (Self::Images(a), Self::Images(b)) => Self::Images(a.try_add(b)?),
-            (a, b) => Self::Matrix(a.into_matrix()?.try_add(b.into_matrix()?)?),
-        })
-    }
-
-    /// The gradient, or a change, `d` through a ReLU whose output this was.
-    fn mask(&self, d: Self, slope: f32) -> DeviceResult<Self> {
-        Ok(match (self, d) {
-            (Self::Images(y), Self::Images(d)) => Self::Images(relu::backward(y, d, slope)?),
-            (Self::Matrix(y), d) => Self::Matrix(relu::backward(y, d.into_matrix()?, slope)?),
-            (Self::Images(_), Self::Matrix(_)) => {
-                unreachable!("a ReLU's gradient has the shape of its output")
-            }
-        })
-    }
-
-    /// A matrix, or each image as a row of it.
-    pub(super) fn into_matrix(self) -> DeviceResult<Matrix> {
-        match self {
-            Self::Matrix(x) => Ok(x),
-            Self::Images(x) => {
-                let &(n, h, w, c) = x.shape();
-                x.try_reshape_like(&(n, h * w * c))
-            }
-        }
     }
 }

@@ -5,8 +5,10 @@
 //! derivative of the loss in a backward pass and a change of the value in a tangent pass; `dd` is a change of such a
 //! derivative.
 
+mod activation;
 mod conv;
 mod device;
+mod drop;
 mod layer;
 mod linear;
 mod norm;
@@ -22,13 +24,16 @@ use crate::backend::{Backend, SecondOrder};
 use crate::params::Params;
 use crate::tape::{Dev, Matrix};
 use crate::{Error, Result};
+use activation::Activation;
 use device::{DeviceResult, download_matrix, failed, upload_matrix};
-use layer::{Activation, LayerSaved, LayerTangent, Pass, TangentPass};
+use layer::{LayerSaved, LayerTangent, Pass, TangentPass};
 use norm::Statistics;
 
 /// A network computed with dfdx tensor operations.
 pub struct Portable {
     architecture: Architecture,
+    /// What names the noise of drop layers, where they are active.
+    noise: Option<u64>,
 }
 
 /// What the forward pass keeps: one entry a layer, on the device that computed it.
@@ -36,20 +41,21 @@ pub(crate) struct Saved {
     device: Dev,
     /// Shape of the inputs, `[n, height, width, channels]`.
     input: (usize, usize, usize, usize),
+    noise: Option<u64>,
     layers: Vec<LayerSaved>,
 }
 
 impl Saved {
     /// A pass with weights `theta` over the same examples.
     fn pass<'a>(&'a self, theta: &'a [f32]) -> Pass<'a> {
-        Pass { device: &self.device, theta, count: self.input.0 }
+        Pass { device: &self.device, theta, count: self.input.0, noise: self.noise }
     }
 }
 
 impl Portable {
     /// Computes `architecture`.
     pub fn new(architecture: Architecture) -> Self {
-        Self { architecture }
+        Self { architecture, noise: None }
     }
 
     fn run(
@@ -60,7 +66,8 @@ impl Portable {
     ) -> DeviceResult<(Matrix, Saved)> {
         let (n, c, h, w) = x.dim();
         let host: Vec<f32> = x.permuted_axes([0, 2, 3, 1]).iter().copied().collect();
-        let mut saved = Saved { device: Dev::default(), input: (n, h, w, c), layers: Vec::new() };
+        let (device, noise) = (Dev::default(), self.noise);
+        let mut saved = Saved { device, input: (n, h, w, c), noise, layers: Vec::new() };
         let flow = Activation::Images(saved.device.try_tensor_from_vec(host, saved.input)?);
         let (flow, layers) = saved.pass(theta).chain(&self.architecture.layers, flow, statistics)?;
         saved.layers = layers;
@@ -118,6 +125,10 @@ impl Backend for Portable {
 
     fn architecture(&self) -> &Architecture {
         &self.architecture
+    }
+
+    fn with_noise(&self, seed: u64) -> Self {
+        Self { architecture: self.architecture.clone(), noise: Some(seed) }
     }
 
     fn evaluate(&self, theta: &Params, x: ArrayView4<'_, f32>) -> Result<Array2<f32>> {

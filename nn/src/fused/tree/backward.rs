@@ -333,10 +333,17 @@ impl<const N: usize> Backward<'_, N> {
         let shared = self.each_image(first, reader, known, |start, d| {
             let input = step.windows.input.len();
             let mut scratch = self.scratch(incoming, 1);
+            let drops = step.drop.is_some() && self.saved.noise.is_some();
+            let mut kept = self.tree.arena.take(if drops { step.windows.output.len() } else { 0 });
             for i in 0..d[0].len() / input {
                 let dz = self.raw_gradient(incoming, start + i, 1, &mut scratch);
-                for (dz, d) in dz.into_iter().zip(&mut *d) {
+                for (mut dz, d) in dz.into_iter().zip(&mut *d) {
                     let g = &mut d[i * input..][..input];
+                    if drops {
+                        kept.copy_from_slice(dz);
+                        step.drop(self.saved.noise, start + i, &mut kept);
+                        dz = &kept;
+                    }
                     with_join(step, &readings, start + i, |of| join::part(self.tree.isa, of, dz, g));
                 }
             }

@@ -21,6 +21,8 @@ pub(crate) struct Saved {
     pub(super) count: usize,
     /// Whose statistics batch norms used.
     pub(super) statistics: Norm,
+    /// What names the noise of drop layers, where they are active.
+    pub(super) noise: Option<u64>,
     /// All images that were written.
     pub(super) raws: Vec<Buffer>,
     /// For each view, what it adds or normalises by; none where it reads images as they are.
@@ -60,6 +62,15 @@ pub(super) fn with_join<T>(
     match readings {
         [a, b] => of(&[a.joined(index), b.joined(index)]),
         _ => of(&[readings[0].joined(index)]),
+    }
+}
+
+impl JoinStep {
+    /// Drops from image `index` that was joined, or from its change or gradient, if noise is wanted.
+    pub(super) fn drop(&self, noise: Option<u64>, index: usize, z: &mut [f32]) {
+        if let (Some(drop), Some(seed)) = (&self.drop, noise) {
+            drop.apply(seed, index, [1, self.windows.output.channels], z);
+        }
     }
 }
 
@@ -149,12 +160,20 @@ impl Tree {
     }
 
     /// One step over images from `start` on, to `y`.
-    fn step(&self, step: &Step, filters: &[f32], readings: &[Reading<'_>], start: usize, y: &mut [f32]) {
+    fn step(
+        &self,
+        (step, noise): (&Step, Option<u64>),
+        filters: &[f32],
+        readings: &[Reading<'_>],
+        start: usize,
+        y: &mut [f32],
+    ) {
         match step {
             Step::Conv(conv) => self.convolve(conv, filters, &readings[0], start, y),
             Step::Join(of) => {
                 for (i, z) in y.chunks_exact_mut(of.windows.output.len()).enumerate() {
                     with_join(of, readings, start + i, |joined| join::join(self.isa, joined, z));
+                    of.drop(noise, start + i, z);
                 }
             }
         }
@@ -182,6 +201,7 @@ impl Tree {
         theta: &[f32],
         x: ArrayView4<'_, f32>,
         statistics: Norm,
+        noise: Option<u64>,
     ) -> (Array2<f32>, Saved) {
         let (count, x) = (x.dim().0, x.as_standard_layout());
         let x = x.as_slice().unwrap_or_default();
@@ -213,7 +233,8 @@ impl Tree {
                     match step {
                         None => self.inputs(x, start, images),
                         Some(step) => {
-                            self.step(step, filters.as_deref().unwrap_or_default(), &readings, start, images);
+                            let filters = filters.as_deref().unwrap_or_default();
+                            self.step((step, noise), filters, &readings, start, images);
                         }
                     }
                     for (y, sums) in
@@ -236,8 +257,8 @@ impl Tree {
         }
         let end = self.reading(plan.end, &raws[plan.views[plan.end].raw], &norms);
         let matrix = self.matrix(count, |start, rows| self.rows(&end, start, rows));
-        let tail = self.tail.forward(theta, count, &matrix);
-        (self.tail.output(&tail), Saved { count, statistics, raws, norms, tail })
+        let tail = self.tail.forward(theta, (count, noise), &matrix);
+        (self.tail.output(&tail), Saved { count, statistics, noise, raws, norms, tail })
     }
 
     /// The matrix of `count` images, `[n, features]`: `rows` computes the rows of a group, given its first image.
@@ -277,7 +298,7 @@ impl Tree {
                 let readings = step.from().iter();
                 let readings: Vec<Reading<'_>> =
                     readings.map(|&view| self.reading(view, &raws[plan.views[view].raw], &norms)).collect();
-                self.step(step, &filters[index], &readings, 0, &mut images);
+                self.step((step, None), &filters[index], &readings, 0, &mut images);
                 drop(readings);
                 raws[to] = images;
                 for raw in (0..to).filter(|&raw| plan.last_reader[raw] == index) {
@@ -287,7 +308,7 @@ impl Tree {
             let end = self.reading(plan.end, &raws[plan.views[plan.end].raw], &norms);
             self.rows(&end, 0, rows);
         });
-        self.tail.output(&self.tail.forward(theta, count, &matrix))
+        self.tail.output(&self.tail.forward(theta, (count, None), &matrix))
     }
 
     /// Ones and zeros, for images that are read as they are.

@@ -54,10 +54,10 @@ impl Tree {
         Ok(Self { norm, input, plan, tail, isa, arena, ones, zeros })
     }
 
-    pub(super) fn evaluate(&self, theta: &[f32], x: ArrayView4<'_, f32>) -> Array2<f32> {
-        match self.norm {
-            Norm::Running => self.evaluate_running(theta, x),
-            Norm::Batch => self.run_forward(theta, x, Norm::Batch).0,
+    pub(super) fn evaluate(&self, theta: &[f32], x: ArrayView4<'_, f32>, noise: Option<u64>) -> Array2<f32> {
+        match (self.norm, noise) {
+            (Norm::Running, None) => self.evaluate_running(theta, x),
+            (statistics, noise) => self.run_forward(theta, x, statistics, noise).0,
         }
     }
 

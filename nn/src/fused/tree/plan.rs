@@ -11,7 +11,7 @@ use super::super::image::Image;
 use super::super::joint::ImagesToRows;
 use super::super::simd::Isa;
 use super::join::Windows;
-use crate::architecture::{BatchNorm, Layer, Pool, Residual};
+use crate::architecture::{BatchNorm, DropBlock, Layer, Pool, Residual};
 
 /// What is done to images as they are read, but for the activation.
 #[derive(Clone, PartialEq)]
@@ -49,12 +49,13 @@ pub(super) struct ConvStep {
     pub(super) convolution: Convolution,
 }
 
-/// The sum of one or two views, activated, then pooled.
+/// The sum of one or two views, activated, then pooled; in training, part of it dropped.
 pub(super) struct JoinStep {
     pub(super) from: Vec<usize>,
     pub(super) to: usize,
     pub(super) slope: f32,
     pub(super) windows: Windows,
+    pub(super) drop: Option<DropBlock>,
 }
 
 pub(super) enum Step {
@@ -92,11 +93,12 @@ struct Pending {
     views: Vec<usize>,
     slope: f32,
     pool: Option<Pool>,
+    drop: Option<DropBlock>,
 }
 
 impl Pending {
     fn of(view: usize) -> Self {
-        Self { views: vec![view], slope: 1.0, pool: None }
+        Self { views: vec![view], slope: 1.0, pool: None, drop: None }
     }
 }
 
@@ -157,14 +159,14 @@ impl Planner {
 
     /// Writes what is pending, unless it is a view.
     fn write(&mut self, pending: Pending) -> usize {
-        let Pending { views, slope, pool } = pending;
-        if let ([view], true, None) = (views.as_slice(), slope == 1.0, pool) {
+        let Pending { views, slope, pool, drop } = pending;
+        if let ([view], true, None, None) = (views.as_slice(), slope == 1.0, pool, drop) {
             return *view;
         }
         let input = self.raws[self.views[views[0]].raw];
         let windows = Windows::new(input, pool);
         let to = self.raw(windows.output);
-        self.steps.push(Step::Join(JoinStep { from: views, to, slope, windows }));
+        self.steps.push(Step::Join(JoinStep { from: views, to, slope, windows, drop }));
         self.view(View { raw: to, affine: Affine::Identity, slope: 1.0 })
     }
 
@@ -188,7 +190,8 @@ impl Planner {
                     // Of what a view makes of an image there are no statistics before it is written.
                     let image = self.raws[self.views[view].raw];
                     let (windows, to) = (Windows::new(image, None), self.raw(image));
-                    self.steps.push(Step::Join(JoinStep { from: vec![view], to, slope: 1.0, windows }));
+                    let copy = JoinStep { from: vec![view], to, slope: 1.0, windows, drop: None };
+                    self.steps.push(Step::Join(copy));
                     view = self.view(View { raw: to, affine: Affine::Identity, slope: 1.0 });
                 }
                 let bias = match &self.views[view].affine {
@@ -218,12 +221,13 @@ impl Planner {
                 }
                 Pending { pool: Some(pool), ..pending }
             }
+            &Layer::Drop(drop) => Pending::of(self.write(Pending { drop: Some(drop), ..pending })),
             Layer::Residual(Residual { main, shortcut }) => {
                 let from = self.write(pending);
                 let main = self.layers(main, Pending::of(from))?;
                 let main = self.write(main);
                 let shortcut = self.layers(shortcut, Pending::of(from))?;
-                Pending { views: vec![main, self.write(shortcut)], slope: 1.0, pool: None }
+                Pending { views: vec![main, self.write(shortcut)], ..Pending::of(from) }
             }
             Layer::SpatialMean(_) | Layer::Flatten(_) | Layer::Linear(_) => return None,
         })

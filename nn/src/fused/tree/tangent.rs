@@ -215,6 +215,7 @@ impl TangentForward<'_> {
             with_join(step, readings, start + i, |of| {
                 join::join_tangent(self.tree.isa, of, &changes, z_tangent)
             });
+            step.drop(self.saved.noise, start + i, z_tangent);
         }
     }
 }
