@@ -15,6 +15,7 @@ pub mod dataset;
 pub mod embedding;
 pub mod episode;
 pub mod eval;
+pub mod file;
 pub mod inner_loop;
 pub mod learner;
 pub mod log;

@@ -6,18 +6,17 @@
 //! cut into windows `[52, 1, window]`, each variable standardised by the training run of the normal plant. Classes are
 //! divided among training, validation and test: faults never seen are diagnosed from a few windows.
 
-use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kshot::dataset::{Class, ClassSet, Dataset, DatasetContext, Preparation};
 use kshot::options::Options;
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::archive;
+use crate::archive::Zip;
 use crate::class_division::by_fractions;
 use crate::class_splits::ClassSplits;
 use crate::place::find;
@@ -130,7 +129,7 @@ impl Files {
             return Ok(Self::Folder(folder.to_path_buf()));
         }
         let path = folder.join("tep.zip");
-        let bytes = fs::read(&path).map_err(|error| Error::io("reading the archive", &path, error))?;
+        let bytes = file::bytes(&path, file::MOST_BYTES, "reading the archive")?;
         Ok(Self::Zip(path, bytes))
     }
 
@@ -139,15 +138,15 @@ impl Files {
         let (text, path) = match self {
             Self::Folder(folder) => {
                 let path = folder.join(name);
-                (fs::read_to_string(&path).map_err(|error| Error::io("reading the run", &path, error))?, path)
+                (file::text(&path, MOST_BYTES, "reading the run")?, path)
             }
             Self::Zip(path, bytes) => {
                 let broken = |error: &dyn std::fmt::Display| {
                     Error::invalid(format!("{}: `{name}` cannot be read: {error}", path.display()))
                 };
-                let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| broken(&error))?;
-                let entry = archive.index_for_name(name).ok_or_else(|| broken(&"it is not there"))?;
-                let bytes = archive::unpack(&mut archive, entry, MOST_BYTES).map_err(|why| broken(&why))?;
+                let mut archive = Zip::open(Cursor::new(bytes)).map_err(|why| broken(&why))?;
+                let entry = archive.find(name).ok_or_else(|| broken(&"it is not there"))?;
+                let bytes = archive.unpack(entry, MOST_BYTES).map_err(|why| broken(&why))?;
                 (String::from_utf8(bytes).map_err(|error| broken(&error))?, path.join(name))
             }
         };

@@ -1,10 +1,9 @@
 //! An array of a file, and what is refused of it.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 
 /// An array of a file, row by row.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,8 +114,10 @@ pub(crate) fn take(arrays: &mut Arrays, name: &str, path: &Path) -> Result<Array
     }
 }
 
+pub(super) const READING: &str = "reading the arrays of";
+
 pub(super) fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).map_err(|error| Error::io("reading the arrays of", path, error))
+    file::bytes(path, file::MOST_BYTES, READING)
 }
 
 pub(super) fn broken(path: &Path, why: impl std::fmt::Display) -> Error {

@@ -1,13 +1,13 @@
 //! NumPy's files: `.npy`, and `.npz`, a zip of them.
 
-use std::fs::File;
+use std::io::BufReader;
 use std::path::Path;
 
-use kshot::{Error, Result};
+use kshot::{Result, file};
 use npyz::{DType, NpyFile, Order, TypeChar};
 
-use super::array::{Array, Arrays, Content, broken, read, rows_first};
-use crate::archive;
+use super::array::{Array, Arrays, Content, READING, broken, read, rows_first};
+use crate::archive::Zip;
 
 /// More than this is unpacked of no entry of an `.npz`, in bytes.
 const MOST_UNPACKED: u64 = 8 << 30;
@@ -19,15 +19,13 @@ pub(crate) fn npy(path: &Path) -> Result<Array> {
 
 /// The entries of an `.npz` file: only `wanted` are unpacked.
 pub(crate) fn npz(path: &Path, wanted: &[&str]) -> Result<Arrays> {
-    let file = File::open(path).map_err(|error| Error::io("reading the arrays of", path, error))?;
-    let mut zip = zip::ZipArchive::new(file).map_err(|error| broken(path, error))?;
+    let mut zip =
+        Zip::open(BufReader::new(file::open(path, READING)?)).map_err(|error| broken(path, error))?;
     let mut arrays = Arrays::new();
     for number in 0..zip.len() {
-        let entry = zip.by_index_raw(number).map_err(|error| broken(path, error))?;
-        let name = entry.name().trim_end_matches(".npy").to_owned();
-        drop(entry);
+        let name = zip.name(number).map_err(|why| broken(path, why))?.trim_end_matches(".npy").to_owned();
         let array = if wanted.contains(&name.as_str()) {
-            archive::unpack(&mut zip, number, MOST_UNPACKED).and_then(|bytes| parse(&bytes))
+            zip.unpack(number, MOST_UNPACKED).and_then(|bytes| parse(&bytes))
         } else {
             Err("was not asked for".to_owned())
         };

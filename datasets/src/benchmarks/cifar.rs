@@ -8,16 +8,14 @@
 //! | `cifar-fs` | 64 + 16 + 20, at random | Bertinetto et al., ICLR 2019 |
 //! | `fc100` | 60 + 20 + 20, those of 12, 4 and 4 superclasses | Oreshkin et al., NeurIPS 2018 |
 
-use std::fs::{self, File};
-use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use flate2::read::GzDecoder;
 use kshot::dataset::{Class, Dataset, DatasetContext};
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 
 use super::Facts;
 use super::pixels::{PixelOptions, Pixels};
+use crate::archive;
 use crate::class_splits::ClassSplits;
 use crate::place::first_there;
 
@@ -117,10 +115,21 @@ fn files(place: &Path) -> Result<[Vec<u8>; 3], String> {
     let mut files: [Option<Vec<u8>>; 3] = [None, None, None];
     if place.is_dir() {
         for (file, name) in files.iter_mut().zip(FILES) {
-            *file = Some(fs::read(place.join(name)).map_err(|error| format!("reading {name}: {error}"))?);
+            let content = file::bytes(&place.join(name), MOST_BYTES, "reading");
+            *file = Some(content.map_err(|error| error.to_string())?);
         }
     } else {
-        of_archive(place, &mut files).map_err(|error| error.to_string())?;
+        let number =
+            |path: &Path| FILES.iter().position(|file| path.file_name().is_some_and(|name| name == *file));
+        archive::each(place, &|path| number(path).is_some(), &mut |path, bytes| {
+            let mut content = Vec::new();
+            let length = bytes.read_to_end(&mut content)?;
+            if let Some(at) = number(path) {
+                files[at] = Some(content);
+            }
+            Ok(length as u64)
+        })
+        .map_err(|error| error.to_string())?;
     }
     let mut files = files.into_iter().zip(FILES);
     let mut next = || match files.next() {
@@ -129,19 +138,4 @@ fn files(place: &Path) -> Result<[Vec<u8>; 3], String> {
         None => Err("it has no more files".to_owned()),
     };
     Ok([next()?, next()?, next()?])
-}
-
-fn of_archive(place: &Path, files: &mut [Option<Vec<u8>>; 3]) -> io::Result<()> {
-    let mut tar = tar::Archive::new(GzDecoder::new(BufReader::new(File::open(place)?)));
-    for entry in tar.entries()? {
-        let entry = entry?;
-        let path = entry.path()?.into_owned();
-        let name = path.file_name().unwrap_or_default();
-        if let Some(at) = FILES.iter().position(|file| name == *file) {
-            let mut bytes = Vec::new();
-            entry.take(MOST_BYTES).read_to_end(&mut bytes)?;
-            files[at] = Some(bytes);
-        }
-    }
-    Ok(())
 }

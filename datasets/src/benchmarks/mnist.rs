@@ -5,18 +5,17 @@
 //! are for test (Requeima et al., *Fast and Flexible Multi-Task Classification Using CNAPs*, NeurIPS 2019): a learner is trained
 //! on other data. `fractions` divides them otherwise.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 use kshot::dataset::{Class, Dataset, DatasetContext};
 use kshot::options::Options;
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pixels::{PixelOptions, Pixels};
+use crate::archive;
 use crate::class_division::by_fractions_or_all;
 use crate::class_splits::ClassSplits;
 
@@ -63,7 +62,7 @@ fn locate(context: &DatasetContext) -> Result<PathBuf> {
     let all = |folder: &&PathBuf| {
         PARTS
             .iter()
-            .all(|part| [images_of(part), labels_of(part)].iter().all(|name| file(folder, name).is_some()))
+            .all(|part| [images_of(part), labels_of(part)].iter().all(|name| found(folder, name).is_some()))
     };
     folders.iter().find(all).cloned().ok_or_else(|| {
         Error::invalid(format!(
@@ -84,7 +83,7 @@ fn labels_of(part: &str) -> String {
 }
 
 /// The file of this name, packed or not.
-fn file(folder: &Path, name: &str) -> Option<PathBuf> {
+fn found(folder: &Path, name: &str) -> Option<PathBuf> {
     [format!("{name}.gz"), name.to_owned()].iter().map(|name| folder.join(name)).find(|path| path.is_file())
 }
 
@@ -130,20 +129,20 @@ fn open(context: &DatasetContext, options: MnistOptions) -> Result<Box<dyn Datas
 
 /// The bytes of an IDX file's items, each of this shape, and where they were read from.
 fn idx(folder: &Path, name: &str, shape: &[usize]) -> Result<(Vec<u8>, PathBuf)> {
-    let path = file(folder, name).ok_or_else(|| {
+    let path = found(folder, name).ok_or_else(|| {
         Error::invalid(format!("there is no {} (nor {name}.gz)", folder.join(name).display()))
     })?;
-    let failed = |error| Error::io("reading", &path, error);
-    let file = File::open(&path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    match path.extension().is_some_and(|end| end == "gz") {
-        true => GzDecoder::new(file).take(MOST_BYTES).read_to_end(&mut bytes),
-        false => file.take(MOST_BYTES).read_to_end(&mut bytes),
-    }
-    .map_err(failed)?;
-    let items = items(bytes, shape).map_err(|why| {
+    let packed = file::bytes(&path, MOST_BYTES, "reading")?;
+    let wrong = |why: String| {
         Error::invalid(format!("{} {why}; get it again with `kshot data get mnist`", path.display()))
-    })?;
+    };
+    let bytes = match path.extension().is_some_and(|end| end == "gz") {
+        true => {
+            archive::unpacked(GzDecoder::new(&*packed), packed.len() as u64, MOST_BYTES).map_err(wrong)?
+        }
+        false => packed,
+    };
+    let items = items(bytes, shape).map_err(wrong)?;
     Ok((items, path))
 }
 

@@ -143,7 +143,10 @@ fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Data
     let mut notes = Vec::new();
     let layout = match root.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) {
         true => list::read(root, &mut notes)?,
-        false => layout::read(root, &mut notes)?,
+        false => layout::read(root, &mut notes).map_err(|error| match &unpacked {
+            Some(_) => error.context(path.display()),
+            None => error,
+        })?,
     };
     let parts = match layout {
         Layout::Classes(classes) => Parts::Splits(divided(classes, &options, context, &mut notes)?),

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use image::codecs::png::PngDecoder;
 use image::{DynamicImage, ImageDecoder as _};
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 use rayon::prelude::*;
-use zip::ZipArchive;
 
-use crate::archive;
+use crate::archive::Zip;
 use crate::area_average::AreaAverage;
 
 /// Height and width of a drawing in the files, in pixels.
@@ -20,6 +19,8 @@ pub(super) const FILE_SIZE: usize = 105;
 const DRAWINGS: usize = 20;
 /// More than this is no 105×105 drawing: refused before it is unpacked.
 const MOST_BYTES: u64 = 1 << 20;
+/// The zips are of 9 and 6 MB.
+const MOST_OF_ZIP: u64 = 1 << 30;
 
 /// One of the two parts Omniglot is published in.
 pub(super) struct Part {
@@ -73,7 +74,7 @@ type Bytes = Cursor<Arc<[u8]>>;
 
 /// Where a part's drawings are read from.
 enum Source {
-    Zip(PathBuf, ZipArchive<Bytes>),
+    Zip(PathBuf, Zip<Bytes>),
     Folder(PathBuf),
 }
 
@@ -141,7 +142,7 @@ impl Source {
 
 /// Reads the files of drawings.
 enum Reader<'a> {
-    Zip(&'a Path, ZipArchive<Bytes>),
+    Zip(&'a Path, Zip<Bytes>),
     Folder(&'a Path),
 }
 
@@ -149,19 +150,11 @@ impl Reader<'_> {
     /// The bytes of a drawing's file.
     fn read(&mut self, drawing: &Drawing) -> Result<Vec<u8>> {
         match self {
-            Self::Zip(path, archive) => archive::unpack(archive, drawing.entry, MOST_BYTES)
+            Self::Zip(path, archive) => archive
+                .unpack(drawing.entry, MOST_BYTES)
                 .map_err(|wrong| broken_zip(path, &format!("{} {wrong}", drawing.path()))),
             Self::Folder(folder) => {
-                let file = folder.join(drawing.path());
-                let failed = |error| Error::io("reading the drawing", &file, error);
-                let length = fs::metadata(&file).map_err(failed)?.len();
-                if length > MOST_BYTES {
-                    return Err(Error::invalid(format!(
-                        "{} is {length} bytes long: more than the {MOST_BYTES} a drawing of Omniglot may have",
-                        file.display()
-                    )));
-                }
-                fs::read(&file).map_err(failed)
+                file::bytes(&folder.join(drawing.path()), MOST_BYTES, "reading the drawing")
             }
         }
     }
@@ -176,12 +169,12 @@ fn broken_zip(path: &Path, wrong: &str) -> Error {
 
 /// The drawings in a zip: its entries `NAME/ALPHABET/characterNN/IIII_DD.png`.
 fn list_zip(path: &Path, part: &Part) -> Result<(Source, Vec<Drawing>)> {
-    let bytes: Arc<[u8]> = fs::read(path).map_err(|error| Error::io("reading", path, error))?.into();
-    let archive =
-        ZipArchive::new(Cursor::new(bytes)).map_err(|error| broken_zip(path, &error.to_string()))?;
+    let bytes: Arc<[u8]> = file::bytes(path, MOST_OF_ZIP, "reading")?.into();
+    let mut archive = Zip::open(Cursor::new(bytes)).map_err(|why| broken_zip(path, &why))?;
     let drawings = (0..archive.len())
         .filter_map(|entry| {
-            let name = archive.name_for_index(entry)?.strip_prefix(part.name)?.strip_prefix('/')?;
+            let name = archive.name(entry).ok()?;
+            let name = name.strip_prefix(part.name)?.strip_prefix('/')?;
             let (character, file) = name.rsplit_once('/')?;
             let in_place = character.matches('/').count() == 1 && file.ends_with(".png");
             in_place.then(|| Drawing { character: character.to_owned(), file: file.to_owned(), entry })
