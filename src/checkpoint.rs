@@ -21,18 +21,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::params::{Layout, Params};
-use crate::{Error, Result, atomic};
+use crate::{Error, Result, atomic, file};
 
 /// Key of the description in the header's metadata.
 const KEY: &str = "kshot";
@@ -62,6 +63,10 @@ pub fn write(
         .chain(moments.iter().map(|&(name, moment)| (moment_prefix(name), moment)))
     {
         for entry in params.layout().entries() {
+            #[expect(
+                clippy::indexing_slicing,
+                reason = "an entry of a layout is within the values of its parameters"
+            )]
             let values = &params.values()[entry.range.clone()];
             let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             tensors.push((format!("{prefix}{}", entry.name), entry.shape.clone(), bytes));
@@ -89,9 +94,18 @@ impl Checkpoint {
     /// # Errors
     /// When it cannot be read, is truncated or no safetensors file, or was not written by kshot.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = fs::read(path).map_err(|error| Error::io("reading the checkpoint", path, error))?;
+        let bytes = file::bytes(path, file::MOST_BYTES, "reading the checkpoint")?;
         let broken = |why: String| Error::invalid(format!("the checkpoint {} {why}", path.display()));
-        let damaged = |error| broken(format!("is truncated or not a safetensors file ({error})"));
+        let damaged = |error| {
+            let why = match error {
+                SafeTensorError::InvalidOffset(name) => {
+                    format!("`{name}` does not begin where the one before it ends")
+                }
+                SafeTensorError::TensorInvalidInfo => "a tensor is not as long as its shape says".to_owned(),
+                other => other.to_string(),
+            };
+            broken(format!("is truncated or not a safetensors file ({why})"))
+        };
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(damaged)?;
         let file = SafeTensors::deserialize(&bytes).map_err(damaged)?;
         let json = header.metadata().as_ref().and_then(|metadata| metadata.get(KEY)).ok_or_else(|| {
@@ -126,7 +140,7 @@ impl Checkpoint {
     /// The weights, for a learner with this layout.
     ///
     /// # Errors
-    /// When a tensor is missing, left over, or of another shape: says which.
+    /// When a tensor is missing, left over, of another shape or not finite: says which.
     pub fn params(&self, layout: &Arc<Layout>) -> Result<Params> {
         let known = |name: &String| layout.get(name).is_some() || name.starts_with("optimizer/");
         if let Some(name) = self.tensors.keys().find(|name| !known(name)) {
@@ -138,7 +152,7 @@ impl Checkpoint {
     /// The tensors of this layout, whatever others there are: a network's weights without those around it.
     ///
     /// # Errors
-    /// When a tensor is missing or of another shape: says which.
+    /// When a tensor is missing, of another shape or not finite: says which.
     pub fn part(&self, layout: &Arc<Layout>) -> Result<Params> {
         self.tensors_of("", layout)
     }
@@ -163,7 +177,21 @@ impl Checkpoint {
                         entry.shape
                     )));
                 }
-                Some((_, values)) => params.values_mut()[entry.range.clone()].copy_from_slice(values),
+                // A moment may have overflowed in a training that went well; a weight is used as it is.
+                Some((_, values)) if prefix.is_empty() && !values.iter().all(|value| value.is_finite()) => {
+                    return Err(Error::NotFinite(format!(
+                        "the checkpoint {} has a value in `{name}` that is not finite: its training diverged, or the file is \
+                         damaged",
+                        self.path.display()
+                    )));
+                }
+                Some((_, values)) => {
+                    #[expect(
+                        clippy::indexing_slicing,
+                        reason = "an entry of a layout is within the values of its parameters"
+                    )]
+                    params.values_mut()[entry.range.clone()].copy_from_slice(values);
+                }
             }
         }
         Ok(params)
@@ -181,6 +209,8 @@ impl Checkpoint {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::params::Role;
 
@@ -227,6 +257,42 @@ mod tests {
         let mut fewer = Layout::new();
         fewer.push("head.weight", &[3, 2], Role::Weight);
         assert!(message(&Arc::new(fewer)).contains("a tensor `head.bias`, which the learner lacks"));
+    }
+
+    #[test]
+    fn tensors_that_lie_over_each_other_or_beyond_the_end_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("made.safetensors");
+        let tensor = |name: &str, shape: &str, from: u64, to: u64| {
+            format!("\"{name}\":{{\"dtype\":\"F32\",\"shape\":{shape},\"data_offsets\":[{from},{to}]}}")
+        };
+        for (tensors, why) in [
+            ([tensor("a", "[2]", 0, 8), tensor("b", "[2]", 4, 12)], "`b` does not begin where"),
+            ([tensor("a", "[2]", 0, 8), tensor("b", "[1]", 9, 13)], "`b` does not begin where"),
+            ([tensor("a", "[2]", 0, 8), tensor("b", "[2]", 8, 1 << 40)], "not as long as its shape"),
+            ([tensor("a", "[2]", 0, 8), tensor("b", "[262144]", 8, 1_048_584)], "truncated"),
+            ([tensor("a", "[2]", 0, 8), tensor("b", "[4294967296,4294967296]", 8, 16)], "overflow"),
+            ([tensor("a", "[2]", 8, 0), tensor("b", "[2]", 8, 16)], "does not begin where"),
+        ] {
+            let header = format!("{{\"__metadata__\":{{\"kshot\":\"0\"}},{}}}", tensors.join(","));
+            let length = (header.len() as u64).to_le_bytes();
+            fs::write(&path, [&length[..], header.as_bytes(), &[0; 16]].concat()).unwrap();
+            let error = Checkpoint::read(&path).unwrap_err().to_string();
+            assert!(error.contains("made.safetensors") && error.contains(why), "{why}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_weight_that_is_not_finite_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, mut params, _) = written(directory.path());
+        params.values_mut()[7] = f32::NAN;
+        write(&path, &description(), &params, &[("velocity", &params)]).unwrap();
+        let read = Checkpoint::read(&path).unwrap();
+        for error in [read.params(&layout(3)).unwrap_err(), read.part(&layout(3)).unwrap_err()] {
+            assert!(error.to_string().contains("a value in `head.bias` that is not finite"), "{error}");
+        }
+        assert!(read.moment("velocity", &layout(3)).is_ok());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Reading files that anyone may have written: no pipe, no device, and never more than is meant to be read.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read as _};
 use std::path::Path;
@@ -53,8 +55,8 @@ pub fn bytes(path: &Path, most: u64, doing: &str) -> Result<Vec<u8>> {
 /// As [`bytes`]; when it is not UTF-8, with the line.
 pub fn text(path: &Path, most: u64, doing: &str) -> Result<String> {
     String::from_utf8(bytes(path, most, doing)?).map_err(|error| {
-        let whole = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + whole.iter().filter(|&&byte| byte == b'\n').count();
+        let whole = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = 1 + whole.filter(|&&byte| byte == b'\n').count();
         Error::invalid(format!("{doing} {}: line {line} is not UTF-8; save it as UTF-8", path.display()))
     })
 }

@@ -10,6 +10,8 @@
 //! | all of it, unpacked | 256 GiB, and 256 times its packed size where that is more than 256 MiB |
 //! | a zip's directory; a tar entry's head, with its long name | 256 MiB; 1 MiB |
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -278,8 +280,7 @@ impl<R: Read> Read for Metered<R> {
         if left == 0 && !buffer.is_empty() {
             return Err(io::Error::other("its directory or head is longer than any is"));
         }
-        let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        let read = self.source.read(&mut buffer[..most])?;
+        let read = self.source.by_ref().take(left).read(buffer)?;
         if left != u64::MAX {
             self.left.store(left - read as u64, Ordering::Relaxed);
         }

@@ -1,11 +1,10 @@
 //! Dividing the classes of a directory into train, validation and test.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::Path;
 
 use kshot::rng::stream;
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 use rand::seq::SliceRandom as _;
 use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization as _;
@@ -24,7 +23,7 @@ struct SplitFile {
 
 /// The division a file lists; classes it does not name are left out.
 pub(crate) fn by_file(file: &Path, classes: &[String]) -> Result<Division> {
-    let text = fs::read_to_string(file).map_err(|error| Error::io("reading the class split", file, error))?;
+    let text = file::text(file, file::MOST_SETTINGS, "reading the class split")?;
     let division = parse(&text).map_err(|why| {
         Error::invalid(format!(
             "the class split {} is not as expected ({why}); it is TOML with lists of class names: train = [\"…\"], \

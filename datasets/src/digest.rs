@@ -4,17 +4,18 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 use sha2::{Digest as _, Sha256};
 
 /// Of a file's bytes, in hexadecimal.
 pub(crate) fn of_file(path: &Path) -> Result<String> {
-    read(path).map(|(_, digest)| digest).map_err(|error| Error::io("reading", path, error))
+    read(file::open(path, "reading")?)
+        .map(|(_, digest)| digest)
+        .map_err(|error| Error::io("reading", path, error))
 }
 
 /// Size and digest of a file.
-pub(crate) fn read(path: &Path) -> io::Result<(u64, String)> {
-    let mut file = File::open(path)?;
+pub(crate) fn read(mut file: File) -> io::Result<(u64, String)> {
     let (mut digest, mut size) = (Sha256::new(), 0);
     let mut buffer = vec![0; 1 << 16];
     loop {

@@ -1,15 +1,25 @@
 //! How image files become inputs `[channels, height, width]`: the one place for datasets and for new files alike.
 
+use std::fs::File;
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder as _, Pixel as _, Rgb, RgbImage};
 use kshot::dataset::{Images, Normalise, Resample, Resize};
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 use ndarray::{Array4, Axis};
 use rayon::prelude::*;
 
 use crate::area_average::AreaAverage;
+
+/// Pixels of a side: those of a JPEG.
+const LONGEST_SIDE: u32 = 65_535;
+/// Of an image in memory, as it is decoded: 178 million pixels of three channels.
+const MOST_BYTES: u64 = 512 << 20;
+/// How often the shorter side goes into the longer at most, where an image is scaled until it covers the input: what is beyond is
+/// cut off before.
+const NARROWEST: u32 = 16;
 
 /// Prepares images in one way.
 #[derive(Clone, Copy, Debug)]
@@ -99,11 +109,12 @@ impl ImageReader {
 
     /// Decodes a file; says whether something in it was transparent.
     pub(crate) fn open(&self, file: &Path) -> Result<(DynamicImage, bool)> {
-        open(file, self.images.background.0).map_err(|error| {
+        let source = file::open(file, "reading the image")?;
+        decoded(source, self.images.background.0).map_err(|error| {
             Error::invalid(format!(
                 "{} cannot be read as an image: {}; correct or remove it",
                 file.display(),
-                error.to_string().trim_end().trim_end_matches('.')
+                error.trim_end().trim_end_matches('.')
             ))
         })
     }
@@ -168,22 +179,44 @@ impl ImageReader {
                 imageops::replace(&mut whole, &scaled, x, y);
                 whole.into()
             }
-            Resize::Crop => image.resize_to_fill(width, height, filter),
+            Resize::Crop => not_too_narrow(image).resize_to_fill(width, height, filter),
             Resize::Imagenet => {
                 let (wide, high) = (width * 8 / 7, height * 8 / 7);
-                let scaled = image.resize_to_fill(wide, high, filter);
+                let scaled = not_too_narrow(image).resize_to_fill(wide, high, filter);
                 scaled.crop_imm((wide - width) / 2, (high - height) / 2, width, height)
             }
         }
     }
 }
 
+/// An image without what is far off its middle, that does not fit into memory once the image is scaled.
+fn not_too_narrow(image: DynamicImage) -> DynamicImage {
+    let (width, height) = (image.width(), image.height());
+    let (wide, high) =
+        (width.min(height.saturating_mul(NARROWEST)), height.min(width.saturating_mul(NARROWEST)));
+    match (wide, high) == (width, height) {
+        true => image,
+        false => image.crop_imm((width - wide) / 2, (height - high) / 2, wide, high),
+    }
+}
+
 /// Decodes a file by its content, whatever its name ends in, turns it as the camera was held, and lays what is transparent
 /// on a background of that colour; says whether something was.
-fn open(file: &Path, background: [u8; 3]) -> Result<(DynamicImage, bool), image::ImageError> {
-    let mut decoder = image::ImageReader::open(file)?.with_guessed_format()?.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
+fn decoded(file: File, background: [u8; 3]) -> Result<(DynamicImage, bool), String> {
+    let text = |error: image::ImageError| error.to_string();
+    let reader = image::ImageReader::new(BufReader::new(file)).with_guessed_format();
+    let mut decoder = reader.map_err(|error| error.to_string())?.into_decoder().map_err(text)?;
+    // Believed before anything is made room for.
+    let (width, height) = decoder.dimensions();
+    let bytes = decoder.total_bytes();
+    if width.max(height) > LONGEST_SIDE || bytes > MOST_BYTES {
+        return Err(format!(
+            "it says that it is {width}×{height} pixels, {bytes} bytes; at most {LONGEST_SIDE} a side and {MOST_BYTES} bytes \
+             are read"
+        ));
+    }
+    let orientation = decoder.orientation().map_err(text)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(text)?;
     image.apply_orientation(orientation);
     if !image.color().has_alpha() {
         return Ok((image, false));

@@ -1,17 +1,22 @@
 //! Tasks fixed in a JSON file, so that another program's episodes can be repeated.
 
-use std::fs;
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand::seq::SliceRandom as _;
 use serde::{Deserialize, Serialize};
+use unicode_normalization::UnicodeNormalization as _;
 
 use super::few_shot::{Pick, Picks, gather};
 use super::{Count, Episode, FewShot, Tasks};
 use crate::dataset::ClassSet;
 use crate::rng::stream;
-use crate::{Error, Result, atomic};
+use crate::{Error, Result, atomic, file};
+
+/// Some 20 million examples.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// The file: `{"episodes": [{"support": [{"file": "CLASS/FILE", "label": 0}, …], "query": […]}, …]}`.
 #[derive(Serialize, Deserialize)]
@@ -36,8 +41,14 @@ struct ManifestExample {
 
 /// How many examples each label has.
 fn of_each_class(picks: &[Pick]) -> Vec<usize> {
-    let ways = picks.iter().map(|pick| pick.2 + 1).max().unwrap_or(0);
-    (0..ways).map(|label| picks.iter().filter(|pick| pick.2 == label).count()).collect()
+    let mut counts = Vec::new();
+    for &(_, _, label) in picks {
+        counts.resize(counts.len().max(label + 1), 0);
+        if let Some(count) = counts.get_mut(label) {
+            *count += 1;
+        }
+    }
+    counts
 }
 
 /// Tasks read from a manifest, resolved against a class set.
@@ -54,14 +65,15 @@ impl Manifest {
     /// When it cannot be read or parsed, names a file the set lacks, has an episode without support, or labels that
     /// skip a number or are asked of a query only.
     pub fn read(path: &Path, set: Arc<ClassSet>) -> Result<Self> {
-        let text =
-            fs::read_to_string(path).map_err(|error| Error::io("reading the manifest", path, error))?;
+        let text = file::text(path, MOST_BYTES, "reading the manifest")?;
         let file: ManifestFile = serde_json::from_str(&text).map_err(|error| {
             Error::invalid(format!("the manifest {} is not as expected: {error}", path.display()))
         })?;
         let names = set.example_names();
         let place = |number: usize, example: &ManifestExample| {
-            names.get(&example.file).map(|&(class, place)| (class, place, example.label)).ok_or_else(|| {
+            // A file system or an editor may write `é` as two letters, the names here have it as one.
+            let composed = || names.get(&example.file.nfc().collect::<String>());
+            names.get(&example.file).or_else(composed).map(|&(class, place)| (class, place, example.label)).ok_or_else(|| {
                 Error::invalid(format!(
                     "the manifest {}, episode {number}: there is no `{}` in this split; names are CLASS/FILE as in `{}`",
                     path.display(),
@@ -76,8 +88,11 @@ impl Manifest {
                 examples.iter().map(|e| place(number, e)).collect::<Result<Vec<_>>>()
             };
             let (support, query) = (picks(&episode.support)?, picks(&episode.query)?);
-            let ways = support.iter().map(|pick| pick.2 + 1).max().unwrap_or(0);
-            let missing = (0..ways).find(|label| support.iter().all(|pick| pick.2 != *label));
+            let mut labels: Vec<usize> = support.iter().map(|pick| pick.2).collect();
+            labels.sort_unstable();
+            labels.dedup();
+            let ways = labels.len();
+            let missing = (0..ways).zip(labels).find_map(|(label, there)| (label != there).then_some(label));
             let wrong = match (ways, missing, query.iter().find(|pick| pick.2 >= ways)) {
                 (0, ..) => Some("has no support".to_owned()),
                 (_, Some(label), _) => {

@@ -58,6 +58,51 @@ fn a_mistake_in_an_experiment_file_is_named_with_its_line() {
 }
 
 #[test]
+fn a_file_of_settings_that_is_too_deep_or_too_long_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("experiment.toml");
+    let deep = 200_000;
+    for text in [
+        format!("a = {}", "[".repeat(deep)),
+        format!("a = {}", "{a=".repeat(deep)),
+        format!("{}a = 1", "a.".repeat(deep)),
+        format!("[{}a]", "a.".repeat(deep)),
+        format!("[[{}a]]", "a.".repeat(deep)),
+    ] {
+        fs::write(&file, text).unwrap();
+        refuse(&["train", file.to_str().unwrap(), "--learner", "prototypical"], &["line 1", "recursion"]);
+        refuse(&["run", file.to_str().unwrap()], &["line 1", "recursion"]);
+    }
+    fs::write(&file, "# long\n".repeat(1_500_000)).unwrap();
+    refuse(&["train", file.to_str().unwrap()], &["experiment.toml", "more than the 4194304"]);
+    let set = format!("--set=prototypical.distance={}", "[".repeat(50_000));
+    refuse(&["bench", &set], &["distance"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_or_a_device_is_refused_and_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let named = |name: &str| {
+        let pipe = directory.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        pipe.to_str().unwrap().to_owned()
+    };
+    refuse(&["train", &named("experiment.toml")], &["experiment.toml: it is a pipe, not a file"]);
+    for name in ["x.npz", "x.mat", "x.csv"] {
+        let set = format!("--set=arrays.path={}", named(name));
+        refuse(&["bench", "--data=arrays", &set, "--learner=pixels"], &[name, "a pipe"]);
+    }
+    for name in ["trees.zip", "trees.tar.gz", "list.csv"] {
+        let set = format!("--set=folder.path={}", named(name));
+        refuse(&["bench", "--data=folder", &set, "--learner=pixels"], &[name, "a pipe"]);
+    }
+    std::os::unix::fs::symlink("/dev/zero", directory.path().join("zero.csv")).unwrap();
+    let set = format!("--set=arrays.path={}/zero.csv", directory.path().display());
+    refuse(&["bench", "--data=arrays", &set, "--learner=pixels"], &["zero.csv", "a device"]);
+}
+
+#[test]
 fn a_missing_or_truncated_zip_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_str().unwrap();

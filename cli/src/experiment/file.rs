@@ -5,7 +5,7 @@ use std::path::Path;
 
 use kshot::options;
 use kshot::train::TrainConfig;
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 
 use super::Experiment;
 use crate::train_keys::value;
@@ -15,8 +15,7 @@ pub(crate) const SUITE_KEYS: [&str; 2] = ["seeds", "experiment"];
 
 /// Reads an experiment file, with what is wrong in it named with its line: the keys of an experiment, and those of a suite.
 pub(crate) fn read(path: &Path) -> Result<(toml::Table, toml::Table)> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::io("reading the experiment file", path, error))?;
+    let text = file::text(path, file::MOST_SETTINGS, "reading the experiment file")?;
     let at_line = |line: usize, what: &dyn fmt::Display| {
         Error::invalid(format!("the experiment file {}, line {line}: {what}", path.display()))
     };

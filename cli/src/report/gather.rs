@@ -1,11 +1,10 @@
 //! What suites and runs have kept, read for a report.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use kshot::Result;
 use kshot::eval::Measure;
 use kshot::stats::Interval;
+use kshot::{Result, file};
 use serde_json::Value;
 
 use crate::compare::ranking::{Ranking, ranking};
@@ -89,7 +88,7 @@ impl Kept {
 
 impl KeptCell {
     fn read(path: PathBuf, rows: Vec<Row>, failed: Vec<String>) -> Self {
-        let text = |name: &str| fs::read_to_string(path.join(name)).unwrap_or_default();
+        let text = |name: &str| file::text(&path.join(name), file::MOST_BYTES, "reading").unwrap_or_default();
         let environment = serde_json::from_str(&text("env.json")).unwrap_or_default();
         let (config, curve) = (text("config.toml"), Curve::of(&text("metrics.jsonl")));
         Self { path, rows, failed, config, environment, curve }

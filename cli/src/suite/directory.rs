@@ -4,7 +4,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use kshot::{Error, Result, atomic};
+use kshot::{Error, Result, atomic, file};
 use serde::{Deserialize, Serialize};
 
 use crate::output::complain;
@@ -89,7 +89,7 @@ pub(crate) fn cells_of(path: &Path) -> Result<Vec<PathBuf>> {
             ))),
         };
     }
-    let bytes = fs::read(&list).map_err(|error| Error::io("reading the suite", &list, error))?;
+    let bytes = file::bytes(&list, file::MOST_BYTES, "reading the suite")?;
     let listed: Listed = serde_json::from_slice(&bytes).map_err(|error| {
         Error::invalid(format!("{} is not what `kshot run` wrote: {error}", list.display()))
     })?;

@@ -8,7 +8,7 @@ use kshot::eval::{Classification, Evaluation, Score};
 use kshot::learner::DomainDistances;
 use kshot::registry;
 use kshot::train::Trained;
-use kshot::{Error, Result, atomic};
+use kshot::{Error, Result, atomic, file};
 use kshot_datasets::arrays::{self, write};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -143,14 +143,14 @@ pub(crate) fn read(directory: &Path) -> Result<Option<(Vec<Row>, Vec<String>)>> 
             path.display()
         ))
     };
-    let text = |path: &Path| fs::read(path).map_err(|error| Error::io("reading the figures of", path, error));
+    let text = |path: &Path| file::bytes(path, file::MOST_BYTES, "reading the figures of");
     let kept: Kept =
         serde_json::from_slice(&text(&path)?).map_err(|error| broken(&path, error.to_string()))?;
     if !(1..=FORM).contains(&kept.form) {
         return Err(broken(&path, format!("it is of form {}, and this kshot reads up to {FORM}", kept.form)));
     }
     // Without it, times are not known.
-    let timing: Timing = fs::read(directory.join(TIMING))
+    let timing: Timing = text(&directory.join(TIMING))
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok())
         .unwrap_or_default();

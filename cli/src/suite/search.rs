@@ -2,13 +2,12 @@
 //! test episodes.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 use kshot::eval::{Measure, Score};
 use kshot::registry::{self, LearnerEntry};
 use kshot::train::BEST;
-use kshot::{Error, Result, atomic};
+use kshot::{Error, Result, atomic, file};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -199,7 +198,7 @@ fn own(from: &Path, to: &Path) -> Result<()> {
     for name in OWN {
         let path = from.join(name);
         if path.exists() {
-            let bytes = fs::read(&path).map_err(|error| Error::io("reading the chosen", &path, error))?;
+            let bytes = file::bytes(&path, file::MOST_BYTES, "reading the chosen")?;
             atomic::write(&to.join(name), &bytes, "keeping the chosen training in")?;
         }
     }

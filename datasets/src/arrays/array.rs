@@ -1,5 +1,7 @@
 //! An array of a file, and what is refused of it.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,14 +30,16 @@ impl Array {
             return Err(Error::invalid(format!("{what} has words where numbers are needed")));
         };
         let size = self.shape.iter().skip(1).product::<usize>().max(1);
-        if let Some(at) = numbers.iter().position(|&number| !(number as f32).is_finite()) {
+        if let Some((at, &wrong)) =
+            numbers.iter().enumerate().find(|(_, number)| !(**number as f32).is_finite())
+        {
             return Err(Error::NotFinite(format!(
                 "{what}: value {} of example {} (both counted from 0) is {}, {}: correct the file, or leave the example \
                  out",
                 at % size,
                 at / size,
-                numbers[at],
-                out_of_range(numbers[at])
+                wrong,
+                out_of_range(wrong)
             )));
         }
         Ok(numbers)
@@ -81,10 +85,9 @@ impl Array {
                 names.len()
             )));
         }
-        match names.iter().position(|name| is_missing(name)) {
-            Some(i) => Err(Error::invalid(format!(
-                "{what} is missing (`{}`) at example {i} (counted from 0): label it, or leave it out",
-                names[i]
+        match names.iter().enumerate().find(|(_, name)| is_missing(name)) {
+            Some((i, name)) => Err(Error::invalid(format!(
+                "{what} is missing (`{name}`) at example {i} (counted from 0): label it, or leave it out"
             ))),
             None => Ok(names),
         }
@@ -124,13 +127,13 @@ pub(super) fn broken(path: &Path, why: impl std::fmt::Display) -> Error {
     Error::invalid(format!("{} cannot be read: {why}", path.display()))
 }
 
-/// Values that lie with their first index fastest, put with their last index fastest.
+/// Values that lie with their first index fastest, put with their last index fastest; as many as the shape has.
 pub(super) fn rows_first<T: Clone>(shape: &[usize], values: &[T]) -> Vec<T> {
     let mut index = vec![0; shape.len()];
     let mut out = Vec::with_capacity(values.len());
     for _ in 0..values.len() {
         let at = index.iter().zip(shape).rev().fold(0, |at, (&i, &size)| at * size + i);
-        out.push(values[at].clone());
+        out.extend(values.get(at).cloned());
         for (i, &size) in index.iter_mut().zip(shape).rev() {
             *i += 1;
             if *i < size {

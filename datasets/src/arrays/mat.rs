@@ -3,14 +3,17 @@
 //! Numeric, logical, character and sparse arrays and cell arrays of words are read; of all others, name and kind are known,
 //! so that a refusal can say them.
 
-use std::io::Read as _;
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::path::Path;
 
+use flate2::read::ZlibDecoder;
 use kshot::Result;
 
 use super::array::{Array, Arrays, Content, broken, read, rows_first};
+use crate::archive;
 
-/// More than this is unpacked of no variable, in bytes.
+/// More than this is unpacked of no file, in bytes.
 const MOST_UNPACKED: u64 = 8 << 30;
 
 /// The variables of a file.
@@ -38,12 +41,16 @@ pub(crate) fn mat(path: &Path) -> Result<Arrays> {
 fn variables(body: &[u8], little: bool) -> Result<Arrays, String> {
     let mut arrays = Arrays::new();
     let mut elements = Elements { bytes: body, little };
+    let mut unpacked_so_far = 0;
     while let Some((kind, data)) = elements.next()? {
         let unpacked;
         let matrix = match kind {
             MATRIX => data,
             COMPRESSED => {
-                unpacked = inflate(data)?;
+                let left = archive::most_of(body.len() as u64).min(MOST_UNPACKED) - unpacked_so_far;
+                unpacked = archive::unpacked(ZlibDecoder::new(data), data.len() as u64, left)
+                    .map_err(|why| format!("a variable cannot be unpacked: it {why}"))?;
+                unpacked_so_far += unpacked.len() as u64;
                 match (Elements { bytes: &unpacked, little }).next()? {
                     Some((MATRIX, data)) => data,
                     _ => continue,
@@ -56,16 +63,6 @@ fn variables(body: &[u8], little: bool) -> Result<Arrays, String> {
         arrays.insert(name, header.array());
     }
     Ok(arrays)
-}
-
-fn inflate(data: &[u8]) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    let mut reader = flate2::read::ZlibDecoder::new(data).take(MOST_UNPACKED + 1);
-    reader.read_to_end(&mut bytes).map_err(|error| format!("a variable cannot be unpacked: {error}"))?;
-    if bytes.len() as u64 > MOST_UNPACKED {
-        return Err(format!("a variable is more than the {MOST_UNPACKED} bytes that are read"));
-    }
-    Ok(bytes)
 }
 
 const MATRIX: u32 = 14;
@@ -144,8 +141,9 @@ impl<'a> Header<'a> {
             CELL => self.cell(),
             CHAR => {
                 let letters = characters(self.rest.expect()?, little)?;
-                let rows = *self.shape.first().unwrap_or(&0);
                 self.check(letters.len())?;
+                // Of words without a letter there may be said to be any number.
+                let rows = (*self.shape.first().unwrap_or(&0)).min(letters.len().max(1));
                 let names = (0..rows).map(|row| letters.iter().skip(row).step_by(rows).collect::<String>());
                 let names = names.map(|name| name.trim_end().to_owned()).collect();
                 Ok(Array { shape: vec![rows], content: Content::Names(names) })
@@ -197,25 +195,34 @@ impl<'a> Header<'a> {
             numbers(self.rest.expect()?, little)?,
         ];
         let (&[height, width], true) =
-            (self.shape.as_slice(), columns.len() == self.shape.last().map_or(0, |w| w + 1))
+            (self.shape.as_slice(), self.shape.last() == columns.len().checked_sub(1).as_ref())
         else {
-            return Err("is a sparse array that contradicts itself".to_owned());
+            return Err(CONTRADICTION.to_owned());
         };
-        let size = height.checked_mul(width).filter(|&size| size as u64 <= MOST_UNPACKED / 8);
+        let stored = 8 * (rows.len() + columns.len() + values.len()) as u64;
+        let most = archive::most_of(stored).min(MOST_UNPACKED) / 8;
+        let size = height.checked_mul(width).filter(|&size| size as u64 <= most);
         let size = size.ok_or_else(|| format!("is sparse, and too large in full: {height} × {width}"))?;
         let mut full = vec![0.0; size];
         for (column, ends) in columns.windows(2).enumerate() {
-            for entry in ends[0] as usize..ends[1] as usize {
+            let &[start, end] = ends else { continue };
+            if start.is_nan() || end < start {
+                return Err(CONTRADICTION.to_owned());
+            }
+            for entry in start as usize..end as usize {
                 let (Some(&row), Some(&value)) = (rows.get(entry), values.get(entry)) else {
-                    return Err("is a sparse array that contradicts itself".to_owned());
+                    return Err(CONTRADICTION.to_owned());
                 };
-                let place = (row as usize).checked_mul(width).and_then(|at| full.get_mut(at + column));
-                *place.ok_or("is a sparse array that contradicts itself")? = value;
+                let place =
+                    (row as usize).checked_mul(width).and_then(|at| full.get_mut(at.checked_add(column)?));
+                *place.ok_or(CONTRADICTION)? = value;
             }
         }
         Ok(Array { shape: self.shape, content: Content::Numbers(full) })
     }
 }
+
+const CONTRADICTION: &str = "is a sparse array that contradicts itself";
 
 const CELL: u8 = 1;
 const CHAR: u8 = 4;

@@ -1,5 +1,7 @@
 //! NumPy's files: `.npy`, and `.npz`, a zip of them.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::io::BufReader;
 use std::path::Path;
 
@@ -11,6 +13,10 @@ use crate::archive::Zip;
 
 /// More than this is unpacked of no entry of an `.npz`, in bytes.
 const MOST_UNPACKED: u64 = 8 << 30;
+/// Of a head, in bytes: NumPy itself refuses more than 10,000.
+pub(crate) const MOST_HEAD: usize = 1 << 16;
+/// Brackets within brackets: a dictionary of a tuple has two, a list of records four.
+const DEEPEST_HEAD: usize = 6;
 
 /// One `.npy` file.
 pub(crate) fn npy(path: &Path) -> Result<Array> {
@@ -34,9 +40,35 @@ pub(crate) fn npz(path: &Path, wanted: &[&str]) -> Result<Arrays> {
     Ok(arrays)
 }
 
+/// The head of a `.npy` file and, after it, its values.
+///
+/// # Errors
+/// When it is none, or its head is longer or deeper than that of an array ever is: who would parse it might never end.
+pub(crate) fn header(bytes: &[u8]) -> Result<NpyFile<&[u8]>, String> {
+    let length = match bytes.get(6).zip(bytes.get(8..12)) {
+        Some((1, &[low, high, ..])) => u32::from(u16::from_le_bytes([low, high])),
+        Some((_, &[a, b, c, d])) => u32::from_le_bytes([a, b, c, d]),
+        _ => return Err("is too short for a .npy file".to_owned()),
+    } as usize;
+    let head = bytes.get(10..bytes.len().min(12usize.saturating_add(length))).unwrap_or_default();
+    let mut depth = 0usize;
+    let deepest = head.iter().map(|byte| {
+        match byte {
+            b'(' | b'[' | b'{' => depth += 1,
+            b')' | b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth
+    });
+    if length > MOST_HEAD || deepest.max() > Some(DEEPEST_HEAD) {
+        return Err("has a head that no array has".to_owned());
+    }
+    NpyFile::new(bytes).map_err(|error| error.to_string())
+}
+
 fn parse(bytes: &[u8]) -> Result<Array, String> {
     let text = |error: std::io::Error| error.to_string();
-    let file = NpyFile::new(bytes).map_err(text)?;
+    let file = header(bytes)?;
     let shape: Vec<usize> = file
         .shape()
         .iter()
@@ -47,10 +79,12 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
         return Err("holds records, not plain values".to_owned());
     };
     let size = kind.size_field();
-    let width = if kind.type_char() == TypeChar::UnicodeStr { 4 * size } else { size };
-    // The header is believed only as far as the file goes.
-    let declared = shape.iter().try_fold(width as usize, |bytes, &size| bytes.checked_mul(size));
-    if declared.is_none_or(|declared| declared > bytes.len()) {
+    let width = if kind.type_char() == TypeChar::UnicodeStr { 4 } else { 1u64 }.checked_mul(size);
+    // The header is believed only as far as the file goes; a word of no letters takes room in memory too.
+    let width = width.and_then(|width| usize::try_from(width.max(1)).ok());
+    let declared = shape.iter().try_fold(width.unwrap_or(usize::MAX), |bytes, &size| bytes.checked_mul(size));
+    let present = header(bytes)?.into_inner().len();
+    if declared.is_none_or(|declared| declared > present) {
         return Err(format!("is cut off: its header says {shape:?} values of {kind}"));
     }
     macro_rules! numbers {
@@ -58,7 +92,7 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
             Content::Numbers(file.into_vec::<$t>().map_err(text)?.into_iter().map($convert).collect())
         };
     }
-    let content = match (kind.type_char(), 8 * size) {
+    let content = match (kind.type_char(), 8 * size.min(16)) {
         (TypeChar::Float, 16) => numbers!(half::f16, f64::from),
         (TypeChar::Float, 32) => numbers!(f32, f64::from),
         (TypeChar::Float, 64) => numbers!(f64, |value| value),
@@ -74,11 +108,11 @@ fn parse(bytes: &[u8]) -> Result<Array, String> {
         (TypeChar::UnicodeStr, _) => Content::Names(file.into_vec::<String>().map_err(text)?),
         (TypeChar::ByteStr, _) => {
             let words = file.into_vec::<Vec<u8>>().map_err(text)?;
-            let word = |bytes: Vec<u8>| {
+            let word = |mut bytes: Vec<u8>| {
                 // Shorter words are filled up with zeros.
                 let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-                String::from_utf8(bytes[..end].to_vec())
-                    .map_err(|_| "has a word that is not UTF-8".to_owned())
+                bytes.truncate(end);
+                String::from_utf8(bytes).map_err(|_| "has a word that is not UTF-8".to_owned())
             };
             Content::Names(words.into_iter().map(word).collect::<Result<_, _>>()?)
         }

@@ -1,5 +1,7 @@
 //! Tables of text: CSV with a header.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::path::Path;
 
 use kshot::{Error, Result};
@@ -44,9 +46,10 @@ pub(super) fn csv(path: &Path, options: &ArraysOptions, labelled: bool) -> Resul
         .iter()
         .map(|name| name.trim().to_owned())
         .collect();
-    if let ([only], Some(separator)) =
-        (&header[..], [';', '\t', '|'].into_iter().find(|&c| header[0].contains(c)))
-    {
+    if let ([only], Some(separator)) = (
+        &header[..],
+        [';', '\t', '|'].into_iter().find(|&c| header.first().is_some_and(|name| name.contains(c))),
+    ) {
         return Err(broken(
             path,
             format!(
@@ -141,15 +144,15 @@ fn leave_index_out(
     roles: &mut [Role],
 ) -> Result<Option<String>> {
     let mut note = None;
-    for (at, name) in
-        header.iter().enumerate().filter(|&(at, _)| roles[at] == Role::Feature).collect::<Vec<_>>()
+    for (at, (name, role)) in
+        header.iter().zip(roles).enumerate().filter(|(_, (_, role))| **role == Role::Feature)
     {
         let numbers = counts_rows(
             records.iter().map(|record| record.get(at).and_then(|cell| cell.trim().parse().ok())),
         );
         let nameless = name.is_empty() || name.starts_with("Unnamed:");
         if nameless && numbers {
-            roles[at] = Role::LeftOut;
+            *role = Role::LeftOut;
             note = Some(format!(
                 "{}: column {} has no name and numbers the rows, as pandas writes its index: left out",
                 path.display(),

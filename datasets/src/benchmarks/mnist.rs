@@ -5,6 +5,8 @@
 //! are for test (Requeima et al., *Fast and Flexible Multi-Task Classification Using CNAPs*, NeurIPS 2019): a learner is trained
 //! on other data. `fractions` divides them otherwise.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
@@ -121,7 +123,7 @@ fn open(context: &DatasetContext, options: MnistOptions) -> Result<Box<dyn Datas
     let division = by_fractions_or_all(options.fractions, options.seed, &digits, &mut notes)?;
     let class = |name: String| {
         let digit = name.parse::<usize>().unwrap_or_default();
-        Class { name, images: of_digit[digit].clone(), quarter_turns: 0 }
+        Class { name, images: of_digit.get(digit).cloned().unwrap_or_default(), quarter_turns: 0 }
     };
     let classes = division.map(|names| names.into_iter().map(class).collect());
     Ok(Box::new(ClassSplits::new("mnist", preparation, &whole, classes)?.with_notes(notes)))
@@ -150,20 +152,21 @@ fn idx(folder: &Path, name: &str, shape: &[usize]) -> Result<(Vec<u8>, PathBuf)>
 fn items(mut bytes: Vec<u8>, shape: &[usize]) -> Result<Vec<u8>, String> {
     let dimensions = 1 + shape.len();
     let head = 4 * (1 + dimensions);
-    if bytes.get(..4) != Some(&[0, 0, 8, dimensions as u8][..]) || bytes.len() < head {
+    let sizes = bytes.get(4..head).filter(|_| bytes.starts_with(&[0, 0, 8, dimensions as u8]));
+    let Some(sizes) = sizes else {
         let found: Vec<u8> = bytes.iter().take(4).copied().collect();
         return Err(format!(
             "is no IDX file of bytes in {dimensions} dimensions: it begins with {found:?}, not [0, 0, 8, {dimensions}]"
         ));
-    }
+    };
     let size = |at: &[u8]| at.iter().fold(0usize, |size, &byte| (size << 8) | usize::from(byte));
-    let sizes: Vec<usize> = bytes[4..head].chunks_exact(4).map(size).collect();
-    if sizes[1..] != *shape {
-        return Err(format!("has items of {:?}, not {shape:?}", &sizes[1..]));
-    }
-    let wanted = sizes.iter().try_fold(1usize, |product, &size| product.checked_mul(size));
+    let sizes: Vec<usize> = sizes.chunks_exact(4).map(size).collect();
+    let Some((items, of_each)) = sizes.split_first().filter(|(_, of_each)| *of_each == shape) else {
+        return Err(format!("has items of {:?}, not {shape:?}", sizes.get(1..).unwrap_or_default()));
+    };
+    let wanted = of_each.iter().try_fold(*items, |product, &size| product.checked_mul(size));
     if wanted != Some(bytes.len() - head) {
-        return Err(format!("says it has {} items, but has {} bytes of them", sizes[0], bytes.len() - head));
+        return Err(format!("says it has {items} items, but has {} bytes of them", bytes.len() - head));
     }
     Ok(bytes.split_off(head))
 }

@@ -10,14 +10,13 @@
 //! A zip or tar is unpacked once, into the cache. Images are scaled as `folder` scales them (`resize`), or shown to an encoder.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::DynamicImage;
 use kshot::dataset::{ClassSet, Dataset, DatasetContext, Images, Normalise, Preparation, Resize, Values};
 use kshot::options::Options;
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -342,6 +341,9 @@ fn name_in_list(file: &Path) -> String {
     format!("{}/{}", file.parent().map(file_name).unwrap_or_default(), file_name(file))
 }
 
+/// CUB's are of half a megabyte.
+const MOST_OF_LIST: u64 = 64 << 20;
+
 /// Left, top, width and height of each image's box.
 type Boxes = HashMap<String, [f64; 4]>;
 
@@ -352,8 +354,7 @@ fn boxes(root: &Path) -> Result<Boxes> {
     let read = |name: &str| {
         let path = folders.into_iter().flatten().map(|folder| folder.join(name)).find(|path| path.is_file());
         let path = path.unwrap_or_else(|| root.join(name));
-        let text = fs::read_to_string(&path)
-            .map_err(|error| Error::io("reading what `bounding-box` cuts by,", &path, error))?;
+        let text = file::text(&path, MOST_OF_LIST, "reading what `bounding-box` cuts by,")?;
         Ok::<_, Error>((text, path))
     };
     let (images, _) = read("images.txt")?;

@@ -5,19 +5,21 @@
 //! (Triantafillou et al., ICLR 2020), 241, 52 and 52. All 50,426,266 drawings are 39.5 GB, so the first `per-class` of each
 //! are read, from as many categories as there are files.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use kshot::dataset::{Class, Dataset, DatasetContext};
 use kshot::options::Options;
-use kshot::{Error, Result};
-use npyz::NpyFile;
+use kshot::{Error, Result, file};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::pixels::{PixelOptions, Pixels};
+use crate::arrays::npy;
 use crate::class_division::{Division, parse};
 use crate::class_splits::ClassSplits;
 
@@ -127,17 +129,18 @@ fn open(context: &DatasetContext, options: QuickdrawOptions) -> Result<Box<dyn D
 
 /// The first bitmaps of a file `[n, 784]`.
 fn bitmaps(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let text = |error: io::Error| error.to_string();
-    let file = NpyFile::new(BufReader::new(File::open(path).map_err(text)?)).map_err(text)?;
-    let &[count, 784] = file.shape() else {
-        return Err(format!("has the shape {:?}, not [n, 784]", file.shape()));
+    const LONGEST: u64 = npy::MOST_HEAD as u64 + 12;
+    let file = file::open(path, "reading").map_err(|error| error.to_string())?;
+    let mut bytes = Vec::new();
+    let wanted = most.saturating_mul(784).saturating_add(LONGEST);
+    file.take(wanted).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let head = npy::header(&bytes)?;
+    let &[count, 784] = head.shape() else {
+        return Err(format!("has the shape {:?}, not [n, 784]", head.shape()));
     };
-    let wanted = count.min(most) * 784;
-    let drawings = file.data::<u8>().map_err(|error| error.to_string())?;
-    let values = drawings.take(wanted as usize).collect::<Result<Vec<u8>, _>>();
-    let values = values.map_err(text)?;
-    match values.len() as u64 == wanted {
-        true => Ok(values),
-        false => Err(format!("is cut off: its header says {count} drawings")),
-    }
+    head.data::<u8>().map(drop).map_err(|error| error.to_string())?;
+    let values = npy::header(&bytes)?.into_inner();
+    let wanted = usize::try_from(count.min(most)).ok().and_then(|count| count.checked_mul(784));
+    let values = wanted.and_then(|wanted| values.get(..wanted));
+    values.map(<[u8]>::to_vec).ok_or_else(|| format!("is cut off: its header says {count} drawings"))
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kshot::{Error, Result};
+use kshot::{Error, Result, file};
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::{self, hexadecimal};
@@ -25,7 +25,8 @@ impl Checksum {
 
 /// The checksum of a file.
 pub(super) fn of(path: &Path) -> Result<Checksum> {
-    let (size, sha256) = digest::read(path).map_err(|error| Error::io("checking", path, error))?;
+    let (size, sha256) =
+        digest::read(file::open(path, "checking")?).map_err(|error| Error::io("checking", path, error))?;
     Ok(Checksum { size, sha256 })
 }
 

@@ -1,5 +1,6 @@
 //! What lies where in a directory of images: its classes, and the division that sub-directories may already make.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,7 @@ pub struct ClassFiles {
 /// An image of a class.
 #[derive(Debug)]
 pub struct ImageFile {
-    /// Its path below the class's directory, or as the list has it.
+    /// Its path below the class's directory, composed too, or as the list has it.
     pub name: String,
     /// Where it lies.
     pub path: PathBuf,
@@ -174,7 +175,7 @@ pub fn classes_in(root: &Path) -> Result<Vec<ClassFiles>> {
 /// When a directory cannot be listed.
 pub fn images_below(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
-    gather(directory, directory, 0, &mut images)?;
+    gather(directory, directory, &mut above(directory)?, &mut images)?;
     Ok(images.into_iter().map(|image| image.path).collect())
 }
 
@@ -182,10 +183,12 @@ pub fn images_below(directory: &Path) -> Result<Vec<PathBuf>> {
 fn classes(root: &Path, directories: Vec<PathBuf>, notes: &mut Vec<String>) -> Result<Vec<ClassFiles>> {
     let mut classes: Vec<ClassFiles> = Vec::new();
     let mut empty = Vec::new();
+    let mut above = above(root)?;
+    above.insert(whole(root)?);
     for path in directories {
         let name: String = file_name(&path).nfc().collect();
         let mut images = Vec::new();
-        gather(&path, &path, 0, &mut images)?;
+        gather(&path, &path, &mut above.clone(), &mut images)?;
         if images.is_empty() {
             empty.push(format!("`{name}`"));
             continue;
@@ -212,18 +215,35 @@ fn classes(root: &Path, directories: Vec<PathBuf>, notes: &mut Vec<String>) -> R
     Ok(classes)
 }
 
-/// Adds the images of a directory and those below it, each with its path below `class`.
-fn gather(class: &Path, directory: &Path, depth: usize, images: &mut Vec<ImageFile>) -> Result<()> {
-    // A link may lead back up.
-    const DEEPEST: usize = 16;
+/// The directories that a directory lies in, where links to them end.
+fn above(directory: &Path) -> Result<HashSet<PathBuf>> {
+    let whole = whole(directory)?;
+    Ok(whole.ancestors().skip(1).map(Path::to_path_buf).collect())
+}
+
+/// Where a directory really is.
+fn whole(directory: &Path) -> Result<PathBuf> {
+    fs::canonicalize(directory).map_err(|error| Error::io("listing the directory", directory, error))
+}
+
+/// Adds the images of a directory and those below it, each with its path below `class`; none of a directory that was `seen`, as
+/// a link may lead back up.
+fn gather(
+    class: &Path,
+    directory: &Path,
+    seen: &mut HashSet<PathBuf>,
+    images: &mut Vec<ImageFile>,
+) -> Result<()> {
+    if !seen.insert(whole(directory)?) {
+        return Ok(());
+    }
     for path in images_in(directory)? {
-        let name = path.strip_prefix(class).unwrap_or(&path).to_string_lossy().replace('\\', "/");
+        let name =
+            path.strip_prefix(class).unwrap_or(&path).to_string_lossy().replace('\\', "/").nfc().collect();
         images.push(ImageFile { name, path, group: String::new() });
     }
-    if depth < DEEPEST {
-        for below in directories(directory)? {
-            gather(class, &below, depth + 1, images)?;
-        }
+    for below in directories(directory)? {
+        gather(class, &below, seen, images)?;
     }
     Ok(())
 }
@@ -249,7 +269,7 @@ pub(super) fn named_as_list(path: &Path) -> bool {
 }
 
 /// What a directory holds, hidden files left out, sorted.
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
     let failed = |error| Error::io("listing the directory", directory, error);
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {

@@ -1,12 +1,15 @@
 //! Images that a CSV file lists: `path,label[,split][,group]`, paths from where the file lies.
 
-use std::collections::HashMap;
-use std::path::Path;
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use kshot::{Error, Result};
+use std::collections::HashMap;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use kshot::{Error, Result, file};
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::layout::{ClassFiles, ImageFile, Layout, by_splits, split_named};
+use super::layout::{ClassFiles, ImageFile, Layout, by_splits, entries, file_name, split_named};
 
 /// The classes of a list, divided as its column `split` says, if it has one.
 pub(super) fn read(file: &Path, notes: &mut Vec<String>) -> Result<Layout> {
@@ -27,7 +30,8 @@ pub(crate) fn listed(file: &Path, folder: &Path) -> Result<([Vec<ClassFiles>; 3]
     let wrong = |what: String| Error::invalid(format!("the list {}{what}", file.display()));
     let at = |line: u64, what: String| wrong(format!(", line {line}: {what}"));
     let broken = |error: csv::Error| wrong(format!(" cannot be read: {error}"));
-    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(file).map_err(broken)?;
+    let reader = BufReader::new(file::open(file, "reading the list")?);
+    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
     let head = rows.headers().map_err(broken)?.clone();
     let column = |name: &str| head.iter().position(|column| column.trim_start_matches('\u{feff}') == name);
     let (Some(path), Some(label)) = (column("path").or(column("filename")), column("label")) else {
@@ -38,6 +42,7 @@ pub(crate) fn listed(file: &Path, folder: &Path) -> Result<([Vec<ClassFiles>; 3]
     };
     let (split, group) = (column("split"), column("group"));
     let mut seen: HashMap<String, u64> = HashMap::new();
+    let mut places = Places::default();
     // Without a column `split`, all are in the first.
     let mut splits: [Vec<ClassFiles>; 3] = Default::default();
     for row in rows.records() {
@@ -48,10 +53,9 @@ pub(crate) fn listed(file: &Path, folder: &Path) -> Result<([Vec<ClassFiles>; 3]
         if name.is_empty() || label.is_empty() {
             return Err(at(line, format!("the {} is empty", if name.is_empty() { "path" } else { "label" })));
         }
-        let image = folder.join(&name);
-        if !image.is_file() {
-            return Err(at(line, format!("there is no file {}", image.display())));
-        }
+        let image = places
+            .find(folder, &name)
+            .ok_or_else(|| at(line, format!("there is no file {}", folder.join(&name).display())))?;
         if let Some(before) = seen.insert(name.clone(), line) {
             return Err(at(line, format!("`{name}` is also in line {before}")));
         }
@@ -65,9 +69,10 @@ pub(crate) fn listed(file: &Path, folder: &Path) -> Result<([Vec<ClassFiles>; 3]
             group => group.unwrap_or_default().to_owned(),
         };
         let image = ImageFile { name, path: image, group };
-        match splits[number].iter_mut().find(|class| class.name == label) {
+        let classes = splits.get_mut(number).ok_or_else(|| at(line, "there are three splits".to_owned()))?;
+        match classes.iter_mut().find(|class| class.name == label) {
             Some(class) => class.images.push(image),
-            None => splits[number].push(ClassFiles { name: label, images: vec![image] }),
+            None => classes.push(ClassFiles { name: label, images: vec![image] }),
         }
     }
     if splits.iter().all(Vec::is_empty) {
@@ -77,4 +82,37 @@ pub(crate) fn listed(file: &Path, folder: &Path) -> Result<([Vec<ClassFiles>; 3]
         classes.sort_by(|a, b| a.name.cmp(&b.name));
     }
     Ok((splits, split.is_some()))
+}
+
+/// What directories hold, by names in composed form (NFC): an editor may write `é` as one letter, a file system as two.
+#[derive(Default)]
+struct Places(HashMap<PathBuf, HashMap<String, PathBuf>>);
+
+impl Places {
+    /// The file of this name in a folder or below.
+    fn find(&mut self, folder: &Path, name: &str) -> Option<PathBuf> {
+        let written = folder.join(name);
+        if name.is_ascii() || written.is_file() {
+            return written.is_file().then_some(written);
+        }
+        let mut path = folder.to_path_buf();
+        for part in Path::new(name).components() {
+            let next = path.join(part);
+            path = match next.exists() {
+                true => next,
+                false => {
+                    let part: String = part.as_os_str().to_str()?.nfc().collect();
+                    self.of(&path).get(&part)?.clone()
+                }
+            };
+        }
+        path.is_file().then_some(path)
+    }
+
+    fn of(&mut self, folder: &Path) -> &HashMap<String, PathBuf> {
+        self.0.entry(folder.to_path_buf()).or_insert_with(|| {
+            let paths = entries(folder).unwrap_or_default();
+            paths.into_iter().map(|path| (file_name(&path).nfc().collect(), path)).collect()
+        })
+    }
 }

@@ -207,7 +207,12 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     let failed = |error| Error::io("listing the folder", folder, error);
     let mut names = Vec::new();
     for entry in fs::read_dir(folder).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        let name = entry.map_err(failed)?.file_name().into_string().map_err(|name| {
+            let (folder, name) = (folder.display(), name.display());
+            Error::invalid(format!(
+                "{folder} holds `{name}`, whose name is not UTF-8: rename it, or take it out"
+            ))
+        })?;
         if !name.starts_with('.') {
             names.push(name);
         }
