@@ -92,8 +92,7 @@ pub fn load(path: &Path, names: &Names, theta: &mut Params) -> Result<Loaded> {
             "are not there: `init` is a safetensors file, or the directory of a run".to_owned(),
         ));
     }
-    let bytes =
-        std::fs::read(&path).map_err(|error| Error::io("reading the initial weights", &path, error))?;
+    let bytes = crate::file::bytes(&path, crate::file::MOST_BYTES, "reading the initial weights")?;
     let file = SafeTensors::deserialize(&bytes).map_err(|error| {
         broken(format!(
             "are not a safetensors file ({error}); PyTorch's own files are converted by \
