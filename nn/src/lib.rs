@@ -62,7 +62,9 @@ pub use loss::Loss;
 pub use network::{LossAt, LossGradient, Network, Trace, embed_both};
 pub use portable::Portable;
 pub use similarity::Similarity;
-pub use tape::{Dev, Head, HeadWeights, Matrix, TapedMatrix, TapedScalar, Vector, value_and_grad_of_head};
+pub use tape::{
+    Dev, Head, HeadWeights, Matrix, TapedMatrix, TapedScalar, Vector, output_of_head, value_and_grad_of_head,
+};
 
 use std::sync::Arc;
 

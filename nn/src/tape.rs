@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use dfdx::prelude::*;
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 
 use crate::params::Params;
 use crate::{Error, Result};
@@ -33,6 +33,18 @@ pub struct HeadWeights<'a> {
     matrices: RefCell<Vec<(Range<usize>, Matrix)>>,
     /// Gradients that the head computed itself.
     given: RefCell<Vec<(Range<usize>, Vec<f32>)>>,
+}
+
+impl<'a> HeadWeights<'a> {
+    fn of(theta: &'a Params) -> Self {
+        Self {
+            theta,
+            device: Dev::default(),
+            vectors: RefCell::default(),
+            matrices: RefCell::default(),
+            given: RefCell::default(),
+        }
+    }
 }
 
 impl HeadWeights<'_> {
@@ -106,6 +118,25 @@ fn wrong_shape(name: &str, shape: &[usize], dimensions: usize) -> Error {
     ))
 }
 
+/// What `head` makes of `embeddings` `[n, features]` with weights of its own, `[rows, columns]`: as in training, and not
+/// differentiated.
+///
+/// # Errors
+/// Errors of the head, and when the device fails.
+pub fn output_of_head(
+    theta: &Params,
+    embeddings: ArrayView2<'_, f32>,
+    head: impl FnOnce(TapedMatrix, &HeadWeights<'_>) -> Result<TapedMatrix>,
+) -> Result<Array2<f32>> {
+    let weights = HeadWeights::of(theta);
+    let host = embeddings.iter().copied().collect();
+    let tensor = weights.device.try_tensor_from_vec(host, embeddings.dim());
+    let tensor = tensor.map_err(|error| Error::device("copying embeddings", error))?;
+    let output = head(tensor.put_tape(OwnedTape::default()), &weights)?;
+    Array2::from_shape_vec(*output.shape(), output.as_vec())
+        .map_err(|error| Error::device("reading the output of a head", error))
+}
+
 /// Value of `head` at `embeddings` `[n, features]`, and its gradient there. The gradient in the head's own weights is
 /// added to `gradient`, which has the layout of `theta`.
 ///
@@ -117,7 +148,6 @@ pub fn value_and_grad_of_head(
     gradient: &mut Params,
     head: &mut Head<'_>,
 ) -> Result<(f32, Array2<f32>)> {
-    let device = Dev::default();
     let failed = |error| Error::device("differentiating the loss", error);
     let shape = embeddings.dim();
     let host = if embeddings.is_standard_layout() {
@@ -125,14 +155,8 @@ pub fn value_and_grad_of_head(
     } else {
         embeddings.iter().copied().collect()
     };
-    let tensor = device.try_tensor_from_vec(host, shape).map_err(failed)?;
-    let weights = HeadWeights {
-        theta,
-        device,
-        vectors: RefCell::default(),
-        matrices: RefCell::default(),
-        given: RefCell::default(),
-    };
+    let weights = HeadWeights::of(theta);
+    let tensor = weights.device.try_tensor_from_vec(host, shape).map_err(failed)?;
     let loss = head(tensor.leaky_trace(), &weights)?;
     let value = loss.as_vec()[0];
     let mut gradients = loss.try_backward().map_err(failed)?;

@@ -1,8 +1,8 @@
 //! Matching networks: a query's class is that of the support examples it attends to.
 //!
 //! Vinyals, Blundell, Lillicrap, Kavukcuoglu & Wierstra, "Matching Networks for One Shot Learning", NeurIPS 2016,
-//! equations 1 and 2 (section 2.1.1), without fully conditional embeddings: p(y | x̂) = Σᵢ a(x̂, xᵢ) [yᵢ = y], a the
-//! softmax over the support of the cosines between embeddings.
+//! equations 1 and 2 (section 2.1.1): p(y | x̂) = Σᵢ a(x̂, xᵢ) [yᵢ = y], a the softmax over the support of the cosines between
+//! embeddings. With `fce`, embeddings are conditional on the task (section 2.1.2); its figures on Omniglot are without (table 1).
 //!
 //! ```
 //! use kshot::metric::{Comparison, Support};
@@ -19,17 +19,20 @@
 
 #![forbid(unsafe_code)]
 
-use dfdx::prelude::*;
+mod fce;
+
+use dfdx::prelude::{Axis as Along, *};
 use kshot::episode::{Episode, TaskSpec};
 use kshot::learner::accuracy;
 use kshot::metric::{Comparison, Embeddings, EpisodicTraining, Support, TrainingLoss};
-use kshot::nn::{HeadWeights, Similarity, TapedMatrix, head};
+use kshot::nn::{HeadWeights, Similarity, TapedMatrix, head, output_of_head};
 use kshot::options::Options;
 use kshot::params::Params;
 use kshot::registry::Setup;
+use kshot::rng::Rng;
 use kshot::train::TrainConfig;
 use kshot::{Error, Result};
-use ndarray::Array2;
+use ndarray::{Array2, Axis, concatenate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,6 +53,9 @@ pub struct Matching {
     /// a probability of e / (e + 4/e) = 0.65 at most; 40 is the best of 10, 20, 40 and 80 on Omniglot's validation classes.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub sharpness: f32,
+    /// Times that a query reads the support before it is compared, by fully conditional embeddings (K of the paper's appendix A.1);
+    /// 0 for none. The order of a support's examples matters to them, and verification is without.
+    pub fce: usize,
     /// What it is trained on.
     #[serde(flatten)]
     pub training: EpisodicTraining,
@@ -57,7 +63,7 @@ pub struct Matching {
 
 impl Default for Matching {
     fn default() -> Self {
-        Self { sharpness: 40.0, training: EpisodicTraining::default() }
+        Self { sharpness: 40.0, fce: 0, training: EpisodicTraining::default() }
     }
 }
 
@@ -72,13 +78,30 @@ fn one_hot(labels: &[usize]) -> Result<Array2<f32>> {
     Ok(Array2::from_shape_fn((labels.len(), ways), |(example, class)| f32::from(labels[example] == class)))
 }
 
+impl Matching {
+    /// The cosines of queries with the support, `[queries, support]`, times the sharpness, of the embeddings of both.
+    fn cosines(&self, z: TapedMatrix, weights: &HeadWeights<'_>, support: usize) -> Result<TapedMatrix> {
+        let mut parts = head::split(z, support)?;
+        if self.fce > 0 {
+            parts = fce::conditional(parts, weights, self.fce)?;
+        }
+        let [z_support, z_query] = parts;
+        Similarity::Cosine.logits_on_tape(z_query, z_support, self.sharpness)
+    }
+}
+
 impl Comparison for Matching {
     fn training_task(&self, setup: &Setup) -> TaskSpec {
         self.training.task(setup)
     }
 
+    /// Those of fully conditional embeddings.
+    fn weights(&self, features: usize, rng: &mut Rng) -> Option<Params> {
+        (self.fce > 0).then(|| fce::weights(features, rng))
+    }
+
     /// Mean of −log p(y | x̂) over the queries.
-    fn loss(&self, z: TapedMatrix, _: &HeadWeights<'_>, episode: &Episode) -> Result<TrainingLoss> {
+    fn loss(&self, z: TapedMatrix, weights: &HeadWeights<'_>, episode: &Episode) -> Result<TrainingLoss> {
         let (classes, query) = (one_hot(episode.support.classes()?)?, episode.query.classes()?);
         let ways = classes.ncols();
         if let Some(label) = query.iter().find(|&&label| label >= ways) {
@@ -86,12 +109,11 @@ impl Comparison for Matching {
                 "a query has class {label}, which has no example in the support set"
             )));
         }
-        let [z_support, z_query] = head::split(z, episode.support.len())?;
         let failed = |error| Error::device("attending to the support", error);
-        let cosines = Similarity::Cosine.logits_on_tape(z_query, z_support, self.sharpness)?;
+        let cosines = self.cosines(z, weights, episode.support.len())?;
         let device = cosines.device().clone();
         let compute = || {
-            let attention = cosines.try_softmax::<Axis<1>>()?;
+            let attention = cosines.try_softmax::<Along<1>>()?;
             let one_hot = device.try_tensor_from_vec(classes.iter().copied().collect(), classes.dim())?;
             attention.try_matmul(one_hot)
         };
@@ -109,9 +131,17 @@ impl Comparison for Matching {
     }
 
     /// p(y | x̂).
-    fn scores(&self, _: &Params, support: Support<'_>, query: Embeddings<'_>) -> Result<Array2<f32>> {
+    fn scores(&self, theta: &Params, support: Support<'_>, query: Embeddings<'_>) -> Result<Array2<f32>> {
         let classes = one_hot(support.labels)?;
-        let mut attention = Similarity::Cosine.logits(query, support.z, self.sharpness);
+        let mut attention = match self.fce {
+            0 => Similarity::Cosine.logits(query, support.z, self.sharpness),
+            _ => {
+                let both = concatenate![Axis(0), support.z, query];
+                output_of_head(theta, both.view(), |z, weights| {
+                    self.cosines(z, weights, support.labels.len())
+                })?
+            }
+        };
         for mut row in attention.rows_mut() {
             let max = row.fold(f32::NEG_INFINITY, |a, &b| a.max(b));
             row.mapv_inplace(|cosine| (cosine - max).exp());
