@@ -7,11 +7,14 @@ Needs numpy and pillow. The part with PyTorch is skipped, and says so, where tor
 
 import csv
 import importlib.util
+import io
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +106,38 @@ def windows(work):
     check(labels(answers) == ["hum"] * 6 + ["whine"] * 6, "windows.py: kshot tells a hum from a whine")
 
 
+def omniglot_runs(work):
+    """Runs drawn from a made-up evaluation, and the same given as the published ones are."""
+    rng, ink = np.random.default_rng(0), {}
+    with zipfile.ZipFile(work / "evaluation.zip", "w") as evaluation:
+        for character in range(1, 23):
+            for person in range(1, 4):
+                file = io.BytesIO()
+                Image.fromarray(rng.random((9, 9)) < 0.5).save(file, "png")
+                name = f"Letters/character{character:02}/{character:04}_{person:02}.png"
+                ink[name] = file.getvalue()
+                evaluation.writestr(f"images_evaluation/{name}", file.getvalue())
+    example("omniglot_runs.py", work / "evaluation.zip", work / "drawn.json")
+    runs = json.loads((work / "drawn.json").read_text(encoding="utf-8"))["episodes"]
+    files = lambda side: [example["file"].replace("rot000/", "") for example in side]
+    people = [{file[-6:-4] for file in files(runs[0][side])} for side in ("support", "query")]
+    check(len(runs) == 20 and [len(one) for one in people] == [1, 1] and people[0] != people[1], "omniglot_runs.py: two people's")
+    with zipfile.ZipFile(work / "runs.zip", "w") as archive:
+        lines = []
+        for label in range(20):
+            for folder, side in (("training/class", "support"), ("test/item", "query")):
+                file = next(one["file"] for one in runs[0][side] if one["label"] == label).replace("rot000/", "")
+                archive.writestr(f"all_runs/run01/{folder}{label + 1:02}.png", ink[file])
+            lines.append(f"run01/test/item{label + 1:02}.png run01/training/class{label + 1:02}.png")
+        archive.writestr("all_runs/run01/class_labels.txt", "\n".join(lines))
+    example("omniglot_runs.py", work / "evaluation.zip", work / "published.json", work / "runs.zip")
+    published = json.loads((work / "published.json").read_text(encoding="utf-8"))["episodes"]
+    check(published == runs[:1], "omniglot_runs.py: the published runs, found by their ink")
+
+
 if __name__ == "__main__":
     if KSHOT is None:
         sys.exit("there is no kshot: name it, set KSHOT, or put it on the path")
     with tempfile.TemporaryDirectory() as folder:
-        for part in (faces, train, embedding, checkpoint, windows):
+        for part in (faces, train, embedding, checkpoint, windows, omniglot_runs):
             part(Path(folder))
