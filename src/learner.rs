@@ -45,13 +45,18 @@
 //! # Ok::<(), Error>(())
 //! ```
 
+use std::sync::Arc;
+
 use ndarray::{Array2, ArrayView1, ArrayView2, ArrayView4, Axis};
+use rand::RngCore as _;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::episode::{Episode, Labelled, TaskSpec, Unlabelled};
+use crate::nn::Network;
 use crate::params::Params;
+use crate::rng::stream;
 
 /// The families of transfer and meta-learning that kshot compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -200,6 +205,13 @@ pub trait Trainable: Learner {
     /// # Errors
     /// When the episode does not fit the learner, or the device fails.
     fn outer_gradient(&self, episode: &Episode) -> Result<Outer>;
+}
+
+/// `network` as it is in training on `episode`: its drop layers, if it has any, are active, with noise that the run's
+/// `seed` and the episode's number name. Evaluations, and inner loops, are on `network` itself.
+pub fn in_training(network: &Arc<dyn Network>, seed: u64, episode: &Episode) -> Arc<dyn Network> {
+    let noise = stream(seed, "drop", episode.index).next_u64();
+    network.noisy(noise).unwrap_or_else(|| network.clone())
 }
 
 /// What a learner learns across tasks, and from what.

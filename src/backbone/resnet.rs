@@ -22,11 +22,19 @@ fn check_widths(widths: &[usize]) -> Result<()> {
 pub struct ResNet12 {
     /// Channels of the four blocks.
     pub widths: [usize; 4],
+    /// Share of what each block gives that is dropped in training (Lee et al. take 0.1); never in an evaluation, nor in an
+    /// inner loop, so not by `maml` and its family.
+    #[schemars(range(min = 0.0, max = 0.9))]
+    pub drop_rate: f32,
+    /// Side of the squares that the last two blocks drop, by DropBlock (Ghiasi et al. 2018); the first two drop single
+    /// values.
+    #[schemars(range(min = 1))]
+    pub drop_block: usize,
 }
 
 impl Default for ResNet12 {
     fn default() -> Self {
-        Self { widths: [64, 160, 320, 640] }
+        Self { widths: [64, 160, 320, 640], drop_rate: 0.0, drop_block: 5 }
     }
 }
 
@@ -38,7 +46,7 @@ impl Options for ResNet12 {
 
 impl Layers for ResNet12 {
     fn architecture(&self, input: [usize; 3], norm: Norm) -> Result<Architecture> {
-        Architecture::resnet12(input, self.widths, norm)
+        Architecture::resnet12_with_drop(input, self.widths, (self.drop_rate, self.drop_block), norm)
     }
 }
 

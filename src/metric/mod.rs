@@ -49,7 +49,9 @@ use ndarray::{Array2, ArrayView2, ArrayView4, Axis, concatenate};
 
 use crate::Result;
 use crate::episode::{Episode, Labelled, TaskSpec, Unlabelled};
-use crate::learner::{Adapted, Comparer, Learned, Learner, Outer, Prediction, Trainable, accuracy};
+use crate::learner::{
+    Adapted, Comparer, Learned, Learner, Outer, Prediction, Trainable, accuracy, in_training,
+};
 use crate::nn::{HeadWeights, Network, Norm, TapedMatrix, TapedScalar, cross_entropy, embed_both};
 use crate::params::Params;
 use crate::registry::Setup;
@@ -125,6 +127,7 @@ pub struct MetricLearner<C> {
     /// The network's weights, then the comparison's.
     learned: Learned,
     comparison: C,
+    seed: u64,
 }
 
 impl<C: Comparison> MetricLearner<C> {
@@ -141,7 +144,7 @@ impl<C: Comparison> MetricLearner<C> {
             Some(own) => theta.followed_by(&own),
             None => theta,
         };
-        Ok(Self { network, learned: Learned { theta, task }, comparison })
+        Ok(Self { network, learned: Learned { theta, task }, comparison, seed: setup.seed })
     }
 }
 
@@ -182,7 +185,7 @@ struct Embedded<'a, C> {
 
 impl<C: Comparison> Adapted for Embedded<'_, C> {
     fn predict(&self, query: &Unlabelled) -> Result<Prediction> {
-        let MetricLearner { network, learned: Learned { theta, .. }, comparison } = self.learner;
+        let MetricLearner { network, learned: Learned { theta, .. }, comparison, .. } = self.learner;
         let z_query = network.forward(theta, query.inputs.view())?;
         let support = Support { z: self.z.view(), labels: self.labels };
         Ok(Prediction::Scores(comparison.scores(theta, support, z_query.view())?))
@@ -199,7 +202,8 @@ impl<C: Comparison> Trainable for MetricLearner<C> {
         let both = (!episode.query.is_empty()).then(|| concatenate![Axis(0), support, query]);
         let x = both.as_ref().map_or(support, |both| both.view());
         let mut metrics = Vec::new();
-        let (loss, gradient) = self.network.value_and_grad(&self.learned.theta, x, &mut |z, weights| {
+        let network = in_training(&self.network, self.seed, episode);
+        let (loss, gradient) = network.value_and_grad(&self.learned.theta, x, &mut |z, weights| {
             let training = self.comparison.loss(z, weights, episode)?;
             metrics = training.metrics;
             Ok(training.loss)

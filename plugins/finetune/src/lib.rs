@@ -38,7 +38,9 @@ use std::sync::Arc;
 
 use dfdx::shapes::HasShape as _;
 use kshot::episode::{Episode, Labelled, Targets, TaskSpec, Unlabelled};
-use kshot::learner::{Adapted, Family, Learned, Learner, Outer, Prediction, Trainable, accuracy};
+use kshot::learner::{
+    Adapted, Family, Learned, Learner, Outer, Prediction, Trainable, accuracy, in_training,
+};
 use kshot::nn::{Network, Norm, network};
 use kshot::optimizer::{Optimizer, OptimizerKind};
 use kshot::params::Params;
@@ -247,7 +249,8 @@ impl Trainable for Finetune {
         let mixed = mixture.as_ref().map(|mixture| mixture.of(support.inputs()));
         let x = mixed.as_ref().map_or(support.inputs(), |mixed| mixed.view());
         let mut metrics = Vec::new();
-        let (loss, gradient) = self.extractor.value_and_grad(&self.learned.theta, x, &mut |z, weights| {
+        let extractor = in_training(&self.extractor, self.seed, episode);
+        let (loss, gradient) = extractor.value_and_grad(&self.learned.theta, x, &mut |z, weights| {
             let outputs = self.head.logits(z, weights)?;
             let Targets::Classes(labels) = &support.targets else {
                 return support.targets.loss().on_tape(outputs);

@@ -55,7 +55,9 @@ mod weights;
 use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
-use kshot::learner::{Adapted, Family, Learned, Learner, Outer, Prediction, Trainable, accuracy};
+use kshot::learner::{
+    Adapted, Family, Learned, Learner, Outer, Prediction, Trainable, accuracy, in_training,
+};
 use kshot::nn::head::on_host;
 use kshot::nn::{Loss, Network, Norm, embed_both};
 use kshot::options::Options;
@@ -127,6 +129,7 @@ pub struct Metanet {
     learned: Learned,
     sizes: Sizes,
     fast: FastWeights,
+    seed: u64,
 }
 
 impl Metanet {
@@ -150,7 +153,8 @@ impl Metanet {
             shots: setup.shots,
             queries: options.train_queries,
         };
-        Ok(Self { network, learned: Learned { theta, task }, sizes, fast: options.fast_weights })
+        let (learned, fast) = (Learned { theta, task }, options.fast_weights);
+        Ok(Self { network, learned, sizes, fast, seed: setup.seed })
     }
 
     /// Number of classes of a support set, if the base learner can tell so many apart and each has an example.
@@ -226,18 +230,18 @@ impl Trainable for Metanet {
         let loss = Loss::CrossEntropy { labels: query.to_vec() };
         let mut correct = 0.0;
         let x = concatenate![Axis(0), episode.support.inputs(), episode.query.inputs()];
-        let (value, mut gradient) =
-            self.network.value_and_grad(&self.learned.theta, x.view(), &mut |z, _| {
-                on_host(z, |z| {
-                    let (z_support, z_query) = z.split_at(Axis(0), labels.len());
-                    let adaptation = Adaptation::new(z_support, labels, ways, &weights, self.fast);
-                    let answer = adaptation.answer(z_query, &weights);
-                    let logits = answer.logits.view();
-                    correct = accuracy(logits.iter().copied(), query);
-                    let d_logits = loss.gradient(logits)?;
-                    Ok((loss.value(logits)?, answer.backward(z, &d_logits, &mut d_weights)))
-                })
-            })?;
+        let network = in_training(&self.network, self.seed, episode);
+        let (value, mut gradient) = network.value_and_grad(&self.learned.theta, x.view(), &mut |z, _| {
+            on_host(z, |z| {
+                let (z_support, z_query) = z.split_at(Axis(0), labels.len());
+                let adaptation = Adaptation::new(z_support, labels, ways, &weights, self.fast);
+                let answer = adaptation.answer(z_query, &weights);
+                let logits = answer.logits.view();
+                correct = accuracy(logits.iter().copied(), query);
+                let d_logits = loss.gradient(logits)?;
+                Ok((loss.value(logits)?, answer.backward(z, &d_logits, &mut d_weights)))
+            })
+        })?;
         d_weights.write(&mut gradient);
         Ok(Outer { loss: value, gradient, metrics: vec![("accuracy", correct)] })
     }
