@@ -113,7 +113,10 @@ impl Subject<'_> {
             for number in 0..3 {
                 let outer = learner.outer_gradient(&tasks.episode(number)?)?;
                 let theta = &mut learner.learned().theta;
-                theta.update_weights([&outer.gradient], |theta, [g]| *theta -= 0.01 * g);
+                // Where a fresh network is steep, a longer step would lead anywhere.
+                let length = outer.gradient.dot(&outer.gradient).sqrt() as f32;
+                let step = 0.01 / (length / 100.0).max(1.0);
+                theta.update_weights([&outer.gradient], |theta, [g]| *theta -= step * g);
                 theta.fold_statistics(&outer.gradient)?;
             }
         }

@@ -123,13 +123,13 @@ fn d_steps(weights: &[Array2<f32>; 2], gradients: &[Array2<f32>], rows: Range<us
             .assign(&gradient.slice_axis(Axis(0), rows.clone().into()));
         input.slice_axis_mut(Axis(1), (gradient.ncols()..).into()).assign(&state);
         let mut gates = affine(input.view(), &weights[0]);
-        for row in gates.as_slice_mut().into_iter().flat_map(|all| all.chunks_exact_mut(4 * meta)) {
-            let (before, cell) = row.split_at_mut(CELL * meta);
-            let (cell, after) = cell.split_at_mut(meta);
-            for gates in [before, after] {
-                gates.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
+        for row in gates.outer_iter_mut() {
+            let (before, rest) = row.split_at(Axis(0), CELL * meta);
+            let (mut cell, after) = rest.split_at(Axis(0), meta);
+            for mut gates in [before, after] {
+                gates.mapv_inplace(sigmoid);
             }
-            cell.iter_mut().for_each(|gate| *gate = tanh(*gate));
+            cell.mapv_inplace(tanh);
         }
         let [i, f, g, _] = split(&gates);
         Zip::from(&mut cell).and(i).and(f).and(g).for_each(|c, i, f, g| *c = f * *c + i * g);
