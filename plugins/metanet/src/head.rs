@@ -14,6 +14,7 @@ use crate::weights::Weights;
 pub(crate) struct Adaptation {
     /// Number of classes.
     ways: usize,
+    sharpness: f32,
     fast: Option<Fast>,
     /// r′ᵢ, `[support, hidden]`.
     r: Array2<f32>,
@@ -45,14 +46,14 @@ impl Adaptation {
         labels: &[usize],
         ways: usize,
         weights: &Weights,
-        fast_weights: FastWeights,
+        (fast_weights, sharpness): (FastWeights, f32),
     ) -> Self {
         let fast = (fast_weights == FastWeights::All).then(|| {
             let gradients = class_gradients(z, labels, ways, weights);
             let made = d(&weights.d, &gradients).into_shape_with_order(weights.representation.dim());
             Fast { weights: made.expect("a fast weight for each slow one"), gradients }
         });
-        let mut adaptation = Self { ways, fast, r: Array2::default((0, 0)), memories: None };
+        let mut adaptation = Self { ways, sharpness, fast, r: Array2::default((0, 0)), memories: None };
         adaptation.r = adaptation.represent(z, weights);
         if fast_weights != FastWeights::None {
             let [hidden, output] = example_gradients(adaptation.r.view(), labels, ways, weights);
@@ -75,7 +76,7 @@ impl Adaptation {
     /// The logits of queries with embeddings `[queries, features]`: lines 12–16.
     pub(crate) fn answer<'a>(&'a self, z: ArrayView2<'_, f32>, weights: &'a Weights) -> Answer<'a> {
         let x = self.represent(z, weights);
-        let attention = Attention::new(self.r.view(), x.view());
+        let attention = Attention::new(self.r.view(), x.view(), self.sharpness);
         let [of_hidden, of_output] =
             [0, 1].map(|layer| self.memories.as_ref().map(|memories| &memories[layer]));
         let hidden = Layer::new(weights.hidden.view(), of_hidden, &attention.weights, x, true);

@@ -94,29 +94,27 @@ pub(crate) fn read_backward(each: &Array3<f32>, d: &Array2<f32>, d_attention: &m
     rows.for_each(|mut d_attention, each, d| d_attention += &each.dot(&d));
 }
 
-/// What cosines are multiplied by before the softmax. The paper does not say; 1 would leave even a perfect match among five a
-/// weight of e / (e + 4/e) = 0.65 at most.
-const SHARPNESS: f32 = 10.0;
-
-/// Soft attention of each query to the support: the softmax of the cosines between their representations (§3.2).
+/// Soft attention of each query to the support: the softmax of the cosines between their representations (§3.2), times a
+/// sharpness.
 pub(crate) struct Attention {
     support: Directions,
     query: Directions,
+    sharpness: f32,
     /// `[queries, support]`; rows sum to 1.
     pub(crate) weights: Array2<f32>,
 }
 
 impl Attention {
-    pub(crate) fn new(support: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>) -> Self {
+    pub(crate) fn new(support: ArrayView2<'_, f32>, query: ArrayView2<'_, f32>, sharpness: f32) -> Self {
         let (support, query) = (Directions::new(support), Directions::new(query));
-        let weights = softmax(query.unit.dot(&support.unit.t()) * SHARPNESS);
-        Self { support, query, weights }
+        let weights = softmax(query.unit.dot(&support.unit.t()) * sharpness);
+        Self { support, query, sharpness, weights }
     }
 
     /// Gradients in the representations of support and queries.
     pub(crate) fn backward(&self, d: &Array2<f32>) -> (Array2<f32>, Array2<f32>) {
         let mean = (d * &self.weights).sum_axis(Axis(1)).insert_axis(Axis(1));
-        let d_cosines = (d - &mean) * &self.weights * SHARPNESS;
+        let d_cosines = (d - &mean) * &self.weights * self.sharpness;
         let d_support = d_cosines.t().dot(&self.query.unit);
         let d_query = d_cosines.dot(&self.support.unit);
         (self.support.backward(d_support), self.query.backward(d_query))

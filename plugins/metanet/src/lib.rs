@@ -10,7 +10,7 @@
 //! | m | perceptron that makes an example's W* of the gradient of its loss | Z | |
 //!
 //! The W* of the support examples are a memory; a query reads its own from it by soft attention, the softmax of cosines
-//! between representations, times 10. Slow and fast weights act side by side (layer augmentation, section 3.3). The outer loss
+//! between representations, times `sharpness`. Slow and fast weights act side by side (layer augmentation, section 3.3). The outer loss
 //! trains all slow weights together.
 //!
 //! What differs from the paper: u's convolutions have slow weights only (its last layer has both), and d sees one
@@ -90,6 +90,10 @@ pub struct MetanetOptions {
     /// Which fast weights there are: those of the task and of each example, those of each example, or none; all act on the
     /// backbone's features, none on its convolutions.
     pub fast_weights: FastWeights,
+    /// What cosines are multiplied by before the softmax of the attention. The paper does not say; 1 would leave even a perfect match
+    /// among five a weight of e / (e + 4/e) = 0.65 at most, and is better after a short training on few classes.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub sharpness: f32,
     /// Width of the representation and of the base learner's hidden layer, and of `u.classifier`, which makes the
     /// representation loss and stays as drawn.
     #[schemars(range(min = 1))]
@@ -116,7 +120,13 @@ pub enum FastWeights {
 
 impl Default for MetanetOptions {
     fn default() -> Self {
-        Self { fast_weights: FastWeights::All, hidden: 64, meta_hidden: 20, train_queries: 10 }
+        Self {
+            fast_weights: FastWeights::All,
+            sharpness: 10.0,
+            hidden: 64,
+            meta_hidden: 20,
+            train_queries: 10,
+        }
     }
 }
 
@@ -128,7 +138,8 @@ pub struct Metanet {
     /// The backbone's weights, then those of [`Weights`].
     learned: Learned,
     sizes: Sizes,
-    fast: FastWeights,
+    /// Which fast weights there are, and how sharp the attention is.
+    fast: (FastWeights, f32),
     seed: u64,
 }
 
@@ -153,7 +164,7 @@ impl Metanet {
             shots: setup.shots,
             queries: options.train_queries,
         };
-        let (learned, fast) = (Learned { theta, task }, options.fast_weights);
+        let (learned, fast) = (Learned { theta, task }, (options.fast_weights, options.sharpness));
         Ok(Self { network, learned, sizes, fast, seed: setup.seed })
     }
 

@@ -22,7 +22,7 @@ fn embeddings() -> Array2<f32> {
 fn loss(z: &Array2<f32>, theta: &Params, fast: FastWeights) -> f32 {
     let weights = Weights::read(SIZES, theta).unwrap();
     let (support, query) = z.view().split_at(Axis(0), LABELS.len());
-    let adaptation = Adaptation::new(support, &LABELS, 3, &weights, fast);
+    let adaptation = Adaptation::new(support, &LABELS, 3, &weights, (fast, 10.0));
     let loss = Loss::CrossEntropy { labels: QUERY.to_vec() };
     loss.value(adaptation.answer(query, &weights).logits.view()).unwrap()
 }
@@ -31,7 +31,7 @@ fn gradients(z: &Array2<f32>, theta: &Params, fast: FastWeights) -> (Array2<f32>
     let weights = Weights::read(SIZES, theta).unwrap();
     let mut d_weights = Weights::zeros(SIZES);
     let (support, query) = z.view().split_at(Axis(0), LABELS.len());
-    let adaptation = Adaptation::new(support, &LABELS, 3, &weights, fast);
+    let adaptation = Adaptation::new(support, &LABELS, 3, &weights, (fast, 10.0));
     let answer = adaptation.answer(query, &weights);
     let loss = Loss::CrossEntropy { labels: QUERY.to_vec() };
     let d_z = answer.backward(z.view(), &loss.gradient(answer.logits.view()).unwrap(), &mut d_weights);
@@ -106,7 +106,7 @@ fn an_adaptation_answers_queries_one_by_one_as_together() {
     let (z, theta) = (embeddings(), theta());
     let weights = Weights::read(SIZES, &theta).unwrap();
     let (support, query) = z.view().split_at(Axis(0), LABELS.len());
-    let adaptation = Adaptation::new(support, &LABELS, 3, &weights, FastWeights::All);
+    let adaptation = Adaptation::new(support, &LABELS, 3, &weights, (FastWeights::All, 10.0));
     let together = adaptation.answer(query, &weights).logits;
     for (one, wanted) in query.axis_chunks_iter(Axis(0), 1).zip(together.outer_iter()) {
         let alone = adaptation.answer(one, &weights).logits;
