@@ -135,7 +135,7 @@ impl Lstm {
                 let x = x.clone().put_tape(tapes.next().unwrap_or_default());
                 sum = sum.try_add(x.try_matmul(taped(weight).try_permute::<_, Axes2<1, 0>>()?)?)?;
             }
-            Ok(sum)
+            Ok::<_, <Dev as HasErr>::Err>(sum)
         };
         let (input, forget) = (gate(0)?.try_sigmoid()?, gate(1)?.try_sigmoid()?);
         let (candidate, output) = (gate(2)?.try_tanh()?, gate(3)?.try_sigmoid()?);
