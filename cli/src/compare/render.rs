@@ -94,11 +94,15 @@ pub(crate) fn title(section: &Section) -> String {
     )
 }
 
-/// `15 queries a class`, `all queries a class`, `10 queries`.
+/// `15 queries a class`, `1 query a class`, `all queries a class`, `10 queries`.
 pub(super) fn queries_in_words(section: &Section) -> String {
-    let queries = section.setting.queries.map_or("all".to_owned(), |queries| queries.to_string());
+    let queries = match section.setting.queries {
+        None => "all queries".to_owned(),
+        Some(1) => "1 query".to_owned(),
+        Some(queries) => format!("{queries} queries"),
+    };
     let of = if section.problem() == Problem::Classification { " a class" } else { "" };
-    format!("{queries} queries{of}")
+    format!("{queries}{of}")
 }
 
 /// What was chosen on validation classes, a line for each learner of which values were searched.
