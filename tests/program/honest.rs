@@ -173,7 +173,7 @@ fn tasks_of_a_manifest_are_called_what_they_are() {
     let all = "--set=folder.fractions=[0.0, 0.0, 1.0]";
     let manifest = manifest.to_str().unwrap();
     let ran = succeed(&["bench", "--data=folder", &set, all, "--learner=pixels", "--manifest", manifest]);
-    assert!(ran.stdout.contains("7-way 2-shot, 1 queries a class, 2 test episodes"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("7-way 2-shot, 1 query a class, 2 test episodes"), "{}", ran.stdout);
 }
 
 #[test]
