@@ -207,25 +207,25 @@ impl Maml {
         query: Objective<'_>,
     ) -> Result<MetaGradient> {
         let head = HeadLoop::head_of(theta)?;
-        let mut judged = None;
+        let (mut judged, mut of_support) = (None, None);
         let (_, mut gradient) = self.body.value_and_grad(theta, query.x, &mut |z_query, _| {
             on_host(z_query, |z_query| {
                 let mut d_query = Array2::zeros(z_query.dim());
-                let (_, of_support) = self.body.value_and_grad(theta, support.x, &mut |z_support, _| {
+                let (_, gradient) = self.body.value_and_grad(theta, support.x, &mut |z_support, _| {
                     on_host(z_support, |z_support| {
                         let mut through =
                             inner.gradient(&head, (z_support, support.loss), (z_query, query.loss))?;
                         d_query = std::mem::take(&mut through.query);
                         let d_support = std::mem::take(&mut through.support);
-                        judged = Some((through, None));
+                        judged = Some(through);
                         Ok((0.0, d_support))
                     })
                 })?;
-                judged.iter_mut().for_each(|(_, slot)| *slot = Some(of_support.clone()));
+                of_support = Some(gradient);
                 Ok((0.0, d_query))
             })
         })?;
-        let Some((through, Some(of_support))) = judged else {
+        let (Some(through), Some(of_support)) = (judged, of_support) else {
             return Err(Error::invalid("the body was not evaluated"));
         };
         gradient.update_weights([&of_support], |sum, [g]| *sum += g);
