@@ -7,6 +7,7 @@ use kshot::dataset::{DatasetContext, Split};
 use kshot::episode::{Count, TaskSpec};
 use kshot::eval::{Watch, evaluate};
 use kshot::nn::Norm;
+use kshot::ranks::Ranks;
 use kshot::registry::{self, Problem, Setup};
 use kshot::train::{Run, TrainConfig, train};
 use kshot_cli as _; // Links the learners and datasets that come with kshot.
@@ -26,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(learner) = maml.trainable() {
         let tasks = learner.learned().task.open(&sinusoid.split(Split::Train)?, Split::Train, 0)?;
         let config = TrainConfig { steps: 3000, meta_batch: 25, ..TrainConfig::default() };
-        let run = Run { directory: None, stop: &false.into(), observer: &mut () };
+        let run = Run { directory: None, stop: &false.into(), observer: &mut (), ranks: Ranks::alone() };
         train(learner, tasks.as_ref(), None, &config, run)?;
     }
     let after = evaluate(maml.as_ref(), test.as_ref(), 200, &Watch::default())?;

@@ -6,6 +6,7 @@ use kshot::backbone::Backbone;
 use kshot::dataset::{DatasetContext, Split};
 use kshot::episode::{Count, TaskSpec};
 use kshot::nn::Norm;
+use kshot::ranks::Ranks;
 use kshot::registry::{self, Problem, Setup};
 use kshot::train::{Run, TrainConfig, train};
 use kshot::verification::verify;
@@ -27,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(learner) = triplet.trainable() {
         let batches = learner.learned().task.open(&classes, Split::Train, 0)?;
         let config = TrainConfig { steps: 300, ..TrainConfig::default() };
-        let run = Run { directory: None, stop: &false.into(), observer: &mut () };
+        let run = Run { directory: None, stop: &false.into(), observer: &mut (), ranks: Ranks::alone() };
         train(learner, batches.as_ref(), None, &config, run)?;
     }
     let Some(comparer) = triplet.comparer() else { return Ok(()) };

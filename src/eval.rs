@@ -54,7 +54,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::episode::{Episode, Targets, Tasks};
 use crate::learner::{Learner, Prediction};
-use crate::nn::parallel::map_until;
+use crate::ranks::Ranks;
 use crate::stats::{Interval, interval95, precision};
 use crate::{Error, Result};
 
@@ -135,19 +135,28 @@ impl Evaluation {
     }
 }
 
-/// Who watches an evaluation, and may stop it.
+/// Who watches an evaluation and may stop it, and who shares its episodes.
 pub struct Watch<'a> {
-    /// Called after each episode, from whichever thread it ran on: a place to move a progress bar.
+    /// Called for each episode that is done, from whichever thread it ran on: a place to move a progress bar.
     pub on_episode: &'a (dyn Fn() + Sync),
     /// Set from elsewhere (Ctrl-C) to begin no further episode; those in hand are finished.
     pub stop: &'a AtomicBool,
+    /// Who shares the episodes; every rank has the figures of all.
+    pub ranks: &'a Ranks,
+}
+
+impl Watch<'_> {
+    /// Tells of an episode that this rank has done; the others are about as far.
+    pub(crate) fn done(&self, number: u64, end: u64) {
+        (number..end).take(self.ranks.size()).for_each(|_| (self.on_episode)());
+    }
 }
 
 /// Nobody.
 impl Default for Watch<'_> {
     fn default() -> Self {
         static NEVER: AtomicBool = AtomicBool::new(false);
-        Self { on_episode: &|| (), stop: &NEVER }
+        Self { on_episode: &|| (), stop: &NEVER, ranks: Ranks::alone() }
     }
 }
 
@@ -215,13 +224,13 @@ fn figure(
     watch: &Watch<'_>,
 ) -> Result<Evaluation> {
     let started = Instant::now();
-    let figures = map_until(episodes.clone(), watch.stop, |number| {
+    let figures = watch.ranks.map_until(episodes.clone(), watch.stop, |number| {
         let episode = tasks.episode(number)?;
         let figure = learner
             .answer(&episode.support, &episode.query.examples)
             .and_then(|prediction| measure(&prediction, &episode))
             .map_err(|error| error.context(format!("evaluation episode {number}")))?;
-        (watch.on_episode)();
+        watch.done(number, episodes.end);
         Ok(figure)
     })?;
     let seconds = started.elapsed().as_secs_f64();
@@ -246,6 +255,7 @@ fn figure(
 }
 
 /// The figure of one episode.
+#[derive(Serialize, Deserialize)]
 struct Figure {
     measure: Measure,
     value: f32,

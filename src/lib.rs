@@ -25,6 +25,7 @@ pub mod open_set;
 pub mod optimizer;
 pub mod options;
 pub mod picture;
+pub mod ranks;
 pub mod registry;
 pub mod schedule;
 pub mod stats;

@@ -3,7 +3,6 @@
 use crate::episode::{Labelled, Targets, Tasks};
 use crate::eval::{Watch, check_scores};
 use crate::learner::{Learner, Prediction, argmax, confidence};
-use crate::nn::parallel::map_until;
 use crate::stats::{Interval, interval95};
 use crate::verification::area;
 use crate::{Error, Result};
@@ -33,7 +32,7 @@ pub fn evaluate_open_set(
     episodes: u64,
     watch: &Watch<'_>,
 ) -> Result<OpenSet> {
-    let per_episode = map_until(0..episodes, watch.stop, |number| {
+    let per_episode = watch.ranks.map_until(0..episodes, watch.stop, |number| {
         let episode = tasks.episode(number)?;
         let known = episode.support.ways()?.saturating_sub(unknown);
         if known < 2 || unknown == 0 {
@@ -58,7 +57,7 @@ pub fn evaluate_open_set(
                 Prediction::Values(_) => Err(Error::invalid("this learner predicts values, not classes")),
             })
             .map_err(|error| error.context(format!("open-set episode {number}")))?;
-        (watch.on_episode)();
+        watch.done(number, episodes);
         let sure = scores.outer_iter().zip(asked).map(|(scores, &class)| (confidence(scores), class < known));
         let auroc = area(sure) as f32;
         let of_known = scores.outer_iter().zip(asked).filter(|&(_, &class)| class < known);

@@ -18,6 +18,7 @@ use kshot::log::{Observer, Point, Tested};
 use kshot::metric::{Comparison, Embeddings, EpisodicTraining, MetricLearner, Support, TrainingLoss};
 use kshot::nn::{HeadWeights, Norm, Similarity, TapedMatrix, head};
 use kshot::params::{Params, Role};
+use kshot::ranks::Ranks;
 use kshot::registry::{Problem, Setup};
 use kshot::rng::stream;
 use kshot::train::{BEST, Directory, LAST, Origin, Run, TrainConfig, read_run, train};
@@ -113,6 +114,7 @@ fn trained(directory: Option<&Path>, stop_after: u64, resume: bool) -> MetricLea
         directory: directory.map(|path| Directory { path, resume, origin }),
         stop: &stop,
         observer: &mut StopAfter(stop_after, stop.clone()),
+        ranks: Ranks::alone(),
     };
     let tasks = tasks();
     match train(&mut learner, tasks.as_ref(), Some(tasks.as_ref()), &config(), run) {

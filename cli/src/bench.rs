@@ -18,6 +18,7 @@ use crate::setting::Setting;
 use crate::stop::stop_on_ctrl_c;
 use crate::suite::{Grid, How, Plan, Suite, SuiteDirectory, measure, search};
 use crate::words::plural;
+use crate::world::world;
 use crate::{plot, source_table};
 
 pub(crate) fn run(args: BenchArgs) -> Result<()> {
@@ -47,7 +48,18 @@ fn all(suite: Suite, out: Option<&Path>, how: How, files: &Files) -> Result<()> 
     for path in files.json.iter().chain(&files.plot) {
         writable(path)?;
     }
-    let directory = out.map(SuiteDirectory::open).transpose()?;
+    if world().size() > 1 && (how.jobs > 1 || how.memory.is_some()) {
+        return Err(Error::invalid(
+            "each rank measures a cell at a time, and only its starter knows which share a machine's memory: leave out `--jobs` and \
+             `--memory`",
+        ));
+    }
+    let mut opened = None;
+    world().from_first(|| {
+        opened = out.map(SuiteDirectory::open).transpose()?;
+        Ok(())
+    })?;
+    let directory = opened.or_else(|| out.map(SuiteDirectory::shared));
     let open = |experiment| Grid::open(experiment, &suite.seeds);
     let mut grids: Vec<Grid> = suite.experiments.into_iter().map(open).collect::<Result<_>>()?;
     search::refuse_unasked(&grids)?;
@@ -72,7 +84,7 @@ fn all(suite: Suite, out: Option<&Path>, how: How, files: &Files) -> Result<()> 
             plan.push(Plan { cell, directory: place });
         }
     }
-    if let Some(directory) = &directory {
+    if let Some(directory) = directory.as_ref().filter(|_| world().is_first()) {
         directory.list(&names)?;
     }
     stop_on_ctrl_c();
@@ -101,7 +113,7 @@ fn all(suite: Suite, out: Option<&Path>, how: How, files: &Files) -> Result<()> 
         }
         rows.extend(own);
     }
-    if let (Some(path), false) = (&files.plot, rows.is_empty()) {
+    if let (Some(path), false, true) = (&files.plot, rows.is_empty(), world().is_first()) {
         plot::write(path, &rows)?;
     }
     if let (Some(path), false) = (&files.json, rows.is_empty()) {

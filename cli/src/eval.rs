@@ -27,6 +27,7 @@ use crate::row::Row;
 use crate::setting::Setting;
 use crate::stop::{STOP, stop_on_ctrl_c};
 use crate::words::{figure, plural};
+use crate::world::{sharing, world};
 use crate::{source_table, verification};
 
 pub(crate) fn run(args: EvalArgs) -> Result<()> {
@@ -90,7 +91,7 @@ pub(crate) fn run(args: EvalArgs) -> Result<()> {
         )));
     }
     let several = test_steps.len() > 1;
-    let logged = match &args.log {
+    let logged = match args.log.as_ref().filter(|_| world().is_first()) {
         Some(directory) => {
             Some((directory, Embedding::read(&args.checkpoint, job.input())?, class_names(&job)))
         }
@@ -178,7 +179,7 @@ fn open_set(job: &Job, setting: &Setting, learner: &dyn Learner, unknown: usize)
     let tasks = job.with_views(Box::new(job.few_shot(setting, unknown)?))?;
     let episodes = job.experiment.episodes();
     let bar = episode_bar("open set", episodes);
-    let watch = Watch { on_episode: &|| bar.inc(1), stop: &STOP };
+    let watch = Watch { on_episode: &|| bar.inc(1), stop: &STOP, ranks: sharing() };
     let figures = evaluate_open_set(learner, tasks.as_ref(), unknown, episodes, &watch)?;
     bar.finish_and_clear();
     let name = job.experiment.only_learner()?.name;

@@ -44,6 +44,7 @@ mod train_keys;
 mod verification;
 mod verify;
 mod words;
+mod world;
 
 use std::process::ExitCode;
 
@@ -66,12 +67,33 @@ use kshot_triplet as _;
 
 use args::{Cli, Command};
 use output::{complain, paragraph, print};
+use world::world;
 
 /// Runs the program on the process's arguments. Exit codes: 0 done, 2 refused or failed, 130 interrupted.
 pub fn main() -> ExitCode {
     limit_as_an_error();
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match world::join() {
+        // Held until all is said: MPI ends when it is dropped.
+        Ok(_session) => exit_code(command()),
+        Err(error) => exit_code(Err(error)),
+    }
+}
+
+fn command() -> Result<ExitCode> {
+    match Cli::try_parse() {
+        Ok(cli) => world().settle(run(cli)).map(|()| ExitCode::SUCCESS),
+        Err(usage) => {
+            if world().is_first() {
+                let _ = usage.print();
+            }
+            Ok(ExitCode::from(usage.exit_code() as u8))
+        }
+    }
+}
+
+fn exit_code(outcome: Result<ExitCode>) -> ExitCode {
+    match outcome {
+        Ok(code) => code,
         Err(error) => {
             complain(&paragraph(&error));
             ExitCode::from(if matches!(error, Error::Interrupted(_)) { 130 } else { 2 })
@@ -86,6 +108,7 @@ fn limit_as_an_error() {
 }
 
 fn run(cli: Cli) -> Result<()> {
+    world::refuse_unshared(&cli.command)?;
     match cli.command {
         Command::Bench(args) => bench::run(args),
         Command::Run(args) => bench::run_suite(args),

@@ -12,6 +12,7 @@ use crate::output::complain;
 use crate::progress::{Progress, episode_bar};
 use crate::setting::Setting;
 use crate::stop::STOP;
+use crate::world::sharing;
 
 /// Trains a learner for a setting, in a directory if one is given.
 pub(crate) fn trained(
@@ -25,7 +26,7 @@ pub(crate) fn trained(
     let (tasks, validation) = (job.training(learner, setting)?, job.validation(entry, setting)?);
     job.say_what_was_fitted(entry.name, learner, setting)?;
     let mut progress = Progress::new(entry.name, config.steps);
-    let run = Run { directory, stop: &STOP, observer: &mut progress };
+    let run = Run { directory, stop: &STOP, observer: &mut progress, ranks: sharing() };
     train(learner, tasks.as_ref(), validation.as_deref(), &config, run)
 }
 
@@ -43,7 +44,8 @@ pub(crate) fn evaluated(
         }
     }
     let bar = episode_bar(label, episodes);
-    let evaluation = evaluate(learner, tasks, episodes, &Watch { on_episode: &|| bar.inc(1), stop: &STOP });
+    let watch = Watch { on_episode: &|| bar.inc(1), stop: &STOP, ranks: sharing() };
+    let evaluation = evaluate(learner, tasks, episodes, &watch);
     bar.finish_and_clear();
     evaluation
 }
@@ -59,7 +61,7 @@ pub(crate) fn evaluated_until(
     // Fewer looks cost less coverage.
     const BATCH: usize = 100;
     let bar = episode_bar(label, most);
-    let watch = Watch { on_episode: &|| bar.inc(1), stop: &STOP };
+    let watch = Watch { on_episode: &|| bar.inc(1), stop: &STOP, ranks: sharing() };
     let evaluation = evaluate_until(learner, tasks, wanted, BATCH, most, &watch);
     bar.finish_and_clear();
     evaluation

@@ -6,8 +6,13 @@ use std::path::Path;
 use kshot::{Error, Result, atomic};
 use serde_json::Value;
 
-/// Writes a line to stderr; that nobody reads it (`2>&1 | head`) is no reason to panic, as `eprintln!` does.
+use crate::world::world;
+
+/// Writes a line to stderr, on the first rank; that nobody reads it (`2>&1 | head`) is no reason to panic, as `eprintln!` does.
 pub(crate) fn complain(line: &str) {
+    if !world().is_first() {
+        return;
+    }
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
@@ -18,8 +23,11 @@ pub(crate) fn paragraph(error: &Error) -> String {
     format!("kshot: {}", lines.join(" "))
 }
 
-/// Writes to stdout; a reader who went away (`| head`) is no error.
+/// Writes to stdout, on the first rank; a reader who went away (`| head`) is no error.
 pub(crate) fn print(text: &str) -> Result<()> {
+    if !world().is_first() {
+        return Ok(());
+    }
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -29,13 +37,19 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Writes figures to a file.
+/// Writes figures to a file, on the first rank.
 pub(crate) fn write_json(path: &Path, json: &Value) -> Result<()> {
+    if !world().is_first() {
+        return Ok(());
+    }
     atomic::write(path, format!("{json:#}\n").as_bytes(), "writing the figures to")
 }
 
 /// Refuses a file that could not be written, before the work that it is for.
 pub(crate) fn writable(path: &Path) -> Result<()> {
+    if !world().is_first() {
+        return Ok(());
+    }
     if path.is_dir() {
         return Err(Error::invalid(format!("{} is a directory; name a file for the rows", path.display())));
     }

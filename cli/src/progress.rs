@@ -149,6 +149,9 @@ pub(crate) fn episode_bar(label: &str, episodes: u64) -> ProgressBar {
 
 /// Shows that so much of something is done: a bar on a terminal, else a line every 10 seconds.
 pub(crate) fn done_of_all(what: &str, done: u64, all: u64) {
+    if HIDDEN.load(Ordering::Relaxed) {
+        return;
+    }
     static SHOWN: Mutex<Option<(ProgressBar, Instant)>> = Mutex::new(None);
     let Ok(mut shown) = SHOWN.lock() else { return };
     let (bar, last_line) = shown.get_or_insert_with(|| (episode_bar(what, all), Instant::now()));

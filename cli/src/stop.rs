@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the work to stop where it loses nothing, the second ends the program at once.
+//! Ctrl-C, or SIGTERM: the first asks the work to stop where it loses nothing, the second ends the program at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -7,7 +7,7 @@ use crate::output::complain;
 /// Set by the first Ctrl-C; a training stops before its next step, an evaluation before its next episode.
 pub(crate) static STOP: AtomicBool = AtomicBool::new(false);
 
-/// Makes the first Ctrl-C set [`STOP`] instead of ending the program at once.
+/// Makes the first Ctrl-C, or SIGTERM, set [`STOP`] instead of ending the program at once.
 pub(crate) fn stop_on_ctrl_c() {
     let installed = ctrlc::set_handler(|| {
         if STOP.swap(true, Ordering::Relaxed) {

@@ -17,6 +17,7 @@ use crate::row::Row;
 use crate::stop::stop_on_ctrl_c;
 use crate::suite::{Cell, kept};
 use crate::words::{figure, plural};
+use crate::world::world;
 
 pub(crate) fn run(args: TrainArgs) -> Result<()> {
     let experiment = args.flags.experiment(None)?;
@@ -46,7 +47,9 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     stop_on_ctrl_c();
     let trainable = learner.trainable().ok_or_else(nothing)?;
     let trained = trained(&job, entry, &setting, trainable, Some(directory))?;
-    keep_thresholds(&job, learner.as_mut(), &path.join(BEST))?;
+    if world().is_first() {
+        keep_thresholds(&job, learner.as_mut(), &path.join(BEST))?;
+    }
     let weights = format!(
         "weights of step {} of {}; {:.1} s of training",
         trained.best_step, trained.steps, trained.seconds
@@ -64,6 +67,9 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
         plural(evaluation.per_episode.len(), "episode"),
     ))?;
     completed(&evaluation, episodes)?;
+    if !world().is_first() {
+        return Ok(());
+    }
     let row = Row::of(&job.experiment, entry, &setting, learner.as_ref(), evaluation);
     let config = Cell { job: &job, entry, settings: std::slice::from_ref(&setting) }.config(None)?;
     kept::write(&path, &config, &[Row { trained: Some(trained), ..row }], Vec::new())

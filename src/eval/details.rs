@@ -24,7 +24,7 @@ pub struct Details {
 }
 
 /// What a learner answered to a query.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     /// The query's class: its number in the dataset's split.
     pub class: u32,
@@ -86,6 +86,7 @@ impl Details {
 }
 
 /// More of an episode of classification.
+#[derive(Serialize, Deserialize)]
 pub(super) struct OfEpisode {
     pub(super) macro_f1: f32,
     pub(super) balanced_accuracy: f32,

@@ -119,11 +119,11 @@ fn a_stopped_evaluation_has_the_figures_of_the_first_episodes() {
         }
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    let watch = Watch { on_episode: &on_episode, stop: &stop };
+    let watch = Watch { on_episode: &on_episode, stop: &stop, ..Watch::default() };
     let evaluation = pool.install(|| evaluate(&Oracle(half_or_all), &TwoWay, 4, &watch)).unwrap();
     assert!(evaluation.interrupted);
     assert_eq!(evaluation.per_episode, [0.5, 1.0]);
-    let stopped = evaluate(&Oracle(half_or_all), &TwoWay, 4, &Watch { on_episode: &|| (), stop: &stop });
+    let stopped = evaluate(&Oracle(half_or_all), &TwoWay, 4, &Watch { stop: &stop, ..Watch::default() });
     assert!(matches!(stopped.unwrap_err(), Error::Interrupted(_)));
 }
 

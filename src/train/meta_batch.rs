@@ -1,14 +1,19 @@
 //! What the episodes of a meta-batch tell the weights.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
 
 use crate::episode::Tasks;
 use crate::learner::{Outer, Trainable};
 use crate::nn::parallel::map_in_order;
-use crate::params::{Params, Role};
+use crate::params::{Layout, Params, Role};
+use crate::ranks::Ranks;
 use crate::{Error, Result};
 
-/// The outcomes of training episodes `numbers`, in parallel and in order; a finite collection of tasks starts over at
+/// The outcomes of training episodes `numbers`, in parallel, shared by ranks, and in order; a finite collection of tasks starts over at
 /// its end.
 ///
 /// # Errors
@@ -17,15 +22,58 @@ pub(super) fn outcomes(
     learner: &dyn Trainable,
     tasks: &dyn Tasks,
     numbers: Range<u64>,
+    layout: &Arc<Layout>,
+    ranks: &Ranks,
 ) -> Result<Vec<Outer>> {
-    map_in_order(numbers, |number| {
+    let outcome = |number| {
         let number = tasks.limit().map_or(number, |len| number % len.max(1));
         tasks
             .episode(number)
             .and_then(|episode| learner.outer_gradient(&episode))
             .and_then(check)
             .map_err(|error| error.context(format!("training episode {number}")))
-    })
+    };
+    if ranks.size() == 1 {
+        return map_in_order(numbers, outcome);
+    }
+    let all = ranks.map(numbers, |number| outcome(number).map(Sent::from))?;
+    all.into_iter().map(|sent| sent.into_outer(layout)).collect()
+}
+
+/// An outcome on its way to the other ranks.
+#[derive(Serialize, Deserialize)]
+struct Sent {
+    loss: f32,
+    gradient: Vec<f32>,
+    metrics: Vec<(String, f32)>,
+}
+
+impl From<Outer> for Sent {
+    fn from(outer: Outer) -> Self {
+        let metrics = outer.metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { loss: outer.loss, gradient: outer.gradient.values().to_vec(), metrics }
+    }
+}
+
+impl Sent {
+    fn into_outer(self, layout: &Arc<Layout>) -> Result<Outer> {
+        let metrics = self.metrics.into_iter().map(|(name, value)| (known(name), value)).collect();
+        Ok(Outer { loss: self.loss, gradient: Params::from_values(layout, self.gradient)?, metrics })
+    }
+}
+
+/// The name of a metric, which lives as long as the program; there are few.
+fn known(name: String) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    match names.get(name.as_str()) {
+        Some(name) => name,
+        None => {
+            let name: &'static str = Box::leak(name.into_boxed_str());
+            names.insert(name);
+            name
+        }
+    }
 }
 
 fn check(outer: Outer) -> Result<Outer> {

@@ -8,6 +8,7 @@
 //! use kshot::episode::{Episode, Labelled, Targets, TaskSpec, Tasks, Unlabelled};
 //! use kshot::learner::{Adapted, Learned, Learner, Outer, Prediction, Trainable};
 //! use kshot::params::{Layout, Params, Role};
+//! use kshot::ranks::Ranks;
 //! use kshot::train::{Run, TrainConfig, train};
 //! use kshot::Result;
 //! use ndarray::{Array2, Array4};
@@ -64,7 +65,7 @@
 //! let task = TaskSpec::Regression { shots: 1, queries: 1 };
 //! let mut slope = Slope(Learned { theta: Params::zeros(&layout.into()), task });
 //! let config = TrainConfig { steps: 200, learning_rate: 0.1, ..TrainConfig::default() };
-//! let run = Run { directory: None, stop: &false.into(), observer: &mut () };
+//! let run = Run { directory: None, stop: &false.into(), observer: &mut (), ranks: Ranks::alone() };
 //! train(&mut slope, &Three, None, &config, run)?;
 //! assert!((slope.0.theta.values()[0] - 3.0).abs() < 0.01);
 //! # Ok::<(), kshot::Error>(())
@@ -76,6 +77,7 @@ mod files;
 mod init;
 mod logged;
 mod meta_batch;
+mod standing;
 #[cfg(test)]
 mod tests;
 
@@ -91,6 +93,7 @@ use crate::log::{Observer, Summary};
 use crate::nn::parallel::on_the_pool;
 use crate::optimizer::Optimizer;
 use crate::params::Params;
+use crate::ranks::Ranks;
 use crate::{Error, Result, options};
 
 pub use config::TrainConfig;
@@ -107,6 +110,8 @@ pub struct Run<'a> {
     pub stop: &'a AtomicBool,
     /// Who is told of progress, besides the logs in `directory`.
     pub observer: &'a mut dyn Observer,
+    /// Who shares the episodes. Only the first writes in `directory`; all have the same weights at any time.
+    pub ranks: &'a Ranks,
 }
 
 /// Where a run is kept.
@@ -178,8 +183,11 @@ pub fn train(
              they are, or leave `frozen` out",
         ));
     }
-    let files = match run.directory {
-        Some(directory) => {
+    let ranks = run.ranks;
+    // The first rank alone reads what it is going to write over.
+    let mut files = None;
+    let begun = ranks.from_first(|| {
+        if let Some(directory) = run.directory {
             let description = Description {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 origin: directory.origin,
@@ -189,22 +197,21 @@ pub fn train(
                 best_step: None,
                 thresholds: Vec::new(),
             };
-            Some(Files::open(
-                directory.path,
-                description,
-                directory.resume,
-                &mut learner.learned().theta,
-                &mut state,
-            )?)
+            let theta = &mut learner.learned().theta;
+            files = Some(Files::open(directory.path, description, directory.resume, theta, &mut state)?);
         }
-        None => None,
-    };
+        Ok(state.sent(&learner.learned().theta))
+    })?;
+    if !ranks.is_first() {
+        state.take(begun, &mut learner.learned().theta)?;
+    }
     let mut training = Training {
         learner,
         tasks,
         validation,
         config,
         observer: run.observer,
+        ranks,
         state,
         files,
         frozen: Vec::new(),
@@ -222,6 +229,7 @@ struct Training<'a> {
     validation: Option<&'a dyn Tasks>,
     config: &'a TrainConfig,
     observer: &'a mut dyn Observer,
+    ranks: &'a Ranks,
     state: State,
     files: Option<Files>,
     /// Places of weights that stay as they are, and what they are.
@@ -232,7 +240,7 @@ impl Training<'_> {
     fn run(mut self, stop: &AtomicBool, started: Instant) -> Result<Trained> {
         self.log_settings()?;
         while self.state.step < self.config.steps {
-            if stop.load(Ordering::Relaxed) {
+            if self.ranks.any(stop.load(Ordering::Relaxed))? {
                 return Err(self.interrupt());
             }
             self.step().map_err(|error| self.explain(error))?;
@@ -259,7 +267,9 @@ impl Training<'_> {
         let started = Instant::now();
         let (config, step) = (self.config, self.state.step + 1);
         let first = self.state.step * config.meta_batch;
-        let outcomes = meta_batch::outcomes(self.learner, self.tasks, first..first + config.meta_batch)
+        let layout = self.learner.learned().theta.layout().clone();
+        let episodes = first..first + config.meta_batch;
+        let outcomes = meta_batch::outcomes(self.learner, self.tasks, episodes, &layout, self.ranks)
             .map_err(|error| error.context(format!("step {step}")))?;
 
         let theta = &mut self.learner.learned().theta;
@@ -301,7 +311,8 @@ impl Training<'_> {
 
     fn validate(&mut self) -> Result<()> {
         let (Some(tasks), step) = (self.validation, self.state.step) else { return Ok(()) };
-        let evaluation = evaluate(self.learner, tasks, self.config.validation_episodes, &Watch::default())
+        let watch = Watch { ranks: self.ranks, ..Watch::default() };
+        let evaluation = evaluate(self.learner, tasks, self.config.validation_episodes, &watch)
             .map_err(|error| error.context(format!("validation after step {step}")))?;
         let score = evaluation.score;
         let (name, interval) = (score.measure.name(), score.interval);

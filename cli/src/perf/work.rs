@@ -11,6 +11,7 @@ use kshot::learner::Learner;
 use kshot::log::{Observer, Point};
 use kshot::nn::Norm;
 use kshot::nn::peak::{ConvolutionPeak, multiply_add_loop};
+use kshot::ranks::Ranks;
 use kshot::registry::{self, Problem, Setup};
 use kshot::rng::stream;
 use kshot::train::{Run, TrainConfig, train};
@@ -185,7 +186,8 @@ fn training(
     let tasks: Box<dyn Tasks> = learner.learned().task.open(&source, Split::Train, 0)?;
     let config = TrainConfig { steps: (WARM_UP + reps) as u64, ..config.clone() };
     let mut watch = StopWatch { last: Instant::now(), times: Vec::new() };
-    let run = Run { directory: None, stop: &AtomicBool::new(false), observer: &mut watch };
+    let run =
+        Run { directory: None, stop: &AtomicBool::new(false), observer: &mut watch, ranks: Ranks::alone() };
     train(learner, tasks.as_ref(), None, &config, run)?;
     Ok(watch.times.split_off(WARM_UP))
 }

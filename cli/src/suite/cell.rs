@@ -14,6 +14,7 @@ use crate::measure::{evaluated, trained};
 use crate::row::Row;
 use crate::setting::Setting;
 use crate::words::{figure, with_steps};
+use crate::world::sharing;
 
 /// One learner, trained once with a seed, tested in settings that share the training.
 pub(crate) struct Cell<'a> {
@@ -37,18 +38,18 @@ impl Cell<'_> {
     /// of inner steps, or why there is none. A panic in the learner or beneath it is one failed row.
     pub(crate) fn measure(&self, directory: Option<&Path>) -> Vec<Result<Row>> {
         let rows = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.rows(directory)));
-        match rows {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(error)) => vec![Err(error)],
+        let rows = match rows {
+            Ok(rows) => rows,
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
                 let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-                vec![Err(Error::invalid(format!(
+                Err(Error::invalid(format!(
                     "`{}` panicked ({text}); this is a fault of the learner",
                     self.entry.name
-                )))]
+                )))
             }
-        }
+        };
+        sharing().settle(rows).unwrap_or_else(|error| vec![Err(error)])
     }
 
     /// The experiment file that measures it again; with the values that were chosen, where some were searched.
@@ -72,7 +73,7 @@ impl Cell<'_> {
         let mut rows = Vec::new();
         for setting in settings {
             for test_steps in job.test_steps(entry) {
-                let row = self.evaluate(setting, test_steps, &mut ready);
+                let row = sharing().settle(self.evaluate(setting, test_steps, &mut ready));
                 rows.push(match row {
                     Ok(row) => {
                         Ok(Row { trained: ready.trained.clone(), search: ready.search.clone(), ..row })

@@ -27,7 +27,8 @@ struct Listed {
 /// A suite's directory, which no other program writes in as long as this is held.
 pub(crate) struct SuiteDirectory {
     path: PathBuf,
-    _lock: File,
+    /// Of the first rank, for all.
+    _lock: Option<File>,
 }
 
 impl SuiteDirectory {
@@ -40,13 +41,18 @@ impl SuiteDirectory {
         fs::create_dir_all(path.join(CELLS)).map_err(failed)?;
         let lock = File::create(path.join(".lock")).map_err(failed)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_path_buf(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_path_buf(), _lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => Err(Error::invalid(format!(
                 "another kshot is measuring in {}: wait for it, or take another directory",
                 path.display()
             ))),
             Err(TryLockError::Error(error)) => Err(failed(error)),
         }
+    }
+
+    /// The directory as ranks that do not open it have it.
+    pub(crate) fn shared(path: &Path) -> Self {
+        Self { path: path.to_path_buf(), _lock: None }
     }
 
     /// Where the cell of this name is kept.

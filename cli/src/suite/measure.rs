@@ -9,12 +9,13 @@ use kshot::{Error, Result};
 
 use super::memory::Bytes;
 use super::queue::{Queue, held};
-use super::{Cell, kept};
+use super::{Cell, dispatch, kept};
 use crate::output::{complain, paragraph};
 use crate::progress;
 use crate::row::Row;
 use crate::stop::STOP;
 use crate::words::{duration, plural};
+use crate::world::{apart, sharing, world};
 
 /// A cell, and where it is kept; nowhere for a comparison that is only looked at.
 pub(crate) struct Plan<'a> {
@@ -47,13 +48,26 @@ pub(crate) struct How {
 /// # Errors
 /// Beside the figures: when it was interrupted, or what is kept cannot be read. A cell that fails costs its own figures only.
 pub(crate) fn measure(plan: &[Plan<'_>], how: How) -> (Vec<Measured>, Result<()>) {
+    // Kept cells are shared out; others, which all ranks look at, are measured by all together.
+    let link = world().link().filter(|_| plan.iter().any(|plan| plan.directory.is_some()));
     let mut found = Vec::new();
-    for Plan { directory, .. } in plan {
-        match directory.as_deref().map(kept::read).transpose() {
-            Ok(kept) => found.push(kept.flatten().filter(|(_, failed)| !how.again || failed.is_empty())),
-            Err(error) => return (Vec::new(), Err(error)),
+    let read = world().from_first(|| {
+        for Plan { directory, .. } in plan {
+            let kept = directory.as_deref().map(kept::read).transpose()?.flatten();
+            found.push(kept.filter(|(_, failed)| !how.again || failed.is_empty()));
         }
+        Ok(())
+    });
+    if let Err(error) = read {
+        return (Vec::new(), Err(error));
     }
+    if let (Some(link), false) = (link, world().is_first()) {
+        apart(true);
+        let outcome = dispatch::work(link, plan);
+        apart(false);
+        return (Vec::new(), outcome);
+    }
+    found.resize_with(plan.len(), || None);
     let missing: Vec<usize> = (0..plan.len()).filter(|&number| found[number].is_none()).collect();
     let kept = plan.len() - missing.len();
     if kept > 0 {
@@ -76,28 +90,47 @@ pub(crate) fn measure(plan: &[Plan<'_>], how: How) -> (Vec<Measured>, Result<()>
     }
     let stopped = Mutex::new(None);
     let (done, begun) = (AtomicUsize::new(0), Instant::now());
-    let work = || {
-        while let Some(turn) = queue.next() {
-            if STOP.load(Ordering::Relaxed) {
+    let next = || {
+        let turn = queue.next()?;
+        match sharing().any(STOP.load(Ordering::Relaxed)) {
+            Ok(false) => {}
+            Ok(true) => {
                 held(&stopped).get_or_insert(Error::Interrupted("stopped before the next cell".to_owned()));
-                return;
+                return None;
             }
-            let one = &plan[turn.number];
-            if let Some(directory) = &one.directory {
-                let name = directory.file_name().unwrap_or_default().to_string_lossy();
-                let left = time_left(begun.elapsed(), done.load(Ordering::Relaxed), missing.len());
-                let takes = how.memory.map_or(String::new(), |_| format!(", at most about {}", turn.bytes));
-                complain(&format!("[{}/{}] {name}{takes}{left}", turn.number + 1, plan.len()));
-            }
-            let (measured, error) = finished(one);
-            *held(&results[turn.number]) = measured;
-            if let Some(error) = error {
+            Err(error) => {
                 held(&stopped).get_or_insert(error);
+                return None;
             }
-            done.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(directory) = &plan[turn.number].directory {
+            let name = directory.file_name().unwrap_or_default().to_string_lossy();
+            let left = time_left(begun.elapsed(), done.load(Ordering::Relaxed), missing.len());
+            let takes = how.memory.map_or(String::new(), |_| format!(", at most about {}", turn.bytes));
+            complain(&format!("[{}/{}] {name}{takes}{left}", turn.number + 1, plan.len()));
+        }
+        Some(turn)
+    };
+    let take = |number: usize, measured: Measured, error: Option<Error>| {
+        *held(&results[number]) = measured;
+        if let Some(error) = error {
+            held(&stopped).get_or_insert(error);
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+    };
+    let work = || {
+        while let Some(turn) = next() {
+            let (measured, error) = finished(&plan[turn.number]);
+            take(turn.number, measured, error);
         }
     };
-    if jobs == 1 {
+    if let Some(link) = link {
+        let served =
+            on_several(work, || dispatch::serve(link, plan, || next().map(|turn| turn.number), take));
+        if let Err(error) = served {
+            held(&stopped).get_or_insert(error);
+        }
+    } else if jobs == 1 {
         work();
     } else {
         progress::hide(true);
@@ -120,8 +153,24 @@ pub(crate) fn measure(plan: &[Plan<'_>], how: How) -> (Vec<Measured>, Result<()>
     (results.collect(), stopped.map_or(Ok(()), Err))
 }
 
+/// The first rank's own cells, and beside them an ear for the others.
+fn on_several(work: impl FnOnce(), serve: impl FnOnce() -> Result<()> + Send) -> Result<()> {
+    apart(true);
+    progress::hide(true);
+    let served = std::thread::scope(|scope| {
+        let served = scope.spawn(serve);
+        work();
+        served.join().unwrap_or_else(|_| {
+            Err(Error::invalid("the ranks were no longer heard; this is a fault of kshot"))
+        })
+    });
+    progress::hide(false);
+    apart(false);
+    served
+}
+
 /// Measures a cell and keeps what it came to; with what interrupted it.
-fn finished(plan: &Plan<'_>) -> (Measured, Option<Error>) {
+pub(super) fn finished(plan: &Plan<'_>) -> (Measured, Option<Error>) {
     let (mut measured, mut stopped, mut lasting) = (Measured::default(), None, true);
     for row in plan.cell.measure(plan.directory.as_deref()) {
         match row {

@@ -2,6 +2,7 @@
 
 mod cell;
 mod directory;
+mod dispatch;
 mod file;
 pub(crate) mod kept;
 mod measure;
