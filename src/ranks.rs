@@ -18,6 +18,7 @@
 //! ```
 
 mod failure;
+mod floats;
 #[cfg(feature = "mpi")]
 pub mod mpi;
 mod simulated;
@@ -33,6 +34,7 @@ use serde::de::DeserializeOwned;
 use crate::nn::parallel;
 use crate::{Error, Result};
 use failure::Failure;
+pub use floats::Floats;
 pub use simulated::simulated;
 
 /// What carries bytes between ranks.

@@ -54,13 +54,14 @@ fn all(suite: Suite, out: Option<&Path>, how: How, files: &Files) -> Result<()> 
              `--memory`",
         ));
     }
-    let mut opened = None;
+    let mut directory = None;
     world().from_first(|| {
-        opened = out.map(SuiteDirectory::open).transpose()?;
+        directory = out.map(SuiteDirectory::open).transpose()?;
         Ok(())
     })?;
-    let directory = opened.or_else(|| out.map(SuiteDirectory::shared));
-    let open = |experiment| Grid::open(experiment, &suite.seeds);
+    let directory = directory.or_else(|| out.map(SuiteDirectory::shared));
+    let mut opened = Vec::new();
+    let open = |experiment| Grid::open(experiment, &suite.seeds, &mut opened);
     let mut grids: Vec<Grid> = suite.experiments.into_iter().map(open).collect::<Result<_>>()?;
     search::refuse_unasked(&grids)?;
     let mut failed = Vec::new();

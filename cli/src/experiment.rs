@@ -354,6 +354,12 @@ impl Experiment {
         self.data().split(',').map(str::trim).collect()
     }
 
+    /// What [`Experiment::open_data`] opens: where, and each dataset with its options.
+    pub(crate) fn data_with_options(&self) -> (Option<PathBuf>, Vec<(String, toml::Table)>) {
+        let each = self.datasets().into_iter().map(|name| (name.to_owned(), self.options(name)));
+        (self.data_dir.clone(), each.collect())
+    }
+
     /// Opens the dataset, or joins several.
     pub(crate) fn open_data(&self, context: &DatasetContext) -> Result<Box<dyn Dataset>> {
         let names = self.datasets();

@@ -2,6 +2,7 @@
 
 mod tasks;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use kshot::augment::{Augment, Inputs, Preset};
@@ -30,6 +31,12 @@ pub(crate) struct Job {
     tested: bool,
     /// How training examples are varied.
     augment: Augment,
+}
+
+/// A dataset that is open, for all experiments that ask for the same.
+pub(crate) struct Opened {
+    data: (Option<PathBuf>, Vec<(String, toml::Table)>),
+    dataset: Arc<dyn Dataset>,
 }
 
 /// Shots and queries that learners are trained with for tasks that take all of a domain.
@@ -85,7 +92,12 @@ pub(crate) fn after_steps(error: Error, steps: Option<usize>) -> Error {
 impl Job {
     /// Opens the dataset and sets the number of threads.
     pub(crate) fn open(experiment: Experiment) -> Result<Self> {
-        let job = Self::open_to_train(experiment)?;
+        Self::open_among(experiment, &mut Vec::new())
+    }
+
+    /// The same beside others, which share their datasets.
+    pub(crate) fn open_among(experiment: Experiment, opened: &mut Vec<Opened>) -> Result<Self> {
+        let job = Self::with_data(experiment, opened)?;
         if !job.tested {
             job.dataset.split(Split::Test)?;
         }
@@ -94,14 +106,26 @@ impl Job {
 
     /// The same where there need not be anything to test on.
     pub(crate) fn open_to_train(experiment: Experiment) -> Result<Self> {
+        Self::with_data(experiment, &mut Vec::new())
+    }
+
+    fn with_data(experiment: Experiment, opened: &mut Vec<Opened>) -> Result<Self> {
         if let Some(threads) = experiment.threads {
             start(threads)?;
         }
-        let context = context(experiment.data_dir.as_ref());
-        let dataset: Arc<dyn Dataset> = experiment.open_data(&context)?.into();
-        for note in dataset.notes() {
-            complain(&format!("note: {note}"));
-        }
+        let data = experiment.data_with_options();
+        let dataset = match opened.iter().find(|known| known.data == data) {
+            Some(known) => known.dataset.clone(),
+            None => {
+                let context = context(experiment.data_dir.as_ref());
+                let dataset: Arc<dyn Dataset> = experiment.open_data(&context)?.into();
+                for note in dataset.notes() {
+                    complain(&format!("note: {note}"));
+                }
+                opened.push(Opened { data, dataset: dataset.clone() });
+                dataset
+            }
+        };
         let (test, tested) = match dataset.split(Split::Test) {
             Ok(test) => (test, true),
             Err(error) => (dataset.split(Split::Train).map_err(|_| error)?, false),

@@ -58,7 +58,7 @@ proptest! {
                         return Err(Error::io("writing", "/there", std::io::Error::from_raw_os_error(28)));
                     }
                     match exchange % 2 {
-                        0 => drop(ranks.gather(vec![1.5_f32; ranks.rank()])?),
+                        0 => drop(ranks.gather(Floats(vec![1.5; ranks.rank()]))?),
                         _ => drop(ranks.map(0..20, |number| Ok(number.to_string()))?),
                     }
                 }

@@ -10,7 +10,7 @@ use crate::episode::Tasks;
 use crate::learner::{Outer, Trainable};
 use crate::nn::parallel::map_in_order;
 use crate::params::{Layout, Params, Role};
-use crate::ranks::Ranks;
+use crate::ranks::{Floats, Ranks};
 use crate::{Error, Result};
 
 /// The outcomes of training episodes `numbers`, in parallel, shared by ranks, and in order; a finite collection of tasks starts over at
@@ -44,21 +44,21 @@ pub(super) fn outcomes(
 #[derive(Serialize, Deserialize)]
 struct Sent {
     loss: f32,
-    gradient: Vec<f32>,
+    gradient: Floats,
     metrics: Vec<(String, f32)>,
 }
 
 impl From<Outer> for Sent {
     fn from(outer: Outer) -> Self {
         let metrics = outer.metrics.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Self { loss: outer.loss, gradient: outer.gradient.values().to_vec(), metrics }
+        Self { loss: outer.loss, gradient: Floats(outer.gradient.values().to_vec()), metrics }
     }
 }
 
 impl Sent {
     fn into_outer(self, layout: &Arc<Layout>) -> Result<Outer> {
         let metrics = self.metrics.into_iter().map(|(name, value)| (known(name), value)).collect();
-        Ok(Outer { loss: self.loss, gradient: Params::from_values(layout, self.gradient)?, metrics })
+        Ok(Outer { loss: self.loss, gradient: Params::from_values(layout, self.gradient.0)?, metrics })
     }
 }
 

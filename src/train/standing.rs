@@ -6,22 +6,23 @@ use super::{Best, State};
 use crate::Result;
 use crate::eval::{Measure, Score};
 use crate::params::Params;
+use crate::ranks::Floats;
 use crate::stats::Interval;
 
 /// A [`State`] and the weights, without their layouts, which all ranks have.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Standing {
     step: u64,
-    weights: Vec<f32>,
-    moments: Vec<Vec<f32>>,
+    weights: Floats,
+    moments: Vec<Floats>,
     /// Step, figure (what, mean, interval), weights.
-    best: Option<(u64, Option<(Measure, f64, f64)>, Vec<f32>)>,
+    best: Option<(u64, Option<(Measure, f64, f64)>, Floats)>,
 }
 
 impl State {
     /// For the other ranks.
     pub(super) fn sent(&self, theta: &Params) -> Standing {
-        let values = |params: &Params| params.values().to_vec();
+        let values = |params: &Params| Floats(params.values().to_vec());
         let figure = |score: Score| (score.measure, score.interval.mean, score.interval.ci95);
         Standing {
             step: self.step,
@@ -34,16 +35,16 @@ impl State {
     /// As the first rank has it.
     pub(super) fn take(&mut self, standing: Standing, theta: &mut Params) -> Result<()> {
         let layout = theta.layout().clone();
-        *theta = Params::from_values(&layout, standing.weights)?;
+        *theta = Params::from_values(&layout, standing.weights.0)?;
         for ((_, moment), values) in self.optimizer.moments_mut().into_iter().zip(standing.moments) {
-            *moment = Params::from_values(&layout, values)?;
+            *moment = Params::from_values(&layout, values.0)?;
         }
         self.step = standing.step;
         self.best = match standing.best {
             Some((step, figure, values)) => {
                 let score =
                     figure.map(|(measure, mean, ci95)| Score { measure, interval: Interval { mean, ci95 } });
-                Some(Best { step, score, params: Params::from_values(&layout, values)? })
+                Some(Best { step, score, params: Params::from_values(&layout, values.0)? })
             }
             None => None,
         };

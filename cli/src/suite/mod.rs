@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::experiment::Experiment;
-use crate::job::Job;
+use crate::job::{Job, Opened};
 use crate::setting::Setting;
 pub(crate) use cell::Cell;
 pub(crate) use directory::{SuiteDirectory, cells_of};
@@ -32,9 +32,9 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// Opens an experiment for these seeds.
-    pub(crate) fn open(experiment: Experiment, seeds: &[u64]) -> Result<Self> {
-        let job = Job::open(experiment)?;
+    /// Opens an experiment for these seeds, with the datasets that others have opened.
+    pub(crate) fn open(experiment: Experiment, seeds: &[u64], opened: &mut Vec<Opened>) -> Result<Self> {
+        let job = Job::open_among(experiment, opened)?;
         let (learners, settings) = (job.learners()?, job.settings()?);
         Ok(Self { jobs: seeds.iter().map(|&seed| job.with_seed(seed)).collect(), learners, settings })
     }
