@@ -100,14 +100,12 @@ fn a_run_is_not_overwritten_and_a_broken_checkpoint_is_named() {
     refuse(&["eval", directory.path().join("none").to_str().unwrap()], &["none"]);
 }
 
+/// A training without end in this directory, once it has a checkpoint; and its process.
 #[cfg(unix)]
-#[test]
-fn ctrl_c_saves_the_run_and_says_how_to_resume() {
+fn endless(out: &Path) -> std::process::Child {
     use std::process::Stdio;
     use std::time::{Duration, Instant};
 
-    let directory = tempfile::tempdir().unwrap();
-    let out = directory.path().join("run");
     let arguments =
         ["train", "--learner", "prototypical", "--steps", "1000000", "--out", out.to_str().unwrap()];
     let tiny: Vec<&str> = TINY.iter().copied().filter(|flag| !flag.starts_with("--steps")).collect();
@@ -121,14 +119,45 @@ fn ctrl_c_saves_the_run_and_says_how_to_resume() {
         assert!(started.elapsed() < Duration::from_secs(60), "no checkpoint after a minute");
         std::thread::sleep(Duration::from_millis(20));
     }
-    let interrupted =
-        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
+    child
+}
+
+/// The end of a process: its exit code and what it complained of.
+#[cfg(unix)]
+fn end(child: std::process::Child) -> (Option<i32>, String) {
     let output = child.wait_with_output().unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{stderr}");
-    assert!(stderr.contains("--resume"), "{stderr}");
-    assert!(out.join("best.safetensors").exists());
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_and_sigterm_save_the_run_and_say_how_to_resume() {
+    for signal in ["-INT", "-TERM"] {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("run");
+        let child = endless(&out);
+        let sent =
+            std::process::Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        let (code, stderr) = end(child);
+        assert_eq!(code, Some(130), "{signal}: {stderr}");
+        assert!(stderr.contains("--resume"), "{signal}: {stderr}");
+        assert!(out.join("best.safetensors").exists());
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_run_whose_directory_goes_away_ends_with_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("run");
+    let child = endless(&out);
+    // It may write a file in between.
+    while fs::remove_dir_all(&out).is_err() {}
+    let (code, stderr) = end(child);
+    assert_eq!(code, Some(2), "{stderr}");
+    let said = stderr.lines().find(|line| line.starts_with("kshot: ")).unwrap();
+    assert!(said.contains("writing") && said.contains(out.to_str().unwrap()), "{said}");
 }
 
 #[test]
