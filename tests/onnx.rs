@@ -60,3 +60,46 @@ fn an_operator_that_is_not_known_is_named() {
     let error = Embedding::read(&file, [1, 8, 8]).err().unwrap().to_string();
     assert!(error.contains("acme.onnx uses the operator `Acme`"), "{error}");
 }
+
+/// Bits turned over, pieces cut out, ends cut off: a network that still runs, or an error that names the file; never a panic.
+#[test]
+fn a_damaged_file_is_an_error_with_its_name() {
+    let Some(_) = Fixture::open("onnx/onnx") else { return };
+    let whole = std::fs::read(Fixture::path("onnx/resnet.onnx")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("damaged.onnx");
+    let mut state = 1_u64;
+    let mut draw = |below: usize| {
+        // Marsaglia's xorshift.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let mut refused = 0;
+    for _ in 0..200 {
+        let mut bytes = whole.clone();
+        match draw(3) {
+            // Most of the file is weights; what they are weights of is at its beginning and end.
+            0 => (0..1 + draw(4)).for_each(|_| {
+                let near = draw(2000.min(bytes.len()));
+                let at = if draw(2) == 0 { near } else { bytes.len() - 1 - near };
+                bytes[at] ^= 1 << draw(8);
+            }),
+            1 => bytes.truncate(draw(whole.len())),
+            _ => {
+                let from = draw(whole.len());
+                let to = (from + 1 + draw(64)).min(whole.len());
+                bytes.drain(from..to);
+            }
+        }
+        std::fs::write(&file, bytes).unwrap();
+        let outcome = Embedding::read(&file, [3, 64, 64])
+            .and_then(|encoder| encoder.of(Array4::zeros((1, 3, 64, 64)).view()).map(drop));
+        if let Err(error) = outcome {
+            assert!(error.to_string().contains("damaged.onnx"), "{error}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 50, "{refused}");
+}

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kshot::dataset::{Normalise, Resize};
 
+use crate::device::Device;
 use crate::experiment::Flags;
 use crate::suite::memory::Bytes;
 
@@ -17,6 +18,9 @@ use crate::suite::memory::Bytes;
 #[derive(Parser)]
 #[command(name = "kshot", version, propagate_version = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
+    /// Compute on this; refused by a build that does not have it [default: what it was built for]
+    #[arg(long, global = true, value_enum)]
+    pub(crate) device: Option<Device>,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

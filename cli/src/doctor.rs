@@ -7,6 +7,7 @@ use kshot::registry;
 use serde_json::{Value, json};
 
 use crate::args::Place;
+use crate::device;
 use crate::place::data_dir;
 
 /// What figures are measured on, for machines to read.
@@ -14,7 +15,7 @@ pub(crate) fn environment() -> Value {
     json!({
         "kshot": env!("CARGO_PKG_VERSION"),
         "system": std::env::consts::OS,
-        "device": device(),
+        "device": device::in_words(),
         "cpu": cpu_features(),
         "kernels": instruction_set().map_or_else(|error| error.to_string(), str::to_owned),
         "threads": rayon::current_num_threads(),
@@ -25,7 +26,7 @@ pub(crate) fn environment() -> Value {
 pub(crate) fn report(place: &Place) -> String {
     let data_dir = data_dir(place.data_dir.as_ref());
     let mut text = format!("kshot     {}\n", env!("CARGO_PKG_VERSION"));
-    text += &format!("device    {}\n", device());
+    text += &format!("device    {}\n", device::in_words());
     text += &format!("CPU       {}\n", cpu_features());
     let kernels = instruction_set().map_or_else(|error| error.to_string(), str::to_owned);
     text += &format!("kernels   {kernels}\n");
@@ -50,42 +51,6 @@ pub(crate) fn report(place: &Place) -> String {
         text += &format!("  {:<21} {found}\n", entry.name);
     }
     text
-}
-
-/// The GPU that dfdx uses, or the CPU.
-#[cfg(feature = "cuda")]
-fn device() -> String {
-    use cudarc::driver::{CudaDevice, result};
-
-    // Anything else panics where there is no driver.
-    if let Err(error) = result::init() {
-        return format!("CUDA was built in, but there is no usable GPU or driver: {error:?}");
-    }
-    // cudarc 0.9 gives no safe access to a name; `nvidia-smi` has come with every driver dfdx can be built against.
-    let named = std::process::Command::new("nvidia-smi")
-        .args(["--query-gpu=name,driver_version", "--format=csv,noheader", "--id=0"])
-        .output()
-        .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| {
-            String::from_utf8_lossy(&output.stdout)
-                .trim()
-                .rsplit_once(", ")
-                .map(|(name, driver)| format!("{name}, driver {driver}"))
-        })
-        .unwrap_or_else(|| "a GPU that `nvidia-smi` does not name".to_owned());
-    match CudaDevice::new(0).and_then(|_| result::mem_get_info()) {
-        Ok((free, total)) => {
-            let gib = |bytes: usize| bytes as f64 / f64::from(1 << 30);
-            format!("{named}, {:.1} GiB of memory ({:.1} free)", gib(total), gib(free))
-        }
-        Err(error) => format!("{named}, but it cannot be used: {error:?}"),
-    }
-}
-
-#[cfg(not(feature = "cuda"))]
-fn device() -> String {
-    "CPU (built without the feature `cuda`)".to_owned()
 }
 
 fn cpu_features() -> String {

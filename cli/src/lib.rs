@@ -13,6 +13,7 @@ mod args;
 mod bench;
 mod compare;
 mod data;
+mod device;
 mod doctor;
 mod embed;
 mod eval;
@@ -109,6 +110,7 @@ fn limit_as_an_error() {
 
 fn run(cli: Cli) -> Result<()> {
     world::refuse_unshared(&cli.command)?;
+    device::refuse_other(cli.device, &cli.command)?;
     match cli.command {
         Command::Bench(args) => bench::run(args),
         Command::Run(args) => bench::run_suite(args),

@@ -1,13 +1,13 @@
 //! Scalars as JSON lines: `{"step":12,"train/loss":0.5,"train/accuracy":0.8}`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::{Error, Result, atomic};
+use crate::{Error, Result, atomic, file};
 
 /// A file of JSON lines. A value that is not a finite number is `null`.
 pub struct Jsonl {
@@ -45,14 +45,14 @@ impl Jsonl {
     pub fn open(path: &Path, step: u64) -> Result<Self> {
         let io = |error| Error::io("opening the log", path, error);
         if step > 0 && path.exists() {
-            let text = fs::read_to_string(path).map_err(io)?;
+            let text = file::text(path, file::MOST_BYTES, "reading the log")?;
             let kept = |line: &&str| serde_json::from_str::<Step>(line).is_ok_and(|line| line.step <= step);
             let text: String = text.split_inclusive('\n').filter(kept).collect();
             atomic::write(path, text.as_bytes(), "writing the log")?;
         }
         let mut options = OpenOptions::new();
-        let file = if step > 0 { options.append(true) } else { options.write(true).truncate(true) };
-        let file = file.create(true).open(path).map_err(io)?;
+        let how = if step > 0 { options.append(true) } else { options.write(true).truncate(true) };
+        let file = how.create(true).open(path).map_err(io)?;
         Ok(Self { path: path.to_path_buf(), file: BufWriter::new(file) })
     }
 
@@ -78,6 +78,8 @@ impl Jsonl {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -9,14 +9,16 @@ use crate::params::Params;
 use crate::ranks::Floats;
 use crate::stats::Interval;
 
+/// What, mean, interval.
+type Figure = (Measure, f64, f64);
+
 /// A [`State`] and the weights, without their layouts, which all ranks have.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Standing {
     step: u64,
     weights: Floats,
     moments: Vec<Floats>,
-    /// Step, figure (what, mean, interval), weights.
-    best: Option<(u64, Option<(Measure, f64, f64)>, Floats)>,
+    best: Option<(u64, Option<Figure>, Floats)>,
 }
 
 impl State {

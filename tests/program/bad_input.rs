@@ -185,3 +185,10 @@ fn an_output_that_is_full_or_that_nobody_reads_is_no_panic() {
     let status = command(&["learners"]).stdout(writer).status().unwrap();
     assert_eq!(status.code(), Some(0), "a reader that went away");
 }
+
+#[test]
+fn a_device_that_this_build_does_not_have_is_refused_before_any_work() {
+    refuse(&["bench", "--device", "cuda"], &["--device cuda", "built for the CPU", "--features cuda"]);
+    refuse(&["doctor", "--device", "cuda"], &["--device cuda"]);
+    assert!(succeed(&["doctor", "--device", "cpu"]).stdout.contains("CPU"));
+}

@@ -2,7 +2,7 @@
 //! them.
 
 use std::fs::{self, File, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use kshot::{Error, Result, atomic, file};
 use serde::{Deserialize, Serialize};
@@ -99,5 +99,14 @@ pub(crate) fn cells_of(path: &Path) -> Result<Vec<PathBuf>> {
     let listed: Listed = serde_json::from_slice(&bytes).map_err(|error| {
         Error::invalid(format!("{} is not what `kshot run` wrote: {error}", list.display()))
     })?;
-    Ok(listed.cells.into_iter().map(|name| path.join(CELLS).join(name)).collect())
+    let folder = path.join(CELLS);
+    let place = |name: String| match Path::new(&name).components().eq([Component::Normal(name.as_ref())]) {
+        true => Ok(folder.join(name)),
+        false => Err(Error::invalid(format!(
+            "{} names the cell `{name}`, which is no name of a directory in {}",
+            list.display(),
+            folder.display()
+        ))),
+    };
+    listed.cells.into_iter().map(place).collect()
 }

@@ -23,17 +23,14 @@ pub(super) fn copy(
     part_path: &Path,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<()> {
-    let mut reader = File::open(source).map_err(|error| {
-        if error.kind() == ErrorKind::NotFound {
-            Error::invalid(format!(
-                "there is no {}; --from names the directory that has {} in it",
-                source.display(),
-                file.name
-            ))
-        } else {
-            Error::io("opening", source, error)
-        }
-    })?;
+    if !source.exists() {
+        return Err(Error::invalid(format!(
+            "there is no {}; --from names the directory that has {} in it",
+            source.display(),
+            file.name
+        )));
+    }
+    let mut reader = kshot::file::open(source, "copying")?;
     let total = reader.metadata().ok().map(|metadata| metadata.len());
     clear(part, part_path)?;
     receive(file, &mut reader, part, Progress { file: &file.name, done: 0, total }, progress)

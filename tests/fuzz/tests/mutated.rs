@@ -1,0 +1,63 @@
+//! Seeds turned over, without libFuzzer and without a sanitizer: what every run of the tests can afford. `KSHOT_FUZZ=100000` for
+//! more of each.
+
+use std::time::{Duration, Instant};
+
+use kshot_fuzz::{PARSERS, seeds};
+
+/// Marsaglia's xorshift.
+struct Draw(u64);
+
+impl Draw {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end.max(1) as u64) as usize
+    }
+}
+
+/// Numbers that parsers stumble over.
+const NUMBERS: [u64; 8] = [0, 1, 0x7f, 0xff, 0x7fff_ffff, 0xffff_ffff, 1 << 60, u64::MAX];
+
+fn mutated(seed: &[u8], draw: &mut Draw) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    for _ in 0..1 + draw.below(4) {
+        let at = draw.below(bytes.len());
+        match draw.below(6) {
+            0 if !bytes.is_empty() => bytes[at] ^= 1 << draw.below(8),
+            1 if !bytes.is_empty() => bytes[at] = draw.below(256) as u8,
+            2 => bytes.truncate(at),
+            3 => {
+                let end = (at + 1 + draw.below(16)).min(bytes.len());
+                let piece = bytes[at..end].to_vec();
+                bytes.splice(at..at, piece);
+            }
+            4 => drop(bytes.drain(at..(at + 1 + draw.below(16)).min(bytes.len()))),
+            _ => {
+                let number = NUMBERS[draw.below(NUMBERS.len())].to_le_bytes();
+                let end = (at + [2, 4, 8][draw.below(3)]).min(bytes.len());
+                let length = end - at;
+                bytes[at..end].copy_from_slice(&number[..length]);
+            }
+        }
+    }
+    bytes
+}
+
+#[test]
+fn no_bytes_make_a_parser_panic_or_wait() {
+    let count = std::env::var("KSHOT_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(2000);
+    for parser in PARSERS {
+        let seeds = seeds(parser.name);
+        seeds.iter().for_each(|seed| parser.read(seed));
+        let (mut draw, mut longest) = (Draw(1), Duration::ZERO);
+        for number in 0..count {
+            let bytes = mutated(&seeds[number % seeds.len()], &mut draw);
+            let begun = Instant::now();
+            parser.read(&bytes);
+            longest = longest.max(begun.elapsed());
+        }
+        println!("{}: {count} inputs of {} seeds, the longest {longest:.1?}", parser.name, seeds.len());
+    }
+}
