@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dataset = (registry::dataset("folder")?.open)(&DatasetContext::default(), &options)?;
     let source = dataset.split(Split::Train)?;
     let TaskSource::Classes(set) = &source else { return Err("no classes".into()) };
-    let firsts = set.first_of_each(1);
+    let firsts = set.first_of_each(1)?;
 
     let inputs = Inputs::of(&source)?;
     let standard = Augment { erase: 0.5, ..Augment::standard(&inputs)? };

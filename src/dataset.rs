@@ -4,6 +4,8 @@ mod class_set;
 mod domains;
 mod images;
 mod quarter_turn;
+mod store;
+mod values;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,9 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::episode::Episode;
 
-pub use class_set::{Class, ClassSet, Values};
+pub use class_set::{Class, ClassSet};
 pub use domains::{Domain, Domains};
 pub use images::{Background, Images, Normalise, Resample, Resize};
+pub use store::{Description, Store, StoreWriter, Stored};
+pub use values::Values;
 
 /// The disjoint parts of a dataset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

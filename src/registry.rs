@@ -11,6 +11,7 @@
 //! ```
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use schemars::Schema;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::backbone::Backbone;
 pub use crate::backbone::entry::{BackboneEntry, backbone, backbones};
-use crate::dataset::{Dataset, DatasetContext};
+use crate::dataset::{Dataset, DatasetContext, Description};
 use crate::episode::Count;
 use crate::learner::{Family, Learner};
 use crate::named::find;
@@ -99,6 +100,24 @@ pub struct DatasetEntry {
     pub open: fn(&DatasetContext, &toml::Table) -> Result<Box<dyn Dataset>>,
     /// Where its files are, refused where they are not; `None` when it needs no file.
     pub locate: Option<fn(&DatasetContext) -> Result<PathBuf>>,
+    /// Keeps its inputs on disk as they are once read, so that it need not fit into memory; `None` when there is nothing to
+    /// prepare.
+    pub prepare: Option<Prepare>,
+}
+
+/// How a dataset is prepared: where it is opened, with these options, until the last is set (Ctrl-C).
+pub type Prepare = fn(&DatasetContext, &toml::Table, &AtomicBool) -> Result<Prepared>;
+
+/// A dataset that is kept on disk as it is once read.
+pub struct Prepared {
+    /// What it is kept under.
+    pub name: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// What is in it.
+    pub description: Description,
+    /// Whether it was there before.
+    pub was_there: bool,
 }
 
 inventory::collect!(DatasetEntry);
@@ -213,7 +232,8 @@ macro_rules! register_learner {
 ///
 /// Its doc comment is what the program's lists say: one line of what it holds, an empty one, then where it comes from.
 /// `open` is a function from a [`DatasetContext`](crate::dataset::DatasetContext) and the options to the dataset, boxed;
-/// `locate` says where its files are, left out by a dataset that needs none.
+/// `locate` says where its files are, left out by a dataset that needs none; `prepare` keeps its inputs on disk, left out where
+/// reading them takes neither long nor much memory.
 #[macro_export]
 macro_rules! register_dataset {
     (
@@ -223,7 +243,8 @@ macro_rules! register_dataset {
         name: $name:literal,
         options: $options:ty,
         open: $open:expr
-        $(, locate: $locate:expr)? $(,)?
+        $(, locate: $locate:expr)?
+        $(, prepare: $prepare:expr)? $(,)?
     ) => {
         $crate::inventory::submit! {
             $crate::registry::DatasetEntry {
@@ -236,6 +257,10 @@ macro_rules! register_dataset {
                     ($open)(context, options)
                 },
                 locate: $crate::either!($(Some($locate))?, None),
+                prepare: $crate::either!($(Some(|context, table, stop| {
+                    let options: $options = $crate::options::read(concat!("`", $name, "`"), table)?;
+                    ($prepare)(context, options, stop)
+                }))?, None),
             }
         }
     };

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kshot::dataset::{Normalise, Resize};
 
+use crate::data::DataCommand;
 use crate::device::Device;
 use crate::experiment::Flags;
 use crate::suite::memory::Bytes;
@@ -86,7 +87,7 @@ pub(crate) enum Command {
     },
     /// Write a crate to start from: a learner, dataset or backbone of your own
     New(NewArgs),
-    /// Get the files of a dataset
+    /// Get the files of a dataset; keep its images decoded on disk, for data larger than memory
     Data {
         #[command(subcommand)]
         command: DataCommand,
@@ -389,21 +390,4 @@ pub(crate) struct Place {
     /// Where datasets lie [default: $KSHOT_DATA, else the user's data directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum DataCommand {
-    /// Download a dataset, or take local copies of its files, with checksums
-    Get {
-        /// Which dataset, as `omniglot`; of one that only its owners may give, it says how to come by it
-        dataset: String,
-        #[command(flatten)]
-        place: Place,
-        /// Take the files from this directory instead of downloading
-        #[arg(long, value_name = "DIR")]
-        from: Option<PathBuf>,
-        /// Download from this mirror: URL/FILE instead of upstream's address
-        #[arg(long, value_name = "URL", conflicts_with = "from")]
-        mirror: Option<String>,
-    },
 }

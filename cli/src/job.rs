@@ -62,7 +62,7 @@ pub(crate) fn with_test_steps(
 }
 
 /// Starts the process's threads; those that run already, for another experiment of a suite, are as good.
-fn start(threads: usize) -> Result<()> {
+pub(crate) fn start(threads: usize) -> Result<()> {
     match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
         Err(_) if rayon::current_num_threads() == threads => Ok(()),
         Err(error) => Err(Error::invalid(format!("`threads`: cannot start {threads}: {error}"))),

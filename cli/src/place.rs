@@ -12,7 +12,7 @@ pub(crate) fn context(data_dir: Option<&PathBuf>) -> DatasetContext {
 }
 
 /// Where what took long to make is kept: `KSHOT_CACHE`, else the user's cache directory.
-fn cache_dir() -> Option<PathBuf> {
+pub(crate) fn cache_dir() -> Option<PathBuf> {
     match std::env::var_os("KSHOT_CACHE") {
         Some(place) => Some(place).filter(|place| !place.is_empty()).map(PathBuf::from),
         None => {

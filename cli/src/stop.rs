@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::output::complain;
 
-/// Set by the first Ctrl-C; a training stops before its next step, an evaluation before its next episode.
+/// Set by the first Ctrl-C; a training stops before its next step, an evaluation before its next episode, a store
+/// before its next images.
 pub(crate) static STOP: AtomicBool = AtomicBool::new(false);
 
 /// Makes the first Ctrl-C, or SIGTERM, set [`STOP`] instead of ending the program at once.
@@ -23,5 +24,5 @@ fn stop() {
     if STOP.swap(true, Ordering::Relaxed) {
         std::process::exit(130);
     }
-    complain("\nstopping after the step or episode in hand; press Ctrl-C again to stop at once");
+    complain("\nstopping after what is in hand; press Ctrl-C again to stop at once");
 }

@@ -30,13 +30,26 @@ pub(crate) fn read(mut file: File) -> io::Result<(u64, String)> {
 }
 
 /// Of several texts, each with its end.
-pub(crate) fn of_all<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
-    let mut digest = Sha256::new();
-    for part in parts {
-        digest.update(part.len().to_le_bytes());
-        digest.update(part);
+pub(crate) fn of_all<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut parts = Parts::default();
+    texts.into_iter().for_each(|text| parts.add(text.as_bytes()));
+    parts.name()
+}
+
+/// The same, part by part.
+#[derive(Default)]
+pub(crate) struct Parts(Sha256);
+
+impl Parts {
+    pub(crate) fn add(&mut self, part: &[u8]) {
+        self.0.update(part.len().to_le_bytes());
+        self.0.update(part);
     }
-    hexadecimal(&digest.finalize())
+
+    /// In hexadecimal.
+    pub(crate) fn name(self) -> String {
+        hexadecimal(&self.0.finalize())
+    }
 }
 
 /// `00` to `ff` for each byte.

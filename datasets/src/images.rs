@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::BufReader;
+use std::ops::{AddAssign, Range};
 use std::path::{Path, PathBuf};
 
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder as _, Pixel as _, Rgb, RgbImage};
-use kshot::dataset::{Images, Normalise, Resample, Resize};
+use kshot::dataset::{Background, Images, Normalise, Resample, Resize};
 use kshot::{Error, Result, file};
 use ndarray::{Array4, Axis};
 use rayon::prelude::*;
@@ -55,16 +56,23 @@ impl ImageReader {
         self.images
     }
 
-    /// Reads images in parallel to bytes `[files, channels, height, width]`; says how many are blank, where most of those
-    /// with transparency are of one colour on the background: their ink has that colour too.
+    /// Reads images in parallel to bytes `[files, channels, height, width]`; says what of them is not to be seen.
     ///
     /// # Errors
     /// For a file that is no image.
-    pub fn read(&self, files: &[PathBuf]) -> Result<(Vec<u8>, Option<String>)> {
-        let size = self.channels * self.height * self.width;
-        let mut pixels = vec![0; files.len() * size];
-        let vanished = pixels
-            .par_chunks_exact_mut(size)
+    pub(crate) fn read(&self, files: &[PathBuf]) -> Result<(Vec<u8>, Vanished)> {
+        let mut pixels = vec![0; files.len() * self.size()];
+        let vanished = self.read_into(files, &mut pixels)?;
+        Ok((pixels, vanished))
+    }
+
+    /// The same into `pixels`, as many as the files have.
+    ///
+    /// # Errors
+    /// As [`ImageReader::read`].
+    pub(crate) fn read_into(&self, files: &[PathBuf], pixels: &mut [u8]) -> Result<Vanished> {
+        pixels
+            .par_chunks_exact_mut(self.size())
             .zip(files)
             .map(|(out, file)| {
                 let (image, transparent) = self.open(file)?;
@@ -75,18 +83,12 @@ impl ImageReader {
                 if self.images.invert {
                     out.iter_mut().for_each(|value| *value = u8::MAX - *value);
                 }
-                Ok([usize::from(transparent), usize::from(blank)])
+                Ok(Vanished { transparent: usize::from(transparent), blank: usize::from(blank) })
             })
-            .try_reduce(|| [0; 2], |a, b| Ok::<_, Error>([a[0] + b[0], a[1] + b[1]]))?;
-        let [transparent, blank] = vanished;
-        let blank = (2 * blank > transparent).then(|| {
-            format!(
-                "{blank} of the {transparent} images with transparency have nothing to see on the background `{}`, as what \
-                 is drawn has its colour",
-                self.images.background
-            )
-        });
-        Ok((pixels, blank))
+            .try_reduce(Vanished::default, |mut a, b| {
+                a += b;
+                Ok::<_, Error>(a)
+            })
     }
 
     /// The same of `count` images that `image` gives: of memory, or of a part of a file.
@@ -98,13 +100,30 @@ impl ImageReader {
         count: usize,
         image: impl Fn(usize) -> Result<DynamicImage> + Sync,
     ) -> Result<Vec<u8>> {
-        let size = self.channels * self.height * self.width;
-        let mut pixels = vec![0; count * size];
-        pixels.par_chunks_exact_mut(size).enumerate().try_for_each(|(number, out)| {
+        let mut pixels = vec![0; count * self.size()];
+        self.read_each_into(0..count, &mut pixels, image)?;
+        Ok(pixels)
+    }
+
+    /// The same of images of these numbers into `pixels`.
+    ///
+    /// # Errors
+    /// Those of `image`.
+    pub(crate) fn read_each_into(
+        &self,
+        numbers: Range<usize>,
+        pixels: &mut [u8],
+        image: impl Fn(usize) -> Result<DynamicImage> + Sync,
+    ) -> Result<()> {
+        pixels.par_chunks_exact_mut(self.size()).zip(numbers).try_for_each(|(out, number)| {
             self.prepare(image(number)?, out);
             Ok::<_, Error>(())
-        })?;
-        Ok(pixels)
+        })
+    }
+
+    /// Values of one input.
+    fn size(&self) -> usize {
+        self.channels * self.height * self.width
     }
 
     /// Decodes a file; says whether something in it was transparent.
@@ -185,6 +204,36 @@ impl ImageReader {
                 let scaled = not_too_narrow(image).resize_to_fill(wide, high, filter);
                 scaled.crop_imm((wide - width) / 2, (high - height) / 2, width, height)
             }
+        }
+    }
+}
+
+/// What of images is not to be seen, as their ink has the colour of the background.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Vanished {
+    /// Images with transparency.
+    transparent: usize,
+    /// Of these, those of one colour on the background.
+    blank: usize,
+}
+
+impl AddAssign for Vanished {
+    fn add_assign(&mut self, other: Self) {
+        self.transparent += other.transparent;
+        self.blank += other.blank;
+    }
+}
+
+impl Vanished {
+    /// Refuses a background on which most of what is transparent vanishes.
+    pub(crate) fn check(self, dataset: &str, background: Background) -> Result<()> {
+        let Self { transparent, blank } = self;
+        match 2 * blank > transparent {
+            true => Err(Error::invalid(format!(
+                "{blank} of the {transparent} images with transparency have nothing to see on the background `{background}`, as what \
+                 is drawn has its colour: set another `background` of `{dataset}`"
+            ))),
+            false => Ok(()),
         }
     }
 }

@@ -35,11 +35,14 @@ pub mod glyphs;
 mod groups;
 pub mod images;
 mod joined;
+mod memory;
 pub mod office_caltech;
 pub mod omniglot;
 mod place;
 pub mod signals;
 pub mod sinusoid;
+mod stamp;
+pub mod stores;
 pub mod tep;
 
 pub use joined::joined;

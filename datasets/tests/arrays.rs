@@ -32,7 +32,8 @@ fn npy<T: npyz::AutoSerialize + Copy>(shape: &[u64], values: &[T]) -> Vec<u8> {
 fn values(set: &ClassSet, class: &str) -> Vec<f32> {
     let number = set.classes().iter().position(|known| known.name == class).unwrap();
     let mut out = Vec::new();
-    set.push_examples((0..set.classes()[number].images.len()).map(|place| (number, place)), &mut out);
+    set.push_examples((0..set.classes()[number].images.len()).map(|place| (number, place)), &mut out)
+        .unwrap();
     out
 }
 

@@ -200,7 +200,7 @@ fn birds_are_read_from_the_archive_and_cut_to_their_boxes() {
         (cut(data.path()).unwrap(), open("cub", data.path(), toml::toml! { image-size = 8 }).unwrap());
     // Green grows from left to right; the left half is cut off.
     let mean = |dataset: &dyn Dataset| {
-        let examples = set(dataset, Split::Test).first_of_each(1);
+        let examples = set(dataset, Split::Test).first_of_each(1).unwrap();
         examples.inputs().index_axis(ndarray::Axis(1), 1).mean().unwrap()
     };
     let (part, all) = (mean(cut_out.as_ref()), mean(whole.as_ref()));
@@ -210,6 +210,23 @@ fn birds_are_read_from_the_archive_and_cut_to_their_boxes() {
     let entry = registry::dataset("cub").unwrap();
     let options = toml::toml! { image-size = 8 bounding-box = true };
     conformance::dataset(entry, &DatasetContext::at(data.path()), &options).unwrap();
+
+    // Kept on disk, cut and whole.
+    let cache = tempfile::tempdir().unwrap();
+    let context =
+        DatasetContext { cache_dir: Some(cache.path().to_path_buf()), ..DatasetContext::at(data.path()) };
+    let first = |context: &DatasetContext, options: &toml::Table| {
+        let dataset = (entry.open)(context, options).unwrap();
+        let set = set(dataset.as_ref(), Split::Test);
+        (format!("{set:?}").contains("Stored"), set.first_of_each(2).unwrap())
+    };
+    for options in [options, toml::toml! { image-size = 8 }] {
+        let (stored, from_memory) = first(&context, &options);
+        assert!(!stored);
+        let made = (entry.prepare.unwrap())(&context, &options, &false.into()).unwrap();
+        assert_eq!(made.description.images, 600);
+        assert_eq!(first(&context, &options), (true, from_memory));
+    }
 
     // The directory in the archive does as well.
     let beside = tempfile::tempdir().unwrap();
@@ -264,7 +281,7 @@ fn cifar_100_is_divided_in_two_ways_from_its_archive_or_directory() {
         assert!(dataset.notes()[0].contains("300 images here, but 60000"), "{:?}", dataset.notes());
         let test = set(dataset.as_ref(), Split::Test);
         assert!(test.classes().iter().all(|class| class.images.len() == 3));
-        let image = test.first_of_each(1);
+        let image = test.first_of_each(1).unwrap();
         let pixel = |channel, y, x| (image.inputs()[[0, channel, y, x]] * 255.0).round();
         let number = test.classes()[0].images[0] as f32;
         assert_eq!([pixel(0, 0, 0), pixel(1, 5, 3), pixel(2, 9, 9)], [number, 5.0, 0.0]);

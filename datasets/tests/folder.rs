@@ -58,7 +58,7 @@ fn images_of_all_formats_and_sizes_become_one_size_and_belong_to_their_class() {
         assert_eq!(details.images.len(), 3);
         for place in 0..3 {
             let mut image = Vec::new();
-            set.push_examples([(class, place)], &mut image);
+            set.push_examples([(class, place)], &mut image).unwrap();
             assert!(
                 image.iter().all(|value| (value * 255.0 - 40.0 * class as f32).abs() < 2.0),
                 "{details:?}"
@@ -79,7 +79,7 @@ fn rgb_images_have_one_plane_for_each_channel() {
             .unwrap();
     assert_eq!(dataset.input(), [3, 2, 2]);
     let mut image = Vec::new();
-    set(dataset.as_ref(), Split::Test).push_examples([(0, 0)], &mut image);
+    set(dataset.as_ref(), Split::Test).push_examples([(0, 0)], &mut image).unwrap();
     let planes: Vec<f32> = [1.0, 0.4, 0.2].into_iter().flat_map(|level| [level; 4]).collect();
     assert!(image.iter().zip(planes).all(|(a, b)| (a - b).abs() < 1e-6), "{image:?}");
 }
@@ -212,7 +212,7 @@ fn what_is_transparent_shows_the_background_and_drawings_that_vanish_on_it_are_r
         for (class, lit) in [(0, 0..4), (1, 4..8)] {
             for place in 0..2 {
                 let mut image = Vec::new();
-                set.push_examples([(class, place)], &mut image);
+                set.push_examples([(class, place)], &mut image).unwrap();
                 let right =
                     |(at, value): (usize, &f32)| *value == f32::from(u8::from(lit.contains(&(at % 8))));
                 assert!(image.iter().enumerate().all(right), "{class} {place} {colour}: {image:?}");
@@ -224,7 +224,7 @@ fn what_is_transparent_shows_the_background_and_drawings_that_vanish_on_it_are_r
 /// The values of the example at `place` of class 0 of the test split.
 fn values(dataset: &dyn Dataset, place: usize) -> Vec<f32> {
     let mut values = Vec::new();
-    set(dataset, Split::Test).push_examples([(0, place)], &mut values);
+    set(dataset, Split::Test).push_examples([(0, place)], &mut values).unwrap();
     values
 }
 
@@ -278,7 +278,8 @@ fn a_zip_and_a_tar_hold_what_the_directory_does() {
         set.push_examples(
             counts.enumerate().flat_map(|(c, n)| (0..n).map(move |place| (c, place))),
             &mut values,
-        );
+        )
+        .unwrap();
         let mut names: Vec<String> = set.example_names().into_keys().collect();
         names.sort();
         (names, values)

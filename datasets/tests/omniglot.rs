@@ -83,7 +83,7 @@ fn pixels_score_what_is_known_of_omniglot_and_the_same_bits_come_from_any_number
     assert!((42.0..=45.5).contains(&accuracy), "{accuracy:.1} %");
     let image = |dataset: &dyn Dataset, class| {
         let mut image = Vec::new();
-        set(dataset, Split::Train).push_examples([(class, 11)], &mut image);
+        set(dataset, Split::Train).push_examples([(class, 11)], &mut image).unwrap();
         image
     };
     for class in (0..4112).step_by(97) {
@@ -105,7 +105,7 @@ fn an_extracted_folder_reads_as_the_zip_does_and_its_faults_are_named() {
     assert_eq!(zipped.example_names(), extracted.example_names());
     let image = |set: &ClassSet| {
         let mut image = Vec::new();
-        set.push_examples([(1001, 7)], &mut image);
+        set.push_examples([(1001, 7)], &mut image).unwrap();
         image
     };
     assert_eq!(image(&zipped), image(&extracted));

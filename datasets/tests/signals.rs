@@ -30,7 +30,7 @@ fn a_bearing_is_the_same_again_and_other_with_another_seed() {
         let dataset = open("bearing", Path::new(""), options).unwrap();
         let domains = domains(dataset.as_ref());
         let mut out = Vec::new();
-        domains.named("load2").unwrap().test.push_examples([(1, 0), (6, 2)], &mut out);
+        domains.named("load2").unwrap().test.push_examples([(1, 0), (6, 2)], &mut out).unwrap();
         (dataset.input(), out)
     };
     assert_eq!(values("windows = 3"), values("windows = 3"));

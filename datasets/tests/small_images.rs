@@ -94,7 +94,7 @@ fn digits_are_read_packed_or_not_in_any_size_and_colour() {
     let colour = open("mnist", data.path(), toml::toml! { colour = "rgb" image-size = 7 }).unwrap();
     assert_eq!(colour.input(), [3, 7, 7]);
     let TaskSource::Classes(set) = colour.split(Split::Test).unwrap() else { unreachable!() };
-    let first = set.first_of_each(1);
+    let first = set.first_of_each(1).unwrap();
     let image = first.inputs().index_axis_move(ndarray::Axis(0), 0);
     assert_eq!(image.index_axis(ndarray::Axis(0), 0), image.index_axis(ndarray::Axis(0), 2));
 }

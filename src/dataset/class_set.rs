@@ -1,4 +1,4 @@
-//! Classes with examples, in memory.
+//! Classes with examples, in memory or in a file.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::images::Normalise;
 use super::quarter_turn::turn;
+use super::values::Values;
 use crate::{Error, Result};
 
 /// One class of a [`ClassSet`].
@@ -17,36 +18,6 @@ pub struct Class {
     pub images: Vec<u32>,
     /// How many times 90° counter-clockwise its images are turned as they are sampled (0–3).
     pub quarter_turns: u8,
-}
-
-/// The inputs of a set, `[examples, channels, height, width]` flattened.
-#[derive(Clone, Debug)]
-pub enum Values {
-    /// Pixels: `u8` in memory, 0–1 as they are sampled.
-    Bytes(Arc<Vec<u8>>),
-    /// Features or signals, as they are.
-    Floats(Arc<Vec<f32>>),
-}
-
-impl Values {
-    fn len(&self) -> usize {
-        match self {
-            Self::Bytes(values) => values.len(),
-            Self::Floats(values) => values.len(),
-        }
-    }
-}
-
-impl From<Arc<Vec<u8>>> for Values {
-    fn from(values: Arc<Vec<u8>>) -> Self {
-        Self::Bytes(values)
-    }
-}
-
-impl From<Arc<Vec<f32>>> for Values {
-    fn from(values: Arc<Vec<f32>>) -> Self {
-        Self::Floats(values)
-    }
 }
 
 /// Refuses numbers that cannot be compared: squared distances of 10²⁰ or 10⁻²⁵ leave `f32`, all examples are then equally
@@ -113,7 +84,7 @@ impl ClassSet {
     }
 
     /// The inputs of several sets one after the other, without classes, and the number of each set's first example. Grey images
-    /// beside those of three channels are given three.
+    /// beside those of three channels are given three. Pixels stay where they are, none is copied.
     ///
     /// # Errors
     /// When they differ in size, in how they are normalised or in what they hold (bytes, numbers), or some are in groups.
@@ -121,12 +92,12 @@ impl ClassSet {
         let Some(first) = sets.first() else { return Err(Error::invalid("there is no set to join")) };
         let channels = sets.iter().map(|set| set.shape[0]).max().unwrap_or(1);
         let shape = [channels, first.shape[1], first.shape[2]];
-        let (mut bytes, mut floats, mut names, mut firsts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut names, mut firsts, mut parts) = (Vec::new(), Vec::new(), Vec::new());
         for set in sets {
             let [own, height, width] = set.shape;
-            let repeats = match (own, &set.values) {
+            let repeats = match (own, set.values.are_pixels()) {
                 _ if own == channels => 1,
-                (1, Values::Bytes(_)) => channels,
+                (1, true) => channels,
                 _ => 0,
             };
             if [height, width] != shape[1..] || repeats == 0 {
@@ -142,21 +113,9 @@ impl ClassSet {
             }
             firsts.push(names.len() as u32);
             names.extend_from_slice(&set.image_names);
-            match &set.values {
-                Values::Bytes(values) if repeats == 1 => bytes.extend_from_slice(values),
-                Values::Bytes(values) => {
-                    values.chunks_exact(height * width).for_each(|plane| {
-                        (0..repeats).for_each(|_| bytes.extend_from_slice(plane));
-                    });
-                }
-                Values::Floats(values) => floats.extend_from_slice(values),
-            }
+            parts.push((&set.values, repeats));
         }
-        let values: Values = match (bytes.is_empty(), floats.is_empty()) {
-            (_, true) => Arc::new(bytes).into(),
-            (true, false) => Arc::new(floats).into(),
-            (false, false) => return Err(Error::invalid("images and features cannot be joined")),
-        };
+        let values = Values::joined(&parts, &firsts)?;
         let joined = Self::new(shape, values, Arc::new(names), Vec::new())?.normalised(first.normalise);
         Ok((joined, firsts))
     }
@@ -256,7 +215,7 @@ impl ClassSet {
 
     /// How pixels are normalised as they are sampled; `None` for numbers, which are as they are.
     pub fn pixels(&self) -> Option<Normalise> {
-        matches!(self.values, Values::Bytes(_)).then_some(self.normalise)
+        self.values.are_pixels().then_some(self.normalise)
     }
 
     /// Whether both are views of the same inputs: one was made of the other by [`ClassSet::with_classes`].
@@ -288,22 +247,26 @@ impl ClassSet {
 
     /// Appends examples, each (class, place within the class), to `out`: bytes as `f32` in 0–1, turned as their classes
     /// say.
-    pub fn push_examples(&self, examples: impl IntoIterator<Item = (usize, usize)>, out: &mut Vec<f32>) {
+    ///
+    /// # Errors
+    /// When they lie in a file that was cut short or changed since it was opened: names it.
+    pub fn push_examples(
+        &self,
+        examples: impl IntoIterator<Item = (usize, usize)>,
+        out: &mut Vec<f32>,
+    ) -> Result<()> {
         const SCALE: f32 = 1.0 / 255.0;
         let [_, height, width] = self.shape;
         let size = self.shape.iter().product::<usize>();
-        let mut turned = Vec::new();
+        let (mut read, mut turned) = (Vec::new(), Vec::new());
         for (class, place) in examples {
             let class = &self.classes[class];
-            let start = class.images[place] as usize * size;
-            let bytes = match &self.values {
-                Values::Bytes(bytes) => bytes,
-                Values::Floats(floats) => {
-                    out.extend_from_slice(&floats[start..start + size]);
-                    continue;
-                }
-            };
-            let mut pixels = &bytes[start..start + size];
+            let number = class.images[place] as usize;
+            if let Values::Floats(floats) = &self.values {
+                out.extend_from_slice(&floats[number * size..(number + 1) * size]);
+                continue;
+            }
+            let mut pixels = self.values.image(number, size, &mut read)?;
             if !class.quarter_turns.is_multiple_of(4) {
                 turned.resize(size, 0);
                 let planes = pixels.chunks_exact(height * width).zip(turned.chunks_exact_mut(height * width));
@@ -321,5 +284,6 @@ impl ClassSet {
                 );
             }
         }
+        Ok(())
     }
 }

@@ -47,7 +47,7 @@ impl Tasks for PkBatches {
             let places = sample(&mut rng, self.set.classes()[class].images.len(), self.per_class);
             picks.extend(places.iter().map(|place| (class, place, label)));
         }
-        Ok(Episode { index, support: gather(&self.set, &picks), query: gather(&self.set, &[]), classes })
+        Ok(Episode { index, support: gather(&self.set, &picks)?, query: gather(&self.set, &[])?, classes })
     }
 
     /// One, where it takes all there is: others would be the same in another order.
@@ -90,6 +90,6 @@ impl Tasks for FlatBatches {
             })
             .collect();
         let classes = (0..self.set.classes().len()).collect();
-        Ok(Episode { index, support: gather(&self.set, &picks), query: gather(&self.set, &[]), classes })
+        Ok(Episode { index, support: gather(&self.set, &picks)?, query: gather(&self.set, &[])?, classes })
     }
 }

@@ -230,10 +230,10 @@ impl Tasks for DomainShift {
         };
         // In order of their classes, a query's place would tell its label.
         query.shuffle(&mut rng);
-        let mut support = gather(&self.source, &source);
-        support.append(gather(&self.labelled, &labelled))?;
+        let mut support = gather(&self.source, &source)?;
+        support.append(gather(&self.labelled, &labelled)?)?;
         support.in_target = labelled.len();
-        Ok(Episode { index, support, query: gather(&self.queried, &query), classes })
+        Ok(Episode { index, support, query: gather(&self.queried, &query)?, classes })
     }
 
     fn limit(&self) -> Option<u64> {

@@ -225,14 +225,14 @@ pub(super) fn check_examples(set: &ClassSet, wanted: usize, why: &str, split: Sp
 }
 
 /// Copies examples into a labelled array.
-pub(super) fn gather(set: &ClassSet, picks: &[Pick]) -> Labelled {
+pub(super) fn gather(set: &ClassSet, picks: &[Pick]) -> Result<Labelled> {
     let [channels, height, width] = set.shape();
     let mut values = Vec::with_capacity(picks.len() * channels * height * width);
-    set.push_examples(picks.iter().map(|&(class, place, _)| (class, place)), &mut values);
+    set.push_examples(picks.iter().map(|&(class, place, _)| (class, place)), &mut values)?;
     let inputs = Array4::from_shape_vec((picks.len(), channels, height, width), values)
         .expect("every pick adds one image of the set's shape");
     let labels = picks.iter().map(|&(_, _, label)| label).collect();
-    Labelled::new(inputs, Targets::Classes(labels))
+    Ok(Labelled::new(inputs, Targets::Classes(labels)))
 }
 
 /// An example of an episode: (class of the set, place in it, label).
@@ -248,7 +248,10 @@ pub(super) struct Picks {
 
 impl ClassSet {
     /// All classes with their examples, no more than the first `most` of each; labels are the set's class numbers.
-    pub fn first_of_each(&self, most: usize) -> Labelled {
+    ///
+    /// # Errors
+    /// As [`ClassSet::push_examples`].
+    pub fn first_of_each(&self, most: usize) -> Result<Labelled> {
         let of = |(class, details): (usize, &Class)| {
             (0..details.images.len().min(most)).map(move |place| (class, place, class)).collect::<Vec<Pick>>()
         };
@@ -333,7 +336,12 @@ impl FewShot {
 impl Tasks for FewShot {
     fn episode(&self, index: u64) -> Result<Episode> {
         let Picks { classes, support, query } = self.picks(index)?;
-        Ok(Episode { index, support: gather(&self.set, &support), query: gather(&self.set, &query), classes })
+        Ok(Episode {
+            index,
+            support: gather(&self.set, &support)?,
+            query: gather(&self.set, &query)?,
+            classes,
+        })
     }
 
     fn source(&self, index: u64) -> Option<usize> {

@@ -176,7 +176,12 @@ impl Tasks for Manifest {
         // Listed in order of their classes, a query's place would tell its label.
         let mut query = query.clone();
         query.shuffle(&mut stream(0, "manifest", index));
-        Ok(Episode { index, support: gather(&self.set, support), query: gather(&self.set, &query), classes })
+        Ok(Episode {
+            index,
+            support: gather(&self.set, support)?,
+            query: gather(&self.set, &query)?,
+            classes,
+        })
     }
 
     fn limit(&self) -> Option<u64> {

@@ -26,5 +26,6 @@ mod report;
 mod runs;
 mod sampling;
 mod search;
+mod stores;
 mod suite;
 mod verification;

@@ -126,7 +126,7 @@ impl Job {
                 "note: {most} examples a class, as {all} are more than the {GALLERY} of a gallery"
             ));
         }
-        Ok(set.first_of_each(per_class))
+        set.first_of_each(per_class)
     }
 
     /// Batches of up to 50 classes × 10 examples, to compare all with all.

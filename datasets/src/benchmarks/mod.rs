@@ -10,8 +10,9 @@
 //!
 //! The lists of classes, with their sources, are in `splits/`. Every class of a list has to be there; other classes are left
 //! out, and another number of images than is published is told ([`Dataset::notes`](kshot::dataset::Dataset::notes)). All images
-//! are held in memory, a byte a value.
+//! are held in memory, a byte a value, or in a store on disk ([`crate::stores`]).
 
+mod boxes;
 pub mod cifar;
 pub mod mnist;
 pub mod photos;

@@ -7,27 +7,32 @@
 //! | `tiny-imagenet` | Stanford's CS231n, 2015; classes divided here, as no paper does | 100,000 at 64×64 | 1.2 GB |
 //! | `cub` | Wah et al., Caltech-UCSD Birds 200, 2011; classes by Chen et al., ICLR 2019 | 11,788 at 84×84 | 0.25 GB |
 //!
-//! A zip or tar is unpacked once, into the cache. Images are scaled as `folder` scales them (`resize`), or shown to an encoder.
+//! A zip or tar is unpacked once, into the cache; what does not fit into memory is prepared once (`kshot data prepare`), and read
+//! from disk. Images are scaled as `folder` scales them (`resize`), or shown to an encoder.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use image::DynamicImage;
 use kshot::dataset::{ClassSet, Dataset, DatasetContext, Images, Normalise, Preparation, Resize, Values};
 use kshot::options::Options;
-use kshot::{Error, Result, file};
+use kshot::registry::Prepared;
+use kshot::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Facts;
+use super::boxes::Boxes;
 use crate::class_splits::ClassSplits;
-use crate::folder::layout::{directories, file_name, split_named};
+use crate::folder::entries::{directories, file_name};
+use crate::folder::layout::split_named;
 use crate::folder::list::listed;
 use crate::folder::unpacked::{Unpacked, is_archive};
-use crate::folder::{ClassFiles, Colour, Files, FolderOptions, classes_in, prepared};
-use crate::images::ImageReader;
+use crate::folder::{ClassFiles, Colour, Files, FolderOptions, classes_in, inputs, prepare_files};
+use crate::images::{ImageReader, Vanished};
 use crate::place::first_there;
+use crate::stores::{self, Origin, Source};
 
 kshot::register_dataset! {
     /// 100 classes of ImageNet, 600 images of each, 84×84 in colour
@@ -37,6 +42,7 @@ kshot::register_dataset! {
     options: PhotoOptions,
     open: |context: &DatasetContext, options| MINI_IMAGENET.open(context, options),
     locate: |context| MINI_IMAGENET.locate(context),
+    prepare: |context: &DatasetContext, options, stop: &AtomicBool| MINI_IMAGENET.prepare(context, &options, stop),
 }
 
 kshot::register_dataset! {
@@ -47,6 +53,7 @@ kshot::register_dataset! {
     options: PhotoOptions,
     open: |context: &DatasetContext, options| TIERED_IMAGENET.open(context, options),
     locate: |context| TIERED_IMAGENET.locate(context),
+    prepare: |context: &DatasetContext, options, stop: &AtomicBool| TIERED_IMAGENET.prepare(context, &options, stop),
 }
 
 kshot::register_dataset! {
@@ -57,6 +64,7 @@ kshot::register_dataset! {
     options: PhotoOptions,
     open: |context: &DatasetContext, options| TINY_IMAGENET.open(context, options),
     locate: |context| TINY_IMAGENET.locate(context),
+    prepare: |context: &DatasetContext, options, stop: &AtomicBool| TINY_IMAGENET.prepare(context, &options, stop),
 }
 
 kshot::register_dataset! {
@@ -67,6 +75,7 @@ kshot::register_dataset! {
     options: CubOptions,
     open: open_cub,
     locate: |context| CUB.locate(context),
+    prepare: prepare_cub,
 }
 
 /// Options of benchmarks of photographs.
@@ -201,10 +210,20 @@ impl Photos {
     }
 
     fn open(&self, context: &DatasetContext, options: PhotoOptions) -> Result<Box<dyn Dataset>> {
-        let found = self.found(context)?;
-        let files = &found.files.paths;
-        let inputs = prepared(self.facts.name, files, &self.as_folder(&options), context)?;
+        let mut found = self.found(context)?;
+        let Found { source, files, notes, .. } = &mut found;
+        let inputs = inputs(self.facts.name, files, source, &self.as_folder(&options), context, notes)?;
         self.dataset(found, inputs)
+    }
+
+    fn prepare(
+        &self,
+        context: &DatasetContext,
+        options: &PhotoOptions,
+        stop: &AtomicBool,
+    ) -> Result<Prepared> {
+        let Found { source, files, .. } = self.found(context)?;
+        prepare_files(self.facts.name, &files.paths, &source, &self.as_folder(options), context, stop)
     }
 
     /// The images that are its own, by class.
@@ -218,11 +237,12 @@ impl Photos {
             .map_err(|error| error.context(format!("`{}` ({})", self.facts.name, self.facts.source)))?;
         let classes = classes.into_iter().map(|class| (class.name, class.images));
         let divided = self.facts.divided(classes, &place, &mut notes)?;
+        let mut classes = divided
+            .map(|classes| classes.into_iter().map(|(name, images)| ClassFiles { name, images }).collect());
+        let source = Source::of(&place, unpacked.is_some(), &mut classes)?;
         let mut files = Files::default();
-        let classes = divided.map(|classes| {
-            files.add(classes.into_iter().map(|(name, images)| ClassFiles { name, images }).collect())
-        });
-        Ok(Found { root, files, classes, notes, _unpacked: unpacked })
+        let classes = classes.map(|classes| files.add(classes));
+        Ok(Found { root, source, files, classes, notes, _unpacked: unpacked })
     }
 
     /// The same options for `folder`, with the defaults of the papers.
@@ -256,6 +276,7 @@ impl Photos {
 /// A benchmark's images on disk.
 struct Found {
     root: PathBuf,
+    source: Source,
     files: Files,
     classes: [Vec<kshot::dataset::Class>; 3],
     notes: Vec<String>,
@@ -314,79 +335,58 @@ fn open_cub(context: &DatasetContext, options: CubOptions) -> Result<Box<dyn Dat
     if !options.bounding_box {
         return CUB.open(context, options.photos);
     }
-    let found = CUB.found(context)?;
-    let boxes = boxes(&found.root)?;
-    let folder = CUB.as_folder(&options.photos);
-    let normalise = folder.normalise.unwrap_or_default();
-    let images = Images { resize: folder.resize, normalise, ..Images::default() };
-    let side = folder.image_size.unwrap_or(CUB.size);
-    let shape = [folder.colour.map_or(3, Colour::channels), side, side];
-    let reader = ImageReader::new(images, shape)?;
-    let files = &found.files.paths;
-    let values = reader.read_each(files.len(), |number| {
-        let (file, image) = (&files[number], reader.open(&files[number])?.0);
-        let cut = boxes.get(&name_in_list(file)).and_then(|corners| cut(&image, *corners));
-        cut.ok_or_else(|| {
-            Error::invalid(format!(
-                "bounding_boxes.txt has no box within {}: leave out `bounding-box`",
-                file.display()
-            ))
-        })
+    let mut cut = Cut::of(context, &options.photos)?;
+    let (reader, images) = (cut.reader, cut.found.files.paths.len());
+    let mut notes = std::mem::take(&mut cut.found.notes);
+    let values = stores::values(&cut.origin(), &cut.found.files.numbers, context, &mut notes, || {
+        reader.read_each(images, |number| cut.image(number))
     })?;
-    CUB.dataset(found, (Preparation::Images(images), shape, Arc::new(values).into()))
+    cut.found.notes = notes;
+    CUB.dataset(cut.found, (Preparation::Images(reader.images()), reader.shape(), values))
 }
 
-/// `CLASS/FILE`, as images.txt has it.
-fn name_in_list(file: &Path) -> String {
-    format!("{}/{}", file.parent().map(file_name).unwrap_or_default(), file_name(file))
+fn prepare_cub(context: &DatasetContext, options: CubOptions, stop: &AtomicBool) -> Result<Prepared> {
+    if !options.bounding_box {
+        return CUB.prepare(context, &options.photos, stop);
+    }
+    let cut = Cut::of(context, &options.photos)?;
+    stores::prepare(&cut.origin(), context, stop, &|numbers, pixels| {
+        cut.reader.read_each_into(numbers, pixels, |number| cut.image(number))?;
+        Ok(Vanished::default())
+    })
 }
 
-/// CUB's are of half a megabyte.
-const MOST_OF_LIST: u64 = 64 << 20;
-
-/// Left, top, width and height of each image's box.
-type Boxes = HashMap<String, [f64; 4]>;
-
-/// `NUMBER CLASS/FILE` of images.txt with `NUMBER LEFT TOP WIDTH HEIGHT` of bounding_boxes.txt.
-fn boxes(root: &Path) -> Result<Boxes> {
-    // One directory up, where nothing else was unpacked beside the images.
-    let folders = [Some(root), root.parent()];
-    let read = |name: &str| {
-        let path = folders.into_iter().flatten().map(|folder| folder.join(name)).find(|path| path.is_file());
-        let path = path.unwrap_or_else(|| root.join(name));
-        let text = file::text(&path, MOST_OF_LIST, "reading what `bounding-box` cuts by,")?;
-        Ok::<_, Error>((text, path))
-    };
-    let (images, _) = read("images.txt")?;
-    let names: HashMap<&str, &str> = images.lines().filter_map(|line| line.trim().split_once(' ')).collect();
-    let (boxes, path) = read("bounding_boxes.txt")?;
-    let parsed = |line: &str| {
-        let mut words = line.split_whitespace();
-        let name = names.get(words.next()?)?;
-        let numbers: Vec<f64> = words.map(|word| word.parse().ok()).collect::<Option<_>>()?;
-        Some(((*name).to_owned(), numbers.try_into().ok()?))
-    };
-    let lines = boxes.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    lines
-        .map(|(number, line)| {
-            parsed(line).ok_or_else(|| {
-                Error::invalid(format!(
-                    "{}, line {}: `{line}` is not the number of an image and its box, left, top, width and height",
-                    path.display(),
-                    number + 1
-                ))
-            })
-        })
-        .collect()
+/// CUB's images, each to be cut to its bird.
+struct Cut {
+    found: Found,
+    boxes: Boxes,
+    reader: ImageReader,
 }
 
-/// The part of an image in a box; none where there is nothing of it.
-fn cut(image: &DynamicImage, [left, top, width, height]: [f64; 4]) -> Option<DynamicImage> {
-    let ends = |from: f64, length: f64, most: u32| {
-        let (start, end) = (from.max(0.0).floor() as u32, (from + length).ceil().min(f64::from(most)) as u32);
-        (start < end).then(|| (start, end - start))
-    };
-    let (x, width) = ends(left, width, image.width())?;
-    let (y, height) = ends(top, height, image.height())?;
-    Some(image.crop_imm(x, y, width, height))
+impl Cut {
+    fn of(context: &DatasetContext, options: &PhotoOptions) -> Result<Self> {
+        let mut found = CUB.found(context)?;
+        let boxes = Boxes::read(&found.root)?;
+        found.source = found.source.and(boxes.state());
+        let folder = CUB.as_folder(options);
+        let normalise = folder.normalise.unwrap_or_default();
+        let images = Images { resize: folder.resize, normalise, ..Images::default() };
+        let side = folder.image_size.unwrap_or(CUB.size);
+        let reader = ImageReader::new(images, [folder.colour.map_or(3, Colour::channels), side, side])?;
+        Ok(Self { found, boxes, reader })
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        Origin {
+            dataset: CUB.facts.name,
+            source: &self.found.source,
+            reader: self.reader,
+            before: "cut to bounding boxes",
+        }
+    }
+
+    fn image(&self, number: usize) -> Result<DynamicImage> {
+        let file = &self.found.files.paths[number];
+        self.boxes.cut(file, &self.reader.open(file)?.0)
+    }
 }

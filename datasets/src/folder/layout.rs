@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use kshot::{Error, Result};
+use rayon::prelude::*;
 use unicode_normalization::UnicodeNormalization as _;
 
-/// What an image's name ends in.
-const EXTENSIONS: [&str; 11] =
-    ["png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "pgm", "ppm", "pbm", "pnm"];
+use super::entries::{IMAGE_ENDINGS, directories, file_name, images_in};
+use crate::stamp::Stamp;
 
 /// Names of the directories that divide classes; two of them stand for validation.
 const SPLITS: [&[&str]; 3] = [&["train", "training"], &["val", "valid", "validation"], &["test", "testing"]];
@@ -32,6 +32,17 @@ pub struct ImageFile {
     pub path: PathBuf,
     /// What it has in common with others besides the class; empty where that is not said.
     pub group: String,
+    /// Its size and time.
+    pub(crate) stamp: Stamp,
+    /// Which of its source's images it is.
+    pub(crate) number: u32,
+}
+
+impl ImageFile {
+    /// An image of no group, not yet numbered.
+    pub(super) fn new(name: String, path: PathBuf, stamp: Stamp) -> Self {
+        Self { name, path, group: String::new(), stamp, number: 0 }
+    }
 }
 
 /// What a directory holds.
@@ -48,6 +59,27 @@ pub(super) enum Parts<T> {
     Splits([Vec<T>; 3]),
     /// The same classes on two sides: what may be learned from, and what is asked.
     Sides([Vec<T>; 2]),
+}
+
+impl Layout {
+    /// All classes, in the parts they are divided into.
+    pub(super) fn parts_mut(&mut self) -> Vec<&mut Vec<ClassFiles>> {
+        match self {
+            Self::Classes(classes) => vec![classes],
+            Self::Divided(Parts::Splits(splits)) => splits.iter_mut().collect(),
+            Self::Divided(Parts::Sides(sides)) => sides.iter_mut().collect(),
+        }
+    }
+
+    /// All images, in the order of their numbers.
+    pub(super) fn into_paths(self) -> Vec<PathBuf> {
+        let parts = match self {
+            Self::Classes(classes) => vec![classes],
+            Self::Divided(Parts::Splits(splits)) => splits.into(),
+            Self::Divided(Parts::Sides(sides)) => sides.into(),
+        };
+        parts.into_iter().flatten().flat_map(|class| class.images).map(|image| image.path).collect()
+    }
 }
 
 impl<T> Parts<T> {
@@ -77,7 +109,7 @@ pub(super) fn read(root: &Path, notes: &mut Vec<String>) -> Result<Layout> {
         && directories.iter().all(|path| split_of(path).is_some())
         && directories
             .iter()
-            .map(|path| Ok(images_in(path)?.is_empty()))
+            .map(|path| Ok(images_in(path)?.images.is_empty()))
             .collect::<Result<Vec<_>>>()?
             .iter()
             .all(|&none| none);
@@ -87,7 +119,7 @@ pub(super) fn read(root: &Path, notes: &mut Vec<String>) -> Result<Layout> {
     let mut splits: [Vec<ClassFiles>; 3] = Default::default();
     for path in directories {
         let Some(split) = split_of(&path) else { continue };
-        splits[split].extend(classes(&path, self::directories(&path)?, notes)?);
+        splits[split].extend(classes(&path, super::entries::directories(&path)?, notes)?);
     }
     by_splits(root, splits, notes).map(Layout::Divided)
 }
@@ -175,7 +207,7 @@ pub fn classes_in(root: &Path) -> Result<Vec<ClassFiles>> {
 /// When a directory cannot be listed.
 pub fn images_below(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut images = Vec::new();
-    gather(directory, directory, &mut above(directory)?, &mut images)?;
+    gather("", directory, &mut above(directory)?, &mut images)?;
     Ok(images.into_iter().map(|image| image.path).collect())
 }
 
@@ -185,15 +217,23 @@ fn classes(root: &Path, directories: Vec<PathBuf>, notes: &mut Vec<String>) -> R
     let mut empty = Vec::new();
     let mut above = above(root)?;
     above.insert(whole(root)?);
-    for path in directories {
-        let name: String = file_name(&path).nfc().collect();
-        let mut images = Vec::new();
-        gather(&path, &path, &mut above.clone(), &mut images)?;
+    // In parallel, as asking for the times of a million files takes long.
+    let gathered: Vec<Result<Vec<ImageFile>>> = directories
+        .par_iter()
+        .map(|path| {
+            let mut images = Vec::new();
+            gather("", path, &mut above.clone(), &mut images)?;
+            Ok(images)
+        })
+        .collect();
+    let mut names = HashSet::new();
+    for (path, images) in directories.iter().zip(gathered) {
+        let (name, images) = (composed(&file_name(path)), images?);
         if images.is_empty() {
             empty.push(format!("`{name}`"));
             continue;
         }
-        if classes.iter().any(|class| class.name == name) {
+        if !names.insert(name.clone()) {
             return Err(Error::invalid(format!(
                 "{} has two directories whose names read `{name}`; rename one",
                 root.display()
@@ -205,7 +245,7 @@ fn classes(root: &Path, directories: Vec<PathBuf>, notes: &mut Vec<String>) -> R
         return Err(Error::invalid(format!(
             "the directory {} has no classes; each class is a sub-directory with its images (files that end in .{})",
             root.display(),
-            EXTENSIONS.join(", .")
+            IMAGE_ENDINGS.join(", .")
         )));
     }
     if !empty.is_empty() {
@@ -226,10 +266,10 @@ fn whole(directory: &Path) -> Result<PathBuf> {
     fs::canonicalize(directory).map_err(|error| Error::io("listing the directory", directory, error))
 }
 
-/// Adds the images of a directory and those below it, each with its path below `class`; none of a directory that was `seen`, as
-/// a link may lead back up.
+/// Adds the images of a directory and those below it, their names behind `prefix`; none of a directory that was `seen`, as a
+/// link may lead back up.
 fn gather(
-    class: &Path,
+    prefix: &str,
     directory: &Path,
     seen: &mut HashSet<PathBuf>,
     images: &mut Vec<ImageFile>,
@@ -237,52 +277,19 @@ fn gather(
     if !seen.insert(whole(directory)?) {
         return Ok(());
     }
-    for path in images_in(directory)? {
-        let name =
-            path.strip_prefix(class).unwrap_or(&path).to_string_lossy().replace('\\', "/").nfc().collect();
-        images.push(ImageFile { name, path, group: String::new() });
-    }
-    for below in directories(directory)? {
-        gather(class, &below, seen, images)?;
+    let contents = images_in(directory)?;
+    images.extend(contents.images.into_iter().map(|(path, stamp)| {
+        let name = format!("{prefix}{}", composed(&file_name(&path)));
+        ImageFile::new(name, path, stamp)
+    }));
+    for below in contents.directories {
+        gather(&format!("{prefix}{}/", composed(&file_name(&below))), &below, seen, images)?;
     }
     Ok(())
 }
 
-/// The sub-directories, sorted, without hidden ones and those that archives of another system leave behind.
-pub(crate) fn directories(root: &Path) -> Result<Vec<PathBuf>> {
-    Ok(entries(root)?.into_iter().filter(|path| path.is_dir() && file_name(path) != "__MACOSX").collect())
-}
-
-/// The files in a directory that are named as images, sorted.
-fn images_in(directory: &Path) -> Result<Vec<PathBuf>> {
-    Ok(entries(directory)?.into_iter().filter(|path| named_as_image(path) && path.is_file()).collect())
-}
-
-/// Whether a file's name is that of an image.
-pub(super) fn named_as_image(path: &Path) -> bool {
-    path.extension().is_some_and(|end| EXTENSIONS.iter().any(|known| end.eq_ignore_ascii_case(known)))
-}
-
-/// Whether a file's name is that of a list of images.
-pub(super) fn named_as_list(path: &Path) -> bool {
-    path.extension().is_some_and(|end| ["csv", "txt"].iter().any(|known| end.eq_ignore_ascii_case(known)))
-}
-
-/// What a directory holds, hidden files left out, sorted.
-pub(super) fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
-    let failed = |error| Error::io("listing the directory", directory, error);
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if !file_name(&path).starts_with('.') {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-/// The last part of a path.
-pub(crate) fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+/// A name in composed form, divided by slashes.
+fn composed(name: &str) -> String {
+    let name = name.replace('\\', "/");
+    if name.is_ascii() { name } else { name.nfc().collect() }
 }

@@ -7,9 +7,12 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use kshot::{Error, Result, file};
+use rayon::prelude::*;
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::layout::{ClassFiles, ImageFile, Layout, by_splits, entries, file_name, split_named};
+use super::entries::{file_name, paths_in};
+use super::layout::{ClassFiles, ImageFile, Layout, by_splits, split_named};
+use crate::stamp::Stamp;
 
 /// The classes of a list, divided as its column `split` says, if it has one.
 pub(super) fn read(file: &Path, notes: &mut Vec<String>) -> Result<Layout> {
@@ -45,16 +48,21 @@ pub(crate) fn listed(file: &Path, folder: &Path) -> Result<([Vec<ClassFiles>; 3]
     let mut places = Places::default();
     // Without a column `split`, all are in the first.
     let mut splits: [Vec<ClassFiles>; 3] = Default::default();
-    for row in rows.records() {
-        let row = row.map_err(broken)?;
+    let rows: Vec<csv::StringRecord> = rows.records().collect::<Result<_, _>>().map_err(broken)?;
+    // In parallel, as asking for a million files takes long.
+    let written: Vec<Option<(PathBuf, Stamp)>> =
+        rows.par_iter().map(|row| there(folder.join(row.get(path).unwrap_or_default()))).collect();
+    // A class's place in its split.
+    let mut known: HashMap<(usize, String), usize> = HashMap::new();
+    for (row, written) in rows.iter().zip(written) {
         let line = row.position().map_or(0, csv::Position::line);
         let cell = |column: usize| row.get(column).unwrap_or_default();
         let (name, label): (String, String) = (cell(path).to_owned(), cell(label).nfc().collect());
         if name.is_empty() || label.is_empty() {
             return Err(at(line, format!("the {} is empty", if name.is_empty() { "path" } else { "label" })));
         }
-        let image = places
-            .find(folder, &name)
+        let (image, stamp) = written
+            .or_else(|| places.find(folder, &name))
             .ok_or_else(|| at(line, format!("there is no file {}", folder.join(&name).display())))?;
         if let Some(before) = seen.insert(name.clone(), line) {
             return Err(at(line, format!("`{name}` is also in line {before}")));
@@ -68,11 +76,14 @@ pub(crate) fn listed(file: &Path, folder: &Path) -> Result<([Vec<ClassFiles>; 3]
             Some("") => return Err(at(line, "the group is empty".to_owned())),
             group => group.unwrap_or_default().to_owned(),
         };
-        let image = ImageFile { name, path: image, group };
+        let image = ImageFile { group, ..ImageFile::new(name, image, stamp) };
         let classes = splits.get_mut(number).ok_or_else(|| at(line, "there are three splits".to_owned()))?;
-        match classes.iter_mut().find(|class| class.name == label) {
-            Some(class) => class.images.push(image),
-            None => classes.push(ClassFiles { name: label, images: vec![image] }),
+        let place = known.entry((number, label)).or_insert_with_key(|(_, label)| {
+            classes.push(ClassFiles { name: label.clone(), images: Vec::new() });
+            classes.len() - 1
+        });
+        if let Some(class) = classes.get_mut(*place) {
+            class.images.push(image);
         }
     }
     if splits.iter().all(Vec::is_empty) {
@@ -84,16 +95,21 @@ pub(crate) fn listed(file: &Path, folder: &Path) -> Result<([Vec<ClassFiles>; 3]
     Ok((splits, split.is_some()))
 }
 
+/// A file, with its size and time; none where there is no file.
+fn there(path: PathBuf) -> Option<(PathBuf, Stamp)> {
+    let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file)?;
+    Some((path, Stamp::from(&metadata)))
+}
+
 /// What directories hold, by names in composed form (NFC): an editor may write `é` as one letter, a file system as two.
 #[derive(Default)]
 struct Places(HashMap<PathBuf, HashMap<String, PathBuf>>);
 
 impl Places {
-    /// The file of this name in a folder or below.
-    fn find(&mut self, folder: &Path, name: &str) -> Option<PathBuf> {
-        let written = folder.join(name);
-        if name.is_ascii() || written.is_file() {
-            return written.is_file().then_some(written);
+    /// The file of this name in a folder or below, where it is not there as it is written.
+    fn find(&mut self, folder: &Path, name: &str) -> Option<(PathBuf, Stamp)> {
+        if name.is_ascii() {
+            return None;
         }
         let mut path = folder.to_path_buf();
         for part in Path::new(name).components() {
@@ -106,12 +122,12 @@ impl Places {
                 }
             };
         }
-        path.is_file().then_some(path)
+        there(path)
     }
 
     fn of(&mut self, folder: &Path) -> &HashMap<String, PathBuf> {
         self.0.entry(folder.to_path_buf()).or_insert_with(|| {
-            let paths = entries(folder).unwrap_or_default();
+            let paths = paths_in(folder).unwrap_or_default();
             paths.into_iter().map(|path| (file_name(&path).nfc().collect(), path)).collect()
         })
     }

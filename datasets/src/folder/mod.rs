@@ -20,6 +20,8 @@
 //!
 //! else they are divided at random by `fractions`.
 
+pub(crate) mod entries;
+mod inputs;
 pub(crate) mod layout;
 pub(crate) mod list;
 pub(crate) mod unpacked;
@@ -27,11 +29,11 @@ pub(crate) mod unpacked;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use kshot::dataset::{
-    Background, Class, ClassSet, Dataset, DatasetContext, Images, Normalise, Preparation, Resize, Values,
-};
+use kshot::dataset::{Background, Class, ClassSet, Dataset, DatasetContext, Normalise, Preparation, Resize};
 use kshot::options::Options;
+use kshot::registry::Prepared;
 use kshot::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,13 +41,13 @@ use serde::{Deserialize, Serialize};
 use crate::class_division;
 use crate::class_splits::ClassSplits;
 use crate::domain_splits::DomainSplits;
-use crate::encoded::{features, shown_to};
 use crate::groups::numbered;
-use crate::images::ImageReader;
 use crate::place::resolve;
+use crate::stores::Source;
 use layout::{Layout, Parts};
 use unpacked::{Unpacked, is_archive};
 
+pub(crate) use inputs::{inputs, prepare_files};
 pub use layout::{ClassFiles, ImageFile, classes_in, images_below};
 
 kshot::register_dataset! {
@@ -55,6 +57,7 @@ kshot::register_dataset! {
     name: "folder",
     options: FolderOptions,
     open: open,
+    prepare: prepare,
 }
 
 /// Options of `folder`.
@@ -129,7 +132,18 @@ impl Colour {
     }
 }
 
-fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Dataset>> {
+/// A directory, archive or list as it lies there, nothing read of its images.
+struct Found {
+    source: Source,
+    /// The directory, or where the archive is unpacked.
+    root: PathBuf,
+    layout: Layout,
+    notes: Vec<String>,
+    /// Gone with what was unpacked, where that is not kept.
+    _unpacked: Option<Unpacked>,
+}
+
+fn found(context: &DatasetContext, options: &FolderOptions) -> Result<Found> {
     let path = options.path.as_ref().ok_or_else(|| {
         Error::invalid(
             "the dataset `folder` needs its option `path`: the directory that has one sub-directory of images for \
@@ -139,15 +153,21 @@ fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Data
     let path = resolve("folder", path, &context.data_dir)?;
     let unpacked =
         is_archive(&path).then(|| Unpacked::of(&path, context.cache_dir.as_deref())).transpose()?;
-    let root = unpacked.as_ref().map_or(&path, |unpacked| &unpacked.root);
+    let root = unpacked.as_ref().map_or(&path, |unpacked| &unpacked.root).clone();
     let mut notes = Vec::new();
-    let layout = match root.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) {
-        true => list::read(root, &mut notes)?,
-        false => layout::read(root, &mut notes).map_err(|error| match &unpacked {
+    let mut layout = match root.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv")) {
+        true => list::read(&root, &mut notes)?,
+        false => layout::read(&root, &mut notes).map_err(|error| match &unpacked {
             Some(_) => error.context(path.display()),
             None => error,
         })?,
     };
+    let source = Source::of(&path, unpacked.is_some(), layout.parts_mut())?;
+    Ok(Found { source, root, layout, notes, _unpacked: unpacked })
+}
+
+fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Dataset>> {
+    let Found { source, root, layout, mut notes, _unpacked } = found(context, &options)?;
     let parts = match layout {
         Layout::Classes(classes) => Parts::Splits(divided(classes, &options, context, &mut notes)?),
         Layout::Divided(_) if options.split_file.is_some() => {
@@ -160,7 +180,7 @@ fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Data
     };
     let mut files = Files::default();
     let parts = parts.map(|classes| files.add(classes));
-    let (preparation, shape, values) = prepared("folder", &files.paths, &options, context)?;
+    let (preparation, shape, values) = inputs("folder", &files, &source, &options, context, &mut notes)?;
     let mut whole = ClassSet::new(shape, values, Arc::new(files.names), Vec::new())?;
     if let Preparation::Images(images) = &preparation {
         whole = whole.normalised(images.normalise);
@@ -173,10 +193,16 @@ fn open(context: &DatasetContext, options: FolderOptions) -> Result<Box<dyn Data
             Box::new(ClassSplits::new("folder", preparation, &whole, splits)?.with_notes(notes))
         }
         Parts::Sides(sides) => {
-            let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+            let name =
+                source.path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
             Box::new(DomainSplits::of_two_sides(name, preparation, &whole, sides)?.with_notes(notes))
         }
     })
+}
+
+fn prepare(context: &DatasetContext, options: FolderOptions, stop: &AtomicBool) -> Result<Prepared> {
+    let Found { source, layout, _unpacked, .. } = found(context, &options)?;
+    prepare_files("folder", &layout.into_paths(), &source, &options, context, stop)
 }
 
 /// Classes by `split-file`, else by `fractions`.
@@ -201,6 +227,8 @@ fn divided(
 pub(crate) struct Files {
     pub(crate) paths: Vec<PathBuf>,
     pub(crate) names: Vec<String>,
+    /// Which of its source's images each is.
+    pub(crate) numbers: Vec<u32>,
     groups: Vec<String>,
 }
 
@@ -212,61 +240,11 @@ impl Files {
             for image in images {
                 self.names.push(image.name);
                 self.paths.push(image.path);
+                self.numbers.push(image.number);
                 self.groups.push(image.group);
             }
             Class { name, images: (first..self.paths.len() as u32).collect(), quarter_turns: 0 }
         };
         classes.into_iter().map(class).collect()
     }
-}
-
-/// Inputs of these files, with how they were made, and the shape of one; options as of `dataset`.
-pub(crate) fn prepared(
-    dataset: &str,
-    files: &[PathBuf],
-    options: &FolderOptions,
-    context: &DatasetContext,
-) -> Result<(Preparation, [usize; 3], Values)> {
-    let encoder = options.encoder.as_ref();
-    let encoder = encoder.map(|encoder| resolve(dataset, encoder, &context.data_dir)).transpose()?;
-    let images = Images {
-        invert: options.invert,
-        background: options.background,
-        resize: options.resize,
-        normalise: options.normalise.unwrap_or(match encoder {
-            Some(_) => Normalise::IMAGENET,
-            None => Normalise::NONE,
-        }),
-        ..Images::default()
-    };
-    let colour = options.colour.unwrap_or(if encoder.is_some() { Colour::Rgb } else { Colour::Grey });
-    let size = options.image_size.unwrap_or(if encoder.is_some() { 224 } else { 28 });
-    let shape = [colour.channels(), size, size];
-    let reader = ImageReader::new(images, shape)?;
-    let Some(encoder) = encoder else {
-        let (pixels, blank) = reader.read(files)?;
-        return match blank {
-            Some(blank) => Err(Error::invalid(format!("{blank}: set another `background` of `{dataset}`"))),
-            None => Ok((Preparation::Images(images), shape, Arc::new(pixels).into())),
-        };
-    };
-    let encoder = std::path::absolute(&encoder)
-        .map_err(|error| Error::io("looking for the encoder", &encoder, error))?;
-    let reader = match shown_to(&encoder)? {
-        None => reader,
-        Some(of_run) => {
-            let FolderOptions { image_size, colour, normalise, .. } = options;
-            if image_size.is_some() || colour.is_some() || normalise.is_some() {
-                return Err(Error::invalid(format!(
-                    "images are shown to the network of {} as it was trained: leave out `image-size`, `colour` and \
-                     `normalise`",
-                    encoder.display()
-                )));
-            }
-            of_run
-        }
-    };
-    let (features, width) = features(files, &reader, &encoder, context)?;
-    let preparation = Preparation::Features { images: reader.images(), shape: reader.shape(), encoder };
-    Ok((preparation, [width, 1, 1], Arc::new(features).into()))
 }

@@ -139,7 +139,7 @@ mod tests {
         let mut all = Vec::new();
         for (number, class) in set.classes().iter().enumerate() {
             for place in 0..class.images.len() {
-                set.push_examples([(number, place)], &mut all);
+                set.push_examples([(number, place)], &mut all).unwrap();
             }
         }
         all

@@ -1,18 +1,16 @@
 //! `kshot data get`.
 
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
 use kshot::Result;
+use kshot_datasets::download::{Progress, fetch};
 
-use crate::args::DataCommand;
+use crate::args::Place;
+use crate::output::{complain, print};
+use crate::place::data_dir;
 
-#[cfg(feature = "download")]
-pub(crate) fn run(command: DataCommand) -> Result<()> {
-    use std::io::{IsTerminal as _, Write as _};
-
-    use crate::output::{complain, print};
-    use crate::place::data_dir;
-    use kshot_datasets::download::{Progress, fetch};
-
-    let DataCommand::Get { dataset, place, from, mirror } = command;
+pub(super) fn run(dataset: &str, place: &Place, from: Option<PathBuf>, mirror: Option<String>) -> Result<()> {
     let directory = data_dir(place.data_dir.as_ref());
     let terminal = std::io::stderr().is_terminal();
     let mut show = |progress: Progress<'_>| {
@@ -27,7 +25,7 @@ pub(crate) fn run(command: DataCommand) -> Result<()> {
             );
         }
     };
-    let fetched = fetch(&dataset, &directory, from.as_deref(), mirror.as_deref(), &mut show);
+    let fetched = fetch(dataset, &directory, from.as_deref(), mirror.as_deref(), &mut show);
     if terminal {
         complain("");
     }
@@ -37,9 +35,4 @@ pub(crate) fn run(command: DataCommand) -> Result<()> {
         format!("{} {what}\n", file.path.display())
     });
     print(&lines.collect::<String>())
-}
-
-#[cfg(not(feature = "download"))]
-pub(crate) fn run(_: DataCommand) -> Result<()> {
-    Err(kshot::Error::invalid("this kshot was built without the feature `download`"))
 }
