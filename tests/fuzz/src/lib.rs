@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kshot::checkpoint::Checkpoint;
-use kshot::dataset::{Class, ClassSet, DatasetContext, Split, TaskSource};
+use kshot::dataset::{Class, ClassSet, DatasetContext, Split, Store, TaskSource};
 use kshot::episode::Manifest;
 use kshot::registry;
 use kshot_datasets as _; // registers the datasets
@@ -30,7 +30,7 @@ pub struct Parser {
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 13] = [
+pub const PARSERS: [Parser; 14] = [
     Parser { name: "npy", file: "X.npy", read: |at| opened("arrays", at, "path = '.'") },
     Parser { name: "npz", file: "a.npz", read: |at| opened("arrays", at, "path = 'a.npz'") },
     Parser { name: "mat", file: "a.mat", read: |at| opened("arrays", at, "path = 'a.mat'") },
@@ -62,6 +62,11 @@ pub const PARSERS: [Parser; 13] = [
         name: "manifest",
         file: "a.json",
         read: |at| drop(Manifest::read(&at.join("a.json"), pixels())),
+    },
+    Parser {
+        name: "store",
+        file: "images",
+        read: |at| drop(Store::open(&at.join("images")).and_then(Store::ready)),
     },
     Parser {
         name: "split",

@@ -4,6 +4,7 @@ use std::io::{Cursor, Write as _};
 
 use image::{DynamicImage, ImageFormat, RgbImage, RgbaImage};
 use kshot::checkpoint;
+use kshot::dataset::{Description, StoreWriter};
 use kshot::params::{Layout, Params, Role};
 use zip::write::SimpleFileOptions;
 
@@ -39,6 +40,7 @@ pub fn seeds(parser: &str) -> Vec<Vec<u8>> {
             br#"{"episodes":[{"support":[{"file":"0/0.png","label":0},{"file":"1/4.png","label":1}],"query":[{"file":"0/1.png","label":0},{"file":"1/5.png","label":1}]}]}"#
                 .to_vec(),
         ],
+        "store" => vec![store()],
         "split" => vec![b"train = [\"one\"]\nvalidation = []\ntest = [\"two\"]\n".to_vec()],
         other => panic!("no parser is called {other}"),
     }
@@ -148,4 +150,23 @@ fn weights() -> Vec<u8> {
     let path = directory.path().join("a.safetensors");
     checkpoint::write(&path, &"a checkpoint", &theta, &[("velocity", &theta)]).expect("a checkpoint");
     std::fs::read(path).expect("a checkpoint")
+}
+
+fn store() -> Vec<u8> {
+    let words = |text: &str| text.to_owned();
+    let description = Description {
+        dataset: words("folder"),
+        source: words("set"),
+        prepared: words("2×2 grey"),
+        key: words("0"),
+        state: words("1"),
+        images: 3,
+        shape: [1, 2, 2],
+        made: 0,
+    };
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("images");
+    let mut writer = StoreWriter::create(&path, &description).expect("a store");
+    writer.push(&[7; 12]).and_then(|()| writer.finish()).expect("a store");
+    std::fs::read(path).expect("a store")
 }
