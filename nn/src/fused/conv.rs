@@ -193,7 +193,7 @@ impl Convolution {
     pub(super) fn filters(&self, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
         match &self.algorithm {
             Algorithm::Patches(patches) => return patches.filters(arena, weight),
-            Algorithm::Row(row) => return row.filters(arena, weight),
+            Algorithm::Row(row) => return row.filters(self.isa, arena, weight),
             Algorithm::Depthwise(depthwise) => return depthwise.filters(arena, weight),
             _ => {}
         }
@@ -205,7 +205,7 @@ impl Convolution {
     pub(super) fn transposed_filters(&self, arena: &Arc<Arena>, weight: &[f32]) -> Buffer {
         match &self.algorithm {
             Algorithm::Patches(patches) => return patches.transposed_filters(arena, weight),
-            Algorithm::Row(row) => return row.transposed_filters(arena, weight),
+            Algorithm::Row(row) => return row.transposed_filters(self.isa, arena, weight),
             Algorithm::Depthwise(depthwise) => return depthwise.filters(arena, weight),
             _ => {}
         }

@@ -28,6 +28,7 @@ mod norm_tangent;
 mod patches;
 pub mod peak;
 mod row;
+mod row_winograd;
 mod simd;
 mod statistics;
 mod tail;

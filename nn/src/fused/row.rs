@@ -2,12 +2,14 @@
 //!
 //! The samples that a filter sees lie side by side, so the patches of a signal are a matrix already: its rows are a sample
 //! apart and overlap. Samples near an end, whose filters look beyond it, have products of their own, with the taps that meet
-//! the signal.
+//! the signal. Where signals have many channels and filters three taps, there are fewer products at Winograd's points
+//! ([`row_winograd`]); the gradient of filters is always such a product.
 
 use super::arena::{Arena, Buffer, LINE};
 use super::conv::Products;
 use super::gemm::{Left, ONE, Panels, Sizes, Target, multiply};
 use super::image::Image;
+use super::row_winograd;
 use super::simd::Isa;
 use crate::architecture::Conv;
 
@@ -18,6 +20,7 @@ pub(super) struct Row {
     inputs: usize,
     outputs: usize,
     taps: usize,
+    winograd: bool,
 }
 
 /// Samples that filters look at from the same side: from `start` on `count` of them, which see taps `from..to`.
@@ -43,6 +46,7 @@ impl Row {
             inputs: conv.input[0],
             outputs: conv.output[0],
             taps,
+            winograd: row_winograd::fits(taps, input, output),
         })
     }
 
@@ -70,26 +74,35 @@ impl Row {
         std::iter::once(inner).chain(first).chain(last)
     }
 
-    /// Filters `[outputs, inputs, 1, taps]` as panels of 16 outputs, `[taps · inputs, 16]` each.
-    pub(super) fn filters(&self, arena: &Arena, weight: &[f32]) -> Buffer {
+    /// Filters `[outputs, inputs, 1, taps]` as panels of 16 outputs, `[taps · inputs, 16]` each; or these at the points.
+    pub(super) fn filters(&self, isa: Isa, arena: &Arena, weight: &[f32]) -> Buffer {
         let mut panels = arena.zeros(self.gradient_len());
         let panel = self.taps * self.input.channels * LINE;
         self.each(|[tap, input, output], at| {
             let row = tap * self.input.channels + input;
             panels[output / LINE * panel + row * LINE + output % LINE] = weight[at];
         });
-        panels
+        self.at_points(isa, arena, self.input.channels, panels)
     }
 
     /// The same the other way: panels of 16 inputs, `[taps · outputs, 16]` each, the last tap first.
-    pub(super) fn transposed_filters(&self, arena: &Arena, weight: &[f32]) -> Buffer {
+    pub(super) fn transposed_filters(&self, isa: Isa, arena: &Arena, weight: &[f32]) -> Buffer {
         let mut panels = arena.zeros(self.gradient_len());
         let panel = self.taps * self.output.channels * LINE;
         self.each(|[tap, input, output], at| {
             let row = (self.taps - 1 - tap) * self.output.channels + output;
             panels[input / LINE * panel + row * LINE + input % LINE] = weight[at];
         });
-        panels
+        self.at_points(isa, arena, self.output.channels, panels)
+    }
+
+    fn at_points(&self, isa: Isa, arena: &Arena, channels: usize, panels: Buffer) -> Buffer {
+        if !self.winograd {
+            return panels;
+        }
+        let mut points = arena.take(row_winograd::filters_len([self.input.channels, self.output.channels]));
+        row_winograd::filters(isa, channels, &panels, &mut points);
+        points
     }
 
     /// Calls `visit([tap, input, output], place in the filters)` for every weight.
@@ -138,6 +151,11 @@ impl Row {
     ) {
         let reach = self.taps / 2;
         for (x, y) in x.chunks_exact(from.len()).zip(y.chunks_exact_mut(to.len())) {
+            if self.winograd {
+                row_winograd::convolve(isa, [from, to], [x, filters], y, accumulate);
+                y[to.width * to.channels..].fill(0.0);
+                continue;
+            }
             for part in self.parts() {
                 let depth = (part.to - part.from) * from.channels;
                 let sizes = Sizes { rows: part.count, columns: to.channels, depth };

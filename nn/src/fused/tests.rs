@@ -245,6 +245,35 @@ fn a_convolution_may_follow_another_at_once() {
     }
 }
 
+/// Signals of enough channels for Winograd's algorithm along them, whole tiles or not, and more than a block of these.
+#[test]
+fn signals_of_many_channels() {
+    for width in [4, 5, 7, 8, 97, 130] {
+        let filters = Filters::row(3);
+        let built = Architecture::builder([40, 1, width], Norm::Batch).conv("first", 33, filters).unwrap();
+        let architecture = built.conv("second", 17, filters).unwrap().flatten().finish().unwrap();
+        let (theta, x) = (random_params(1, &architecture), random_images(2, [3, 40, 1, width]));
+        let (targets, v) =
+            (Array2::zeros((3, architecture.features)), random_direction(3, &architecture.layout));
+        let product = hessian_by_differences((&architecture, None), &theta, &x, &targets, &v).unwrap();
+        let expected = naive::reference(
+            &architecture,
+            &double(theta.values()),
+            3,
+            &double(x.as_slice().unwrap()),
+            <[f64]>::to_vec,
+        );
+        for isa in Isa::available() {
+            let network = Fused::with(architecture.clone(), isa).unwrap();
+            let loss = Loss::Mse { targets: targets.clone() };
+            let outputs = network.gradient(&theta, x.view(), &loss).unwrap().outputs;
+            assert!(distance(outputs.as_slice().unwrap(), &expected.output) < 1e-5, "{isa:?}, {width}");
+            let hv = network.hvp(&theta, x.view(), &loss, &v).unwrap();
+            assert!(distance(hv.values(), &product) < 1e-4, "{isa:?}, {width}");
+        }
+    }
+}
+
 /// Running statistics: an image's embedding does not depend on the rest of the batch, and statistics equal to the
 /// batch's give the batch's outputs.
 #[test]
