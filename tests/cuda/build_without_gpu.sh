@@ -23,7 +23,7 @@ printf '#!/bin/sh\necho compute_cap\necho 9.0\n' >"$dir/bin/nvidia-smi"
 chmod +x "$dir/bin/nvidia-smi"
 
 # The linker wants the libraries under their plain names, and the driver's, which is only on machines with a GPU.
-for library in cublas nvrtc; do
+for library in cublas cublasLt nvrtc; do
     ln -sf "$(find "$toolkit" -name "lib$library.so.*" | head -n 1)" "$dir/lib/lib$library.so"
 done
 echo "" | cc -shared -x c - -o "$dir/lib/libcuda.so" -Wl,-soname,libcuda.so.1
