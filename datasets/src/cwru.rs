@@ -9,6 +9,8 @@
 //! is asked is easier than what a diagnosis is. With `domains = "size"` the domains are the three sizes of fault and the
 //! classes ball, inner and outer race: no bearing is then on both sides of a task.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::path::{Path, PathBuf};
 
 use kshot::dataset::{Dataset, DatasetContext};
@@ -90,7 +92,8 @@ fn open(context: &DatasetContext, options: CwruOptions) -> Result<Box<dyn Datase
                 for start in
                     range.clone().step_by(options.stride).take_while(|start| start + WINDOW <= range.end)
                 {
-                    let window = options.view.of(&record[start..start + WINDOW])?;
+                    let Some(window) = record.get(start..start + WINDOW) else { continue };
+                    let window = options.view.of(window)?;
                     builder.push(domain, class, part, format!("{fault}_{load}@{start}"), &window);
                 }
             }

@@ -2,6 +2,8 @@
 //!
 //! The subsets of Long, Wang, Ding, Sun & Yu, "Transfer Feature Learning with Joint Distribution Adaptation", ICCV 2013.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::path::PathBuf;
 
 use kshot::Result;
@@ -62,8 +64,8 @@ fn open(context: &DatasetContext, options: DigitsOptions) -> Result<Box<dyn Data
         let labels = npy(&folder.join(format!("{domain}_y.npy")))?.names(n, "labels")?;
         for digit in 1..=10 {
             let label = digit.to_string();
-            for i in (0..n).filter(|&i| labels[i] == label) {
-                let image = &images[i * SIZE..][..SIZE];
+            let examples = images.chunks_exact(SIZE).zip(&labels).enumerate();
+            for (i, (image, _)) in examples.filter(|(_, (_, of))| **of == label) {
                 let length = image.iter().map(|value| value * value).sum::<f64>().sqrt();
                 let scale = if options.unit_length && length > 0.0 { length.recip() } else { 1.0 };
                 let image: Vec<f32> = image.iter().map(|value| (value * scale) as f32).collect();

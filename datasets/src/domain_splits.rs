@@ -1,5 +1,7 @@
 //! What every dataset of domains is once it has been opened.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::sync::Arc;
 
 use kshot::dataset::{Class, ClassSet, Dataset, Domain, Domains, Preparation, Published, Split, TaskSource};
@@ -113,7 +115,7 @@ impl DomainBuilder {
             self.domains.push((domain.to_owned(), Vec::new(), Vec::new()));
             self.domains.len() - 1
         });
-        let (_, train, test) = &mut self.domains[at];
+        let Some((_, train, test)) = self.domains.get_mut(at) else { return };
         let classes = if part == Part::Test { test } else { train };
         match classes.iter_mut().find(|known| known.name == class) {
             Some(class) => class.images.push(number),
@@ -129,12 +131,11 @@ impl DomainBuilder {
         published: &'static [Published],
     ) -> Result<DomainSplits> {
         let size = self.shape.iter().product::<usize>().max(1);
-        if let Some(at) = self.values.iter().position(|value| !value.is_finite()) {
+        if let Some((at, value)) = self.values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
             return Err(Error::NotFinite(format!(
-                "value {} of example `{}` is {}, not a finite number: correct the file, or leave the example out",
+                "value {} of example `{}` is {value}, not a finite number: correct the file, or leave the example out",
                 at % size,
-                self.names[at / size],
-                self.values[at]
+                self.names.get(at / size).map_or("", String::as_str),
             )));
         }
         let notes = match preparation {

@@ -3,6 +3,8 @@
 //! Gong, Shi, Sha & Grauman, "Geodesic Flow Kernel for Unsupervised Domain Adaptation", CVPR 2012. Features are divided
 //! by their sum and standardised within each domain, the protocol of that paper and of Long et al. 2013.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use kshot::Result;
 use kshot::dataset::{Dataset, DatasetContext, Preparation, Published};
 use kshot::options::NoOptions;
@@ -57,14 +59,9 @@ fn open(context: &DatasetContext, _: NoOptions) -> Result<Box<dyn Dataset>> {
         standardise(&mut values, &vec![String::new(); n]);
         for class in 1..=10 {
             let class = class.to_string();
-            for i in (0..n).filter(|&i| labels[i] == class) {
-                builder.push(
-                    domain,
-                    &class,
-                    Part::Both,
-                    format!("{domain}{i}"),
-                    &values[i * FEATURES..][..FEATURES],
-                );
+            let examples = values.chunks_exact(FEATURES).zip(&labels).enumerate();
+            for (i, (features, _)) in examples.filter(|(_, (_, of))| **of == class) {
+                builder.push(domain, &class, Part::Both, format!("{domain}{i}"), features);
             }
         }
     }

@@ -167,11 +167,13 @@ fn samples(text: &str) -> Result<Vec<[f64; VARIABLES]>, String> {
         }
     }
     if rows.iter().all(|row| row.len() == VARIABLES) && !rows.is_empty() {
-        return Ok(rows.iter().map(|row| std::array::from_fn(|v| row[v])).collect());
+        return Ok(rows.into_iter().filter_map(|row| row.try_into().ok()).collect());
     }
     let length = rows.first().map_or(0, Vec::len);
     if rows.len() == VARIABLES && rows.iter().all(|row| row.len() == length) {
-        return Ok((0..length).map(|t| std::array::from_fn(|v| rows[v][t])).collect());
+        let at =
+            |t: usize| rows.iter().filter_map(|row| row.get(t).copied()).collect::<Vec<_>>().try_into().ok();
+        return Ok((0..length).filter_map(at).collect());
     }
     Err(format!("{} lines of {length} numbers are no samples of {VARIABLES} variables", rows.len()))
 }

@@ -11,6 +11,8 @@
 //! domains are whole numbers or words. With domains, tasks go from one to another; without, classes are divided among
 //! training, validation and test as those of `folder`.
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 pub(crate) mod array;
 pub(crate) mod mat;
 pub(crate) mod npy;
@@ -117,13 +119,15 @@ fn open(context: &DatasetContext, options: ArraysOptions) -> Result<Box<dyn Data
             let size = table.shape.iter().product::<usize>();
             let mut builder = DomainBuilder::new(table.shape);
             // In order of their names, whatever the order of the examples.
-            let mut order: Vec<usize> = (0..table.labels.len()).collect();
-            order.sort_by_key(|&i| (natural(&domains[i]), natural(&table.labels[i])));
-            for &i in &order {
-                let values = &table.values[i * size..][..size];
-                builder.push(&domains[i], &table.labels[i], Part::Both, i.to_string(), values);
+            let examples = table.values.chunks_exact(size).zip(&domains).zip(&table.labels).enumerate();
+            let mut order: Vec<_> = examples.collect();
+            order.sort_by_key(|(_, ((_, domain), label))| (natural(domain), natural(label)));
+            for &(i, ((values, domain), label)) in &order {
+                builder.push(domain, label, Part::Both, i.to_string(), values);
             }
-            builder.groups = table.groups.map(|groups| order.iter().map(|&i| groups[i]).collect());
+            builder.groups = table
+                .groups
+                .map(|groups| order.iter().filter_map(|&(i, _)| groups.get(i).copied()).collect());
             let preparation = Preparation::Numbers { standardise: options.standardise };
             Ok(Box::new(builder.finish(preparation, &[])?.with_notes(table.notes)))
         }
@@ -243,7 +247,7 @@ fn read(path: &Path, options: &ArraysOptions, labelled: bool) -> Result<Table> {
             )));
         }
     };
-    let n = x.shape[0];
+    let n = x.shape.first().copied().unwrap_or(0);
     let labels = y.map_or(Ok(Vec::new()), |y| y.names(n, &named(&options.y)))?;
     let domains = domain.map(|domain| domain.names(n, &named(&options.domain))).transpose()?;
     let groups = group.map(|group| group.names(n, &named(&options.group))).transpose()?;
@@ -254,7 +258,7 @@ fn read(path: &Path, options: &ArraysOptions, labelled: bool) -> Result<Table> {
         return Err(Error::invalid(format!("{what} has no example with a value: its shape is {:?}", shape)));
     }
     let index = (0..size).filter(|_| labelled).find(|&at| {
-        table::counts_rows(values[at..].iter().step_by(size).map(|&value| Some(f64::from(value))))
+        table::counts_rows(values.iter().skip(at).step_by(size).map(|&value| Some(f64::from(value))))
     });
     if let Some(feature) = index {
         return Err(Error::invalid(format!(

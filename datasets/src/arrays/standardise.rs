@@ -1,6 +1,7 @@
 //! Standardising features.
 
 /// Gives each feature mean 0 and (population) deviation 1 within each group of rows; constant ones become 0.
+#[expect(clippy::indexing_slicing, reason = "rows are those of groups, and features those of a row")]
 pub(crate) fn standardise(values: &mut [f32], groups: &[String]) {
     let size = values.len() / groups.len().max(1);
     let mut names: Vec<&String> = groups.iter().collect();

@@ -8,6 +8,8 @@
 //! | `cifar-fs` | 64 + 16 + 20, at random | Bertinetto et al., ICLR 2019 |
 //! | `fc100` | 60 + 20 + 20, those of 12, 4 and 4 superclasses | Oreshkin et al., NeurIPS 2018 |
 
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
 use std::path::{Path, PathBuf};
 
 use kshot::dataset::{Class, Dataset, DatasetContext};
@@ -124,8 +126,8 @@ fn files(place: &Path) -> Result<[Vec<u8>; 3], String> {
         archive::each(place, &|path| number(path).is_some(), &mut |path, bytes| {
             let mut content = Vec::new();
             let length = bytes.read_to_end(&mut content)?;
-            if let Some(at) = number(path) {
-                files[at] = Some(content);
+            if let Some(file) = number(path).and_then(|at| files.get_mut(at)) {
+                *file = Some(content);
             }
             Ok(length as u64)
         })

@@ -320,11 +320,12 @@ fn classes_below(root: &Path, within: &str) -> Result<Vec<ClassFiles>> {
 /// Refuses a class that is there twice.
 fn apart(root: &Path, mut classes: Vec<ClassFiles>) -> Result<Vec<ClassFiles>> {
     classes.sort_by(|a, b| a.name.cmp(&b.name));
-    match classes.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        Some(pair) => Err(Error::invalid(format!(
+    let mut pairs = classes.iter().zip(classes.iter().skip(1));
+    match pairs.find(|(a, b)| a.name == b.name) {
+        Some((twice, _)) => Err(Error::invalid(format!(
             "the class `{}` is in two of the splits of {}: leave there only the one it belongs to (of ImageNet as it comes: the \
              training images)",
-            pair[0].name,
+            twice.name,
             root.display()
         ))),
         None => Ok(classes),
