@@ -141,7 +141,7 @@ impl ImageReader {
     /// The same as inputs, values of 0–1.
     ///
     /// # Errors
-    /// As [`ImageReader::read`].
+    /// For a file that is no image.
     pub fn inputs(&self, files: &[PathBuf]) -> Result<Array4<f32>> {
         const SCALE: f32 = 1.0 / 255.0;
         let (pixels, _) = self.read(files)?;
