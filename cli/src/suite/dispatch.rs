@@ -45,11 +45,17 @@ pub(super) fn serve(
             std::thread::sleep(PAUSE);
             continue;
         };
-        if let Some(Done { number, failed, interrupted }) = read::<Ask>(&message)?.done {
+        if let Some(Done { number, mut failed, interrupted }) = read::<Ask>(&message)?.done {
+            let kept = plan.get(number).and_then(|plan| plan.directory.as_deref()).map(kept::read);
+            let rows = match kept.transpose() {
+                Ok(kept) => kept.flatten().map_or_else(Vec::new, |(rows, _)| rows),
+                // The others are still to be answered.
+                Err(error) => {
+                    failed.push(error.to_string());
+                    Vec::new()
+                }
+            };
             failed.iter().for_each(|why| complain(&format!("kshot: {why}")));
-            let kept =
-                plan.get(number).and_then(|plan| plan.directory.as_deref()).map(kept::read).transpose()?;
-            let rows = kept.flatten().map_or_else(Vec::new, |(rows, _)| rows);
             let stopped = interrupted.then(|| Error::Interrupted(format!("rank {from} was stopped")));
             take(number, Measured { rows, failed }, stopped);
         }
