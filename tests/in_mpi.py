@@ -140,7 +140,7 @@ def main():
     file = work / "long.toml"
     file.write_text(TRAIN.format(learner="prototypical", batch=3, steps=60))
     alone("train", file, "--out", "long-alone")
-    process = mpirun((3, [PROGRAM, "train", file, "--out", "long"]))
+    process = mpirun((3, [PROGRAM, "train", file, "--out", "long", "--resume"]))
     took = kill_one(process, (work / "long" / "last.safetensors").exists)
     done((2, [PROGRAM, "train", file, "--out", "long", "--resume"]))
     same(work / "long-alone", work / "long")

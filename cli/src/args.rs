@@ -193,7 +193,7 @@ pub(crate) struct TrainArgs {
     /// Directory for checkpoints and logs [default: runs/LEARNER-DATASET-WAYSwSHOTSs-seedSEED]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// Go on with the run in the directory
+    /// Go on with the run in the directory; begin it if there is none yet
     #[arg(long)]
     pub(crate) resume: bool,
 }

@@ -1,10 +1,11 @@
 //! `kshot train`: one learner, with checkpoints and logs.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use kshot::dataset::Split;
 use kshot::learner::Learner;
-use kshot::train::{BEST, Description, Directory, read_run, write_run};
+use kshot::train::{BEST, Description, Directory, LAST, read_run, write_run};
 use kshot::verification::thresholds;
 use kshot::{Error, Result};
 
@@ -42,8 +43,11 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
         let (data, seed) = (job.experiment.data(), job.experiment.seed());
         PathBuf::from("runs").join(format!("{}-{data}-{}-seed{seed}", entry.name, setting.in_a_name()))
     });
-    let directory =
-        Directory { path: &path, resume: args.resume, origin: job.origin(entry, setup, &setting)? };
+    let directory = Directory {
+        path: &path,
+        resume: args.resume && begun(&path)?,
+        origin: job.origin(entry, setup, &setting)?,
+    };
     stop_on_ctrl_c();
     let trainable = learner.trainable().ok_or_else(nothing)?;
     let trained = trained(&job, entry, &setting, trainable, Some(directory))?;
@@ -73,6 +77,15 @@ pub(crate) fn run(args: TrainArgs) -> Result<()> {
     let row = Row::of(&job.experiment, entry, &setting, learner.as_ref(), evaluation);
     let config = Cell { job: &job, entry, settings: std::slice::from_ref(&setting) }.config(None)?;
     kept::write(&path, &config, &[Row { trained: Some(trained), ..row }], Vec::new())
+}
+
+/// Whether a directory holds a run to go on with; the first weights of one that was killed before it could be gone on with go.
+fn begun(directory: &Path) -> Result<bool> {
+    let (best, last) = (directory.join(BEST), directory.join(LAST));
+    if world().is_first() && best.exists() && !last.exists() {
+        fs::remove_file(&best).map_err(|error| Error::io("removing the unfinished", &best, error))?;
+    }
+    Ok(last.exists())
 }
 
 /// Adds to the best checkpoint of a learner that compares what the validation classes say of its similarities, so that
