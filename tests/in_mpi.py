@@ -35,13 +35,16 @@ steps = {steps}
 validation-episodes = 20
 """
 KEPT = ["metrics.jsonl", "best.safetensors", "last.safetensors", "result.json", "episodes.npz", "config.toml"]
+# Open MPI binds ranks to cores, refuses more of them than there are, and root.
+OPEN_MPI = "Open MPI" in subprocess.run(["mpirun", "--version"], capture_output=True, text=True).stdout
+OPTIONS = ["--oversubscribe", "--bind-to", "none"] + ["--allow-run-as-root"] * (os.getuid() == 0) if OPEN_MPI else []
 # A rank that is killed, and one that waits for it, are told from a hang by this.
 PATIENCE = 120
 
 
 def mpirun(*ranks, **options):
     """Starts ranks, each (how many, command)."""
-    command = ["mpirun", "--oversubscribe", "--bind-to", "none"] + (["--allow-run-as-root"] if os.getuid() == 0 else [])
+    command = ["mpirun"] + OPTIONS
     for place, (count, arguments) in enumerate(ranks):
         command += ([":"] if place else []) + ["-n", str(count)] + [str(argument) for argument in arguments]
     # Open MPI says itself that a rank gave an exit code; that is not kshot's message.
