@@ -1,8 +1,8 @@
 //! What an experiment asks for, opened and checked: dataset, tasks, learners.
 
+mod opened;
 mod tasks;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use kshot::augment::{Augment, Inputs, Preset};
@@ -18,8 +18,9 @@ use kshot::{Error, Result};
 use crate::experiment::{AUGMENT, Experiment, List, WAYS};
 use crate::fit::fitted;
 use crate::output::complain;
-use crate::place::context;
 use crate::setting::{Pair, Setting};
+
+pub(crate) use opened::Opened;
 
 /// An experiment with its dataset open.
 pub(crate) struct Job {
@@ -31,12 +32,6 @@ pub(crate) struct Job {
     tested: bool,
     /// How training examples are varied.
     augment: Augment,
-}
-
-/// A dataset that is open, for all experiments that ask for the same.
-pub(crate) struct Opened {
-    data: (Option<PathBuf>, Vec<(String, toml::Table)>),
-    dataset: Arc<dyn Dataset>,
 }
 
 /// Shots and queries that learners are trained with for tasks that take all of a domain.
@@ -113,19 +108,7 @@ impl Job {
         if let Some(threads) = experiment.threads {
             start(threads)?;
         }
-        let data = experiment.data_with_options();
-        let dataset = match opened.iter().find(|known| known.data == data) {
-            Some(known) => known.dataset.clone(),
-            None => {
-                let context = context(experiment.data_dir.as_ref());
-                let dataset: Arc<dyn Dataset> = experiment.open_data(&context)?.into();
-                for note in dataset.notes() {
-                    complain(&format!("note: {note}"));
-                }
-                opened.push(Opened { data, dataset: dataset.clone() });
-                dataset
-            }
-        };
+        let dataset = opened::dataset(&experiment, opened)?;
         let (test, tested) = match dataset.split(Split::Test) {
             Ok(test) => (test, true),
             Err(error) => (dataset.split(Split::Train).map_err(|_| error)?, false),

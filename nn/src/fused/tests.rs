@@ -215,6 +215,27 @@ proptest! {
     }
 }
 
+/// Outputs and Hessian-vector products are those of double precision, on all instruction sets.
+fn agrees(architecture: &Architecture, images: [usize; 4]) {
+    let (theta, x) = (random_params(1, architecture), random_images(2, images));
+    let (targets, v) =
+        (Array2::zeros((images[0], architecture.features)), random_direction(3, &architecture.layout));
+    let product = hessian_by_differences((architecture, None), &theta, &x, &targets, &v).unwrap();
+    let (weights, pixels) = (double(theta.values()), double(x.as_slice().unwrap()));
+    let expected = naive::reference(architecture, &weights, images[0], &pixels, <[f64]>::to_vec);
+    let loss = Loss::Mse { targets };
+    for isa in Isa::available() {
+        let network = Fused::with(architecture.clone(), isa).unwrap();
+        // The second time in buffers that were full of something else.
+        for _ in 0..2 {
+            let outputs = network.gradient(&theta, x.view(), &loss).unwrap().outputs;
+            assert!(distance(outputs.as_slice().unwrap(), &expected.output) < 1e-5, "{isa:?}, {images:?}");
+            let hv = network.hvp(&theta, x.view(), &loss, &v).unwrap();
+            assert!(distance(hv.values(), &product) < 1e-4, "{isa:?}, {images:?}");
+        }
+    }
+}
+
 /// Nothing between them writes the first one's images again, so its own must be fit to be read beyond their edges.
 #[test]
 fn a_convolution_may_follow_another_at_once() {
@@ -222,26 +243,7 @@ fn a_convolution_may_follow_another_at_once() {
         let (first, second) = (Filters::square(3).stride(stride), Filters::square(3));
         let built = Architecture::builder([16, 6, 5], Norm::Batch).conv("first", 16, first).unwrap();
         let built = built.conv("second", 11, second).unwrap().conv("third", 5, second).unwrap();
-        let architecture = built.flatten().finish().unwrap();
-        let (theta, x) = (random_params(1, &architecture), random_images(2, [3, 16, 6, 5]));
-        let (targets, v) =
-            (Array2::zeros((3, architecture.features)), random_direction(3, &architecture.layout));
-        let product = hessian_by_differences((&architecture, None), &theta, &x, &targets, &v).unwrap();
-        let expected = naive::reference(
-            &architecture,
-            &double(theta.values()),
-            3,
-            &double(x.as_slice().unwrap()),
-            <[f64]>::to_vec,
-        );
-        let (network, loss) = (Fused::new(architecture).unwrap(), Loss::Mse { targets });
-        // The second time in buffers that were full of something else.
-        for _ in 0..2 {
-            let outputs = network.gradient(&theta, x.view(), &loss).unwrap().outputs;
-            assert!(distance(outputs.as_slice().unwrap(), &expected.output) < 1e-5);
-            let hv = network.hvp(&theta, x.view(), &loss, &v).unwrap();
-            assert!(distance(hv.values(), &product) < 1e-4);
-        }
+        agrees(&built.flatten().finish().unwrap(), [3, 16, 6, 5]);
     }
 }
 
@@ -251,26 +253,7 @@ fn signals_of_many_channels() {
     for width in [4, 5, 7, 8, 97, 130] {
         let filters = Filters::row(3);
         let built = Architecture::builder([40, 1, width], Norm::Batch).conv("first", 33, filters).unwrap();
-        let architecture = built.conv("second", 17, filters).unwrap().flatten().finish().unwrap();
-        let (theta, x) = (random_params(1, &architecture), random_images(2, [3, 40, 1, width]));
-        let (targets, v) =
-            (Array2::zeros((3, architecture.features)), random_direction(3, &architecture.layout));
-        let product = hessian_by_differences((&architecture, None), &theta, &x, &targets, &v).unwrap();
-        let expected = naive::reference(
-            &architecture,
-            &double(theta.values()),
-            3,
-            &double(x.as_slice().unwrap()),
-            <[f64]>::to_vec,
-        );
-        for isa in Isa::available() {
-            let network = Fused::with(architecture.clone(), isa).unwrap();
-            let loss = Loss::Mse { targets: targets.clone() };
-            let outputs = network.gradient(&theta, x.view(), &loss).unwrap().outputs;
-            assert!(distance(outputs.as_slice().unwrap(), &expected.output) < 1e-5, "{isa:?}, {width}");
-            let hv = network.hvp(&theta, x.view(), &loss, &v).unwrap();
-            assert!(distance(hv.values(), &product) < 1e-4, "{isa:?}, {width}");
-        }
+        agrees(&built.conv("second", 17, filters).unwrap().flatten().finish().unwrap(), [3, 40, 1, width]);
     }
 }
 
