@@ -10,8 +10,6 @@
 //! | all of it, unpacked | 256 GiB, and 256 times its packed size where that is more than 256 MiB |
 //! | a zip's directory; a tar entry's head, with its long name | 256 MiB; 1 MiB |
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -42,11 +42,13 @@ impl AreaAverage {
         let mut sums = vec![0u32; width];
         for (line, (first, weights)) in out.chunks_exact_mut(self.columns.spans.len()).zip(&self.rows.spans) {
             sums.fill(0);
-            for (row, &weight) in plane[first * width..].chunks_exact(width).zip(weights) {
+            for (row, &weight) in plane.chunks_exact(width).skip(*first).zip(weights) {
                 sums.iter_mut().zip(row).for_each(|(sum, &pixel)| *sum += weight * u32::from(pixel));
             }
             for (pixel, (first, weights)) in line.iter_mut().zip(&self.columns.spans) {
-                let sum: u64 = sums[*first..]
+                let sum: u64 = sums
+                    .get(*first..)
+                    .unwrap_or_default()
                     .iter()
                     .zip(weights)
                     .map(|(&sum, &weight)| u64::from(sum) * u64::from(weight))

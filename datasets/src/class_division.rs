@@ -102,6 +102,7 @@ pub(crate) fn first_of(names: &[impl AsRef<str>]) -> String {
 }
 
 /// A random division into these shares. A share above 0 gets at least one class, and two where there are enough.
+#[expect(clippy::indexing_slicing, reason = "three splits")]
 pub(crate) fn by_fractions(fractions: [f64; 3], seed: u64, classes: &[String]) -> Result<Division> {
     let whole = (fractions.iter().sum::<f64>() - 1.0).abs() < 1e-6;
     if !whole || fractions.iter().any(|share| !(0.0..=1.0).contains(share)) {

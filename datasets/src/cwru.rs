@@ -9,8 +9,6 @@
 //! is asked is easier than what a diagnosis is. With `domains = "size"` the domains are the three sizes of fault and the
 //! classes ball, inner and outer race: no bearing is then on both sides of a task.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use std::path::{Path, PathBuf};
 
 use kshot::dataset::{Dataset, DatasetContext};

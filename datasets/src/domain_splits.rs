@@ -1,7 +1,5 @@
 //! What every dataset of domains is once it has been opened.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use std::sync::Arc;
 
 use kshot::dataset::{Class, ClassSet, Dataset, Domain, Domains, Preparation, Published, Split, TaskSource};

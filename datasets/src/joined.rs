@@ -14,7 +14,11 @@ const SPLITS: [Split; 3] = [Split::Train, Split::Validation, Split::Test];
 ///
 /// # Errors
 /// When one has no classes, or their inputs differ in more than colour ([`ClassSet::joined`]).
+#[expect(clippy::indexing_slicing, reason = "three splits")]
 pub fn joined(datasets: &[(&str, Box<dyn Dataset>)]) -> Result<Box<dyn Dataset>> {
+    let Some((first_name, first)) = datasets.first() else {
+        return Err(Error::invalid("joining datasets: none is named"));
+    };
     let mut parts = Vec::new();
     for (name, dataset) in datasets {
         let sets = SPLITS.map(|split| match dataset.split(split) {
@@ -50,12 +54,12 @@ pub fn joined(datasets: &[(&str, Box<dyn Dataset>)]) -> Result<Box<dyn Dataset>>
     };
     let sets = [split(0)?, split(1)?, split(2)?].map(Arc::new);
     let mut notes: Vec<String> = datasets.iter().flat_map(|(_, dataset)| dataset.notes().to_vec()).collect();
-    let preparation = datasets[0].1.preparation();
+    let preparation = first.preparation();
     if datasets.iter().any(|(_, dataset)| dataset.preparation() != preparation) {
         notes.push(format!(
             "the images of {} are not made in one way; new files will be made as those of `{}` are",
             names.join(", "),
-            names[0]
+            first_name
         ));
     }
     Ok(Box::new(ClassSplits::of_sets(names.join(","), whole.shape(), preparation, sets).with_notes(notes)))

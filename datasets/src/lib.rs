@@ -15,10 +15,13 @@
 //! | [`tep`] | a chemical plant with 21 faults | 44 runs |
 
 #![forbid(unsafe_code)]
+// What is read may be anything: no place of a file's content is reached without a look whether it is there.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod archive;
 mod area_average;
 pub mod arrays;
+#[expect(clippy::indexing_slicing, reason = "its own simulation")]
 pub mod bearing;
 pub mod benchmarks;
 mod class_division;
@@ -31,6 +34,7 @@ mod domain_splits;
 pub mod download;
 pub mod encoded;
 pub mod folder;
+#[expect(clippy::indexing_slicing, reason = "its own drawings")]
 pub mod glyphs;
 mod groups;
 pub mod images;
@@ -40,6 +44,7 @@ pub mod office_caltech;
 pub mod omniglot;
 mod place;
 pub mod signals;
+#[expect(clippy::indexing_slicing, reason = "its own functions")]
 pub mod sinusoid;
 mod stamp;
 pub mod stores;

@@ -3,8 +3,6 @@
 //! Gong, Shi, Sha & Grauman, "Geodesic Flow Kernel for Unsupervised Domain Adaptation", CVPR 2012. Features are divided
 //! by their sum and standardised within each domain, the protocol of that paper and of Long et al. 2013.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use kshot::Result;
 use kshot::dataset::{Dataset, DatasetContext, Preparation, Published};
 use kshot::options::NoOptions;

@@ -34,9 +34,10 @@ pub(crate) fn resolve(dataset: &str, path: &Path, data_dir: &Path) -> Result<Pat
 pub(crate) fn find(data_dir: &Path, folders: &[&str], file: &str, from: &str) -> Result<PathBuf> {
     let found = folders.iter().map(|folder| data_dir.join(folder)).find(|folder| folder.join(file).exists());
     found.ok_or_else(|| {
+        let place = folders.first().map_or_else(|| data_dir.to_path_buf(), |folder| data_dir.join(folder)).join(file);
         Error::invalid(format!(
             "there is no {}; get the files from {from} and put them there, or name another directory by --data-dir",
-            data_dir.join(folders[0]).join(file).display()
+            place.display()
         ))
     })
 }

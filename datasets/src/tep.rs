@@ -66,6 +66,7 @@ fn locate(context: &DatasetContext) -> Result<PathBuf> {
         .or_else(|_| find(&context.data_dir, folder, "tep.zip", from))
 }
 
+#[expect(clippy::indexing_slicing, reason = "a sample has all variables")]
 fn open(context: &DatasetContext, options: TepOptions) -> Result<Box<dyn Dataset>> {
     let files = Files::open(&locate(context)?)?;
     let normal = files.run("d00.dat")?;
@@ -106,6 +107,7 @@ fn open(context: &DatasetContext, options: TepOptions) -> Result<Box<dyn Dataset
 }
 
 /// Mean of each variable, and the inverse of its deviation.
+#[expect(clippy::indexing_slicing, reason = "a sample has all variables")]
 fn statistics(run: &[[f64; VARIABLES]]) -> ([f64; VARIABLES], [f64; VARIABLES]) {
     let n = run.len() as f64;
     let mean = std::array::from_fn(|v| run.iter().map(|sample| sample[v]).sum::<f64>() / n);

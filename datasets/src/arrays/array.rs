@@ -1,7 +1,5 @@
 //! An array of a file, and what is refused of it.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 

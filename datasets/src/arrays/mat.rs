@@ -3,8 +3,6 @@
 //! Numeric, logical, character and sparse arrays and cell arrays of words are read; of all others, name and kind are known,
 //! so that a refusal can say them.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use std::path::Path;
 
 use flate2::read::ZlibDecoder;

@@ -11,8 +11,6 @@
 //! domains are whole numbers or words. With domains, tasks go from one to another; without, classes are divided among
 //! training, validation and test as those of `folder`.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 pub(crate) mod array;
 pub(crate) mod mat;
 pub(crate) mod npy;

@@ -1,7 +1,5 @@
 //! NumPy's files: `.npy`, and `.npz`, a zip of them.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use std::io::BufReader;
 use std::path::Path;
 

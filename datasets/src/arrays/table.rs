@@ -1,7 +1,5 @@
 //! Tables of text: CSV with a header.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use std::path::Path;
 
 use kshot::{Error, Result};

@@ -8,8 +8,6 @@
 //! | `cifar-fs` | 64 + 16 + 20, at random | Bertinetto et al., ICLR 2019 |
 //! | `fc100` | 60 + 20 + 20, those of 12, 4 and 4 superclasses | Oreshkin et al., NeurIPS 2018 |
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use std::path::{Path, PathBuf};
 
 use kshot::dataset::{Class, Dataset, DatasetContext};

@@ -5,8 +5,6 @@
 //! are for test (Requeima et al., *Fast and Flexible Multi-Task Classification Using CNAPs*, NeurIPS 2019): a learner is trained
 //! on other data. `fractions` divides them otherwise.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;

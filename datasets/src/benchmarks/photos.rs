@@ -386,6 +386,7 @@ impl Cut {
         }
     }
 
+    #[expect(clippy::indexing_slicing, reason = "numbers are those of the paths")]
     fn image(&self, number: usize) -> Result<DynamicImage> {
         let file = &self.found.files.paths[number];
         self.boxes.cut(file, &self.reader.open(file)?.0)

@@ -37,6 +37,7 @@ pub(super) struct Pixels {
 
 impl Pixels {
     /// The same in the size and colour that `options` ask for, no class named yet.
+    #[expect(clippy::indexing_slicing, reason = "as many values as names, in images of `shape`")]
     pub(super) fn prepared(self, options: &PixelOptions) -> Result<(Preparation, ClassSet)> {
         let [channels, height, width] = self.shape;
         let images = Images { normalise: options.normalise, ..Images::default() };

@@ -6,6 +6,7 @@ use crate::download::{Checksum, RemoteFile};
 
 /// The directory of the data directory that a dataset's files belong in, and the files; `None` for one that is not published
 /// as files that all may get.
+#[expect(clippy::indexing_slicing, reason = "names that are written in this program")]
 pub(crate) fn remote(dataset: &str) -> Option<(&'static str, Vec<RemoteFile>)> {
     let one = |name: &str, url: &str, accepted: &[(u64, &str)]| RemoteFile {
         name: name.to_owned(),

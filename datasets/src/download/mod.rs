@@ -155,11 +155,13 @@ fn fetch_file(
     part.sync_all().map_err(|error| Error::io("writing", &part_path, error))?;
     if !checksum::is_any(&part_path, &file.accepted)? {
         let found = checksum::of(&part_path)?;
+        let expected = file.accepted.iter().map(|file| format!("{} bytes with {}", file.size, file.sha256));
+        let expected = expected.collect::<Vec<_>>().join(" or ");
         fs::remove_file(&part_path).map_err(|error| Error::io("removing", &part_path, error))?;
         return Err(Error::invalid(format!(
-            "{} from {source} is not the file it should be: it has {} bytes with SHA-256 {}, but {} bytes with {} are \
+            "{} from {source} is not the file it should be: it has {} bytes with SHA-256 {}, but {expected} are \
              expected; it was removed. Try again, or get the file elsewhere and pass its directory with --from",
-            file.name, found.size, found.sha256, file.accepted[0].size, file.accepted[0].sha256
+            file.name, found.size, found.sha256
         )));
     }
     fs::rename(&part_path, path).map_err(|error| Error::io("moving the finished download to", path, error))

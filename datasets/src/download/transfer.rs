@@ -162,6 +162,7 @@ impl Stop {
 }
 
 /// Appends what `reader` gives to `part`, at most one byte more than an accepted file has.
+#[expect(clippy::indexing_slicing, reason = "a reader fills no more than the buffer")]
 fn receive(
     file: &RemoteFile,
     reader: &mut dyn Read,

@@ -95,6 +95,7 @@ impl<T> Parts<T> {
 ///
 /// # Errors
 /// When it is no directory, holds no class, or a class stands in two splits.
+#[expect(clippy::indexing_slicing, reason = "three splits")]
 pub(super) fn read(root: &Path, notes: &mut Vec<String>) -> Result<Layout> {
     if !root.is_dir() {
         return Err(Error::invalid(format!(
@@ -134,6 +135,7 @@ pub(crate) fn split_named(name: &str) -> Option<usize> {
 ///
 /// # Errors
 /// When some classes are in several splits, and others are not.
+#[expect(clippy::indexing_slicing, reason = "three splits")]
 pub(super) fn by_splits(
     root: &Path,
     splits: [Vec<ClassFiles>; 3],

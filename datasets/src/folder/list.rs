@@ -1,7 +1,5 @@
 //! Images that a CSV file lists: `path,label[,split][,group]`, paths from where the file lies.
 
-#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
-
 use std::collections::HashMap;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};

@@ -108,7 +108,7 @@ pub(super) fn read(path: &Path, part: &Part, size: usize, images: &mut Drawn) ->
     let area = size * size;
     images.pixels.resize((first + drawings.len()) * area, 0);
     let average = AreaAverage::new([FILE_SIZE, FILE_SIZE], [size, size]);
-    let new = &mut images.pixels[first * area..];
+    let (_, new) = images.pixels.split_at_mut(first * area);
     // Small jobs of neighbouring entries: each starts with a reader of its own, which shares the zip's directory.
     const JOB: usize = 100;
     new.par_chunks_mut(JOB * area).zip(drawings.par_chunks(JOB)).try_for_each(|(pixels, drawings)| {

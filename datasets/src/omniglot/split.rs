@@ -25,6 +25,7 @@ pub enum ClassSplit {
 const VINYALS: &str = include_str!("vinyals.txt");
 
 /// The classes of each split (train, validation, test); with `rotations`, four of each character.
+#[expect(clippy::indexing_slicing, reason = "three splits, and the alphabets of the characters")]
 pub(super) fn classes(
     split: ClassSplit,
     background: &[Character],

@@ -133,6 +133,17 @@ impl Convolution {
         group
     }
 
+    /// Images that filters are worth reading for, where images do not depend on one another.
+    pub(super) fn worthwhile(&self) -> usize {
+        match &self.algorithm {
+            Algorithm::Winograd(tiling) if self.transformed_len() > FAR => {
+                self.rows().div_ceil(tiling.tiles.len())
+            }
+            Algorithm::Direct(_) => direct::images_at_once(self.isa),
+            _ => 1,
+        }
+    }
+
     /// Images to convolve at once, of a group of `group`.
     pub(super) fn chunk(&self, group: usize) -> usize {
         let chunks = match &self.algorithm {

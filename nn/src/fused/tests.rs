@@ -361,3 +361,22 @@ fn results_do_not_depend_on_the_number_of_threads() {
         assert!(one == run(1), "nor on what the buffers held before");
     }
 }
+
+/// Wide filters are read for more images at a time, as many as there are for each thread.
+#[test]
+fn an_evaluated_image_is_the_same_in_whatever_company() {
+    let architecture = Architecture::basic_resnet([3, 40, 40], [16, 32, 64, 192], 2, false, Norm::Running);
+    let architecture = architecture.unwrap();
+    let network = Fused::new(architecture.clone()).unwrap();
+    let theta = random_params(7, &architecture);
+    let x = random_images(8, [19, 3, 40, 40]);
+    let run = |threads: usize, images: std::ops::Range<usize>| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| network.evaluate(&theta, x.slice(ndarray::s![images, .., .., ..])).unwrap())
+    };
+    let all = run(1, 0..19);
+    assert!(all == run(2, 0..19) && all == run(5, 0..19));
+    for at in [0, 11, 18] {
+        assert_eq!(all.row(at), run(2, at..at + 1).row(0));
+    }
+}

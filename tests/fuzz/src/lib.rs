@@ -13,7 +13,7 @@ use std::sync::Arc;
 use kshot::checkpoint::Checkpoint;
 use kshot::dataset::{Class, ClassSet, DatasetContext, Split, Store, TaskSource};
 use kshot::episode::Manifest;
-use kshot::registry;
+use kshot::{Result, registry};
 use kshot_datasets as _; // registers the datasets
 use tempfile::TempDir;
 
@@ -26,11 +26,11 @@ pub struct Parser {
     pub name: &'static str,
     /// Where the bytes lie, in a directory of their own.
     file: &'static str,
-    read: fn(&Path),
+    read: fn(&Path) -> Result<()>,
 }
 
 /// All of them.
-pub const PARSERS: [Parser; 14] = [
+pub const PARSERS: [Parser; 20] = [
     Parser { name: "npy", file: "X.npy", read: |at| opened("arrays", at, "path = '.'") },
     Parser { name: "npz", file: "a.npz", read: |at| opened("arrays", at, "path = 'a.npz'") },
     Parser { name: "mat", file: "a.mat", read: |at| opened("arrays", at, "path = 'a.mat'") },
@@ -54,19 +54,37 @@ pub const PARSERS: [Parser; 14] = [
         read: |at| opened("quickdraw", at, "per-class = 2"),
     },
     Parser {
+        name: "omniglot",
+        file: "omniglot/images_background.zip",
+        read: |at| opened("omniglot", at, ""),
+    },
+    Parser { name: "tep", file: "tep/d01.dat", read: |at| opened("tep", at, "window = 4") },
+    Parser { name: "cwru", file: "cwru/B007_load0_DE.npy", read: |at| opened("cwru", at, "") },
+    Parser {
+        name: "cifar",
+        file: "cifar-100/cifar-100-binary/train.bin",
+        read: |at| opened("cifar-fs", at, ""),
+    },
+    Parser {
+        name: "office",
+        file: "office-caltech10-surf/dslr_SURF_L10.mat",
+        read: |at| opened("office-caltech10-surf", at, ""),
+    },
+    Parser { name: "digits", file: "mnist-usps/usps_X.npy", read: |at| opened("digits-da", at, "") },
+    Parser {
         name: "checkpoint",
         file: "a.safetensors",
-        read: |at| drop(Checkpoint::read(&at.join("a.safetensors"))),
+        read: |at| Checkpoint::read(&at.join("a.safetensors")).map(drop),
     },
     Parser {
         name: "manifest",
         file: "a.json",
-        read: |at| drop(Manifest::read(&at.join("a.json"), pixels())),
+        read: |at| Manifest::read(&at.join("a.json"), pixels()).map(drop),
     },
     Parser {
         name: "store",
         file: "images",
-        read: |at| drop(Store::open(&at.join("images")).and_then(Store::ready)),
+        read: |at| Store::open(&at.join("images")).and_then(Store::ready).map(drop),
     },
     Parser {
         name: "split",
@@ -85,7 +103,10 @@ pub fn parser(name: &str) -> Parser {
 
 impl Parser {
     /// Reads `bytes`, as a file where the parser looks for it: whatever they are, it comes back.
-    pub fn read(&self, bytes: &[u8]) {
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub fn read(&self, bytes: &[u8]) -> Result<()> {
         thread_local! {
             static SCRATCH: RefCell<Option<(&'static str, TempDir)>> = const { RefCell::new(None) };
         }
@@ -93,10 +114,10 @@ impl Parser {
             if scratch.as_ref().is_none_or(|(name, _)| *name != self.name) {
                 *scratch = Some((self.name, self.surroundings()));
             }
-            let Some((_, directory)) = scratch else { return };
+            let Some((_, directory)) = scratch else { return Ok(()) };
             fs::write(directory.path().join(self.file), bytes).expect("room for a file");
-            (self.read)(directory.path());
-        });
+            (self.read)(directory.path())
+        })
     }
 
     /// What lies beside the file.
@@ -118,16 +139,16 @@ impl Parser {
 }
 
 /// Opens a dataset that lies there, and samples an example of each class.
-fn opened(dataset: &str, at: &Path, options: &str) {
+fn opened(dataset: &str, at: &Path, options: &str) -> Result<()> {
     let open = registry::dataset(dataset).expect("a dataset").open;
     let options = options.parse().expect("options");
-    if let Ok(dataset) = open(&DatasetContext::at(at), &options) {
-        for split in [Split::Train, Split::Validation, Split::Test] {
-            if let Ok(TaskSource::Classes(set)) = dataset.split(split) {
-                let _ = set.push_examples((0..set.classes().len()).map(|class| (class, 0)), &mut Vec::new());
-            }
+    let dataset = open(&DatasetContext::at(at), &options)?;
+    for split in [Split::Train, Split::Validation, Split::Test] {
+        if let Ok(TaskSource::Classes(set)) = dataset.split(split) {
+            set.push_examples((0..set.classes().len()).map(|class| (class, 0)), &mut Vec::new())?;
         }
     }
+    Ok(())
 }
 
 /// Four classes of four images of one pixel.
@@ -145,7 +166,7 @@ fn pixels() -> Arc<ClassSet> {
 macro_rules! target {
     ($name:literal) => {
         #[cfg(fuzzing)]
-        libfuzzer_sys::fuzz_target!(|bytes: &[u8]| $crate::parser($name).read(bytes));
+        libfuzzer_sys::fuzz_target!(|bytes: &[u8]| drop($crate::parser($name).read(bytes)));
 
         /// Without libFuzzer: writes the seeds of the corpus to a directory.
         #[cfg(not(fuzzing))]

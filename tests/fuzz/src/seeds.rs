@@ -15,13 +15,13 @@ use zip::write::SimpleFileOptions;
 pub fn seeds(parser: &str) -> Vec<Vec<u8>> {
     match parser {
         "npy" => vec![
-            npy("<f4", "(8, 3)", false, &[1; 96]),
-            npy("<f8", "(8, 1, 2, 2)", true, &[2; 256]),
+            npy("<f4", "(8, 3)", false, &[0x3f; 96]),
+            npy("<f8", "(8, 1, 2, 2)", true, &[0x3f; 256]),
             npy("|u1", "(8, 4)", false, &[3; 32]),
             npy("<f2", "(8, 2)", false, &[60; 32]),
         ],
-        "npz" => vec![zipped(&[("X.npy", npy("<f4", "(8, 3)", false, &[1; 96])), ("y.npy", labels())])],
-        "mat" => vec![mat()],
+        "npz" => vec![zipped(&[("X.npy", npy("<f4", "(8, 3)", false, &[0x3f; 96])), ("y.npy", labels())])],
+        "mat" => vec![mat(&[("X", [4, 2], 9, &doubles(8)), ("y", [4, 1], 9, &doubles(4))])],
         "csv" => vec![
             b"a,b,y\n1,2,p\n3,4,p\n5,6,q\n7,8,q\n".to_vec(),
             b"a,y,domain\n1,0,s\n2,1,s\n3,0,t\n4,1,t\n".to_vec(),
@@ -30,11 +30,21 @@ pub fn seeds(parser: &str) -> Vec<Vec<u8>> {
         "tar" => vec![tarred(&images())],
         "image" => vec![png(), encoded(ImageFormat::Jpeg), b"P5\n4 4\n255\n0123456789abcdef".to_vec()],
         "list" => vec![
-            b"path,label\na.png,one\na.png,two\n".to_vec(),
-            b"path,label,split,group\na.png,one,train,x\na.png,two,test,y\n".to_vec(),
+            b"path,label\na.png,one\nb.png,two\n".to_vec(),
+            b"path,label,split,group\na.png,one,train,x\nb.png,two,test,y\n".to_vec(),
         ],
         "idx" => vec![idx(3, &[20, 28, 28], 20 * 28 * 28)],
         "drawings" => vec![npy("|u1", "(3, 784)", false, &[9; 3 * 784])],
+        // What these hold is as many as they should be in all their files together: see `beside`.
+        "omniglot" => vec![zipped(&[
+            ("images_background/Greek/character01/0001_01.png", png()),
+            ("images_background/Greek/character01/0001_02.png", png()),
+        ])],
+        "tep" => vec![run()],
+        "cwru" => vec![record()],
+        "cifar" => vec![pictures(2)],
+        "office" => vec![words()],
+        "digits" => vec![npy("|u1", "(20, 256)", false, &[7; 5120])],
         "checkpoint" => vec![weights()],
         "manifest" => vec![
             br#"{"episodes":[{"support":[{"file":"0/0.png","label":0},{"file":"1/4.png","label":1}],"query":[{"file":"0/1.png","label":0},{"file":"1/5.png","label":1}]}]}"#
@@ -47,18 +57,48 @@ pub fn seeds(parser: &str) -> Vec<Vec<u8>> {
 }
 
 /// Files beside the one that is read.
-pub(crate) fn beside(parser: &str) -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn beside(parser: &str) -> Vec<(String, Vec<u8>)> {
+    let files = |files: &[(&str, Vec<u8>)]| {
+        files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.clone())).collect::<Vec<_>>()
+    };
     match parser {
-        "npy" => vec![("y.npy", labels())],
+        "npy" => files(&[("y.npy", labels())]),
         "image" | "split" => {
-            vec![("set/one/b.png", png()), ("set/two/a.png", png()), ("set/two/b.png", png())]
+            files(&[("set/one/b.png", png()), ("set/two/a.png", png()), ("set/two/b.png", png())])
         }
-        "list" => vec![("a.png", png())],
-        "idx" => vec![
+        "list" => files(&[("a.png", png()), ("b.png", png())]),
+        "idx" => files(&[
             ("mnist/train-labels-idx1-ubyte", idx(1, &[20], 20)),
             ("mnist/t10k-images-idx3-ubyte", idx(3, &[20, 28, 28], 20 * 28 * 28)),
             ("mnist/t10k-labels-idx1-ubyte", idx(1, &[20], 20)),
-        ],
+        ]),
+        "omniglot" => files(&[("omniglot/images_evaluation.zip", zipped(&images()))]),
+        "tep" => (0..22)
+            .flat_map(|class| ["", "_te"].map(|test| (format!("tep/d{class:02}{test}.dat"), run())))
+            .collect(),
+        "cwru" => ["B", "IR", "OR"]
+            .into_iter()
+            .flat_map(|place| ["007", "014", "021"].map(|size| format!("{place}{size}")))
+            .flat_map(|fault| [0, 1, 2, 3].map(|load| format!("cwru/{fault}_load{load}_DE.npy")))
+            .map(|file| (file, record()))
+            .collect(),
+        "cifar" => files(&[
+            ("cifar-100/cifar-100-binary/fine_label_names.txt", cifar_classes()),
+            ("cifar-100/cifar-100-binary/test.bin", pictures(100)),
+        ]),
+        "office" => ["Caltech10", "amazon", "webcam"]
+            .map(|domain| (format!("office-caltech10-surf/{domain}_SURF_L10.mat"), words()))
+            .into(),
+        "digits" => {
+            let labels: Vec<u8> = (0..20).map(|n| 1 + n % 10).collect();
+            let labels = npy("|u1", "(20,)", false, &labels);
+            let images = npy("|u1", "(20, 256)", false, &[7; 5120]);
+            files(&[
+                ("mnist-usps/mnist_X.npy", images),
+                ("mnist-usps/mnist_y.npy", labels.clone()),
+                ("mnist-usps/usps_y.npy", labels),
+            ])
+        }
         _ => Vec::new(),
     }
 }
@@ -74,25 +114,59 @@ fn labels() -> Vec<u8> {
     npy("<i8", "(8,)", false, &[0_i64, 0, 1, 1, 2, 2, 3, 3].map(i64::to_le_bytes).concat())
 }
 
-/// MATLAB's level 5: `X` `[4, 2]` and `y` `[4, 1]`, in doubles.
-fn mat() -> Vec<u8> {
+/// MATLAB's level 5, of arrays of doubles: the name of each, `[rows, columns]`, which kind its values are stored as (2 for bytes, 9 for
+/// doubles), and their bytes.
+fn mat(arrays: &[(&str, [u32; 2], u32, &[u8])]) -> Vec<u8> {
     let mut file = [b"MATLAB 5.0 MAT-file".as_slice(), &[b' '; 105], &[0, 1], b"IM"].concat();
     let element = |kind: u32, bytes: &[u8]| {
         let mut bytes = [&kind.to_le_bytes()[..], &(bytes.len() as u32).to_le_bytes(), bytes].concat();
         bytes.resize(bytes.len().next_multiple_of(8), 0);
         bytes
     };
-    for (name, columns, values) in [("X", 2_u32, 8), ("y", 1, 4)] {
-        let values: Vec<u8> = (0..values).flat_map(|n| f64::from(n / 2).to_le_bytes()).collect();
+    for (name, sizes, kind, values) in arrays {
         let parts = [
             element(6, &[6, 0, 0, 0, 0, 0, 0, 0]),
-            element(5, &[4_u32.to_le_bytes(), columns.to_le_bytes()].concat()),
+            element(5, &sizes.map(u32::to_le_bytes).concat()),
             element(1, name.as_bytes()),
-            element(9, &values),
+            element(*kind, values),
         ];
         file.extend(element(14, &parts.concat()));
     }
     file
+}
+
+/// 0, 0, 1, 1, 2 …
+fn doubles(count: u32) -> Vec<u8> {
+    (0..count).flat_map(|n| f64::from(n / 2).to_le_bytes()).collect()
+}
+
+/// A run of `tep`: eight samples of 52 variables.
+fn run() -> Vec<u8> {
+    (0..8).map(|time| format!("{time}.5{}\n", " -1e0".repeat(51))).collect::<String>().into()
+}
+
+/// A record of `cwru`, two windows.
+fn record() -> Vec<u8> {
+    let samples: Vec<u8> = (0..4096_u32).map(|n| (n % 251) as u8).collect();
+    npy("|u1", "(4096, 1)", false, &samples)
+}
+
+/// A domain of `office-caltech10-surf`: counts of 800 words, of four examples.
+fn words() -> Vec<u8> {
+    mat(&[("fts", [4, 800], 2, &[1; 3200]), ("labels", [4, 1], 2, &[1, 1, 2, 2])])
+}
+
+/// CIFAR-100's records: a superclass, a class and 32×32 pixels in colour each.
+fn pictures(count: u8) -> Vec<u8> {
+    (0..count).flat_map(|class| [&[0, class][..], &[class; 3072]].concat()).collect()
+}
+
+/// CIFAR-100's classes.
+fn cifar_classes() -> Vec<u8> {
+    let split = include_str!("../../../datasets/src/benchmarks/splits/cifar-fs.toml");
+    let lines = split.lines().filter(|line| !line.starts_with('#'));
+    let names: Vec<&str> = lines.flat_map(|line| line.split('"').skip(1).step_by(2)).collect();
+    names.join("\n").into()
 }
 
 fn idx(dimensions: u8, sizes: &[u32], bytes: usize) -> Vec<u8> {

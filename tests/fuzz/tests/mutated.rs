@@ -46,16 +46,29 @@ fn mutated(seed: &[u8], draw: &mut Draw) -> Vec<u8> {
 }
 
 #[test]
+fn what_is_turned_over_is_read_as_it_is() {
+    // Omniglot's characters are counted before a drawing is looked at, and 1,623 are no seed.
+    let mut refused = Vec::new();
+    for parser in PARSERS.iter().filter(|parser| parser.name != "omniglot") {
+        for (number, seed) in seeds(parser.name).iter().enumerate() {
+            if let Err(error) = parser.read(seed) {
+                refused.push(format!("seed {number} of `{}`: {error}", parser.name));
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
 fn no_bytes_make_a_parser_panic_or_wait() {
     let count = std::env::var("KSHOT_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(2000);
     for parser in PARSERS {
         let seeds = seeds(parser.name);
-        seeds.iter().for_each(|seed| parser.read(seed));
         let (mut draw, mut longest) = (Draw(1), Duration::ZERO);
         for number in 0..count {
             let bytes = mutated(&seeds[number % seeds.len()], &mut draw);
             let begun = Instant::now();
-            parser.read(&bytes);
+            drop(parser.read(&bytes));
             longest = longest.max(begun.elapsed());
         }
         println!("{}: {count} inputs of {} seeds, the longest {longest:.1?}", parser.name, seeds.len());

@@ -256,14 +256,19 @@ impl Tree {
             raws.push(images);
         }
         let end = self.reading(plan.end, &raws[plan.views[plan.end].raw], &norms);
-        let matrix = self.matrix(count, |start, rows| self.rows(&end, start, rows));
+        let matrix = self.matrix(count, at_once(count), |start, rows| self.rows(&end, start, rows));
         let tail = self.tail.forward(theta, (count, noise), &matrix);
         (self.tail.output(&tail), Saved { count, statistics, noise, raws, norms, tail })
     }
 
-    /// The matrix of `count` images, `[n, features]`: `rows` computes the rows of a group, given its first image.
-    pub(super) fn matrix(&self, count: usize, rows: impl Fn(usize, &mut [f32]) + Send + Sync) -> Buffer {
-        let (group, features) = (at_once(count), self.plan.joint.features());
+    /// The matrix of `count` images, `[n, features]`: `rows` computes the rows of a `group`, given its first image.
+    pub(super) fn matrix(
+        &self,
+        count: usize,
+        group: usize,
+        rows: impl Fn(usize, &mut [f32]) + Send + Sync,
+    ) -> Buffer {
+        let features = self.plan.joint.features();
         let mut matrix = self.arena.take(count * features);
         matrix
             .par_chunks_mut(group * features)
@@ -279,6 +284,17 @@ impl Tree {
             .join(&self.arena, rows, |i, z| view::activate(self.isa, end.look, end.image(start + i), z));
     }
 
+    /// Images of `count` that run through all steps together. Each has the same outputs in whatever company, so this may
+    /// look at the threads: as many as wide filters are worth reading for, if that leaves each thread its share.
+    fn evaluated_at_once(&self, count: usize) -> usize {
+        let worthwhile = self.plan.steps.iter().map(|step| match step {
+            Step::Conv(conv) => conv.convolution.worthwhile(),
+            Step::Join(_) => 1,
+        });
+        let share = count.div_ceil(rayon::current_num_threads());
+        worthwhile.max().unwrap_or(1).min(share).max(at_once(count))
+    }
+
     /// Evaluation on running statistics: nothing joins the images, so each group runs through all steps at once.
     pub(super) fn evaluate_running(&self, theta: &[f32], x: ArrayView4<'_, f32>) -> Array2<f32> {
         let (count, x) = (x.dim().0, x.as_standard_layout());
@@ -287,7 +303,7 @@ impl Tree {
         let norms: Vec<_> =
             (0..plan.views.len()).map(|view| self.known_norm(theta, view, Norm::Running)).collect();
         let filters: Vec<Buffer> = plan.steps.iter().map(|step| self.filters(step, theta)).collect();
-        let matrix = self.matrix(count, |start, rows| {
+        let matrix = self.matrix(count, self.evaluated_at_once(count), |start, rows| {
             let count = rows.len() / plan.joint.features();
             let mut raws: Vec<Buffer> = plan.raws.iter().map(|_| self.arena.take(0)).collect();
             raws[0] = self.arena.take(count * plan.raws[0].len());

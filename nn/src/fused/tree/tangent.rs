@@ -151,7 +151,7 @@ impl TangentForward<'_> {
         let reading = tree.reading(plan.end, &saved.raws[end], &saved.norms);
         let change = tree.reading_change(plan.end, &raws[end], &norms);
         let matrix = (end > 0).then(|| {
-            tree.matrix(count, |start, rows| {
+            tree.matrix(count, at_once(count), |start, rows| {
                 plan.joint.join(&tree.arena, rows, |i, z| {
                     let len = reading.look.image.len();
                     let y = [reading.image(start + i), &change.y[(start + i) * len..][..len]];
