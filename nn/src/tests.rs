@@ -90,7 +90,7 @@ proptest! {
         let error = distance(hv.values(), &expected.unwrap());
         prop_assert!(error < 2e-3, "{error:.1e}");
         let size = dot(&hv, &hv).sqrt() * dot(&u, &u).sqrt() + dot(&hu, &hu).sqrt() * dot(&v, &v).sqrt();
-        prop_assert!((dot(&u, &hv) - dot(&v, &hu)).abs() < 2e-3 * size);
+        prop_assert!((dot(&u, &hv) - dot(&v, &hu)).abs() <= 2e-3 * size);
     }
 
     #[test]

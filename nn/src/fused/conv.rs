@@ -66,6 +66,9 @@ impl Algorithm {
 /// Floats of transformed filters that no core keeps for itself.
 const FAR: usize = 1 << 20;
 
+/// Rows of products that such filters are worth reading for: twice as many take no less time each.
+const WORTHWHILE: usize = 36;
+
 /// Groups of images that a batch is split into at least, if it has as many images.
 const FEWEST_GROUPS: usize = 4;
 
@@ -137,7 +140,7 @@ impl Convolution {
     pub(super) fn worthwhile(&self) -> usize {
         match &self.algorithm {
             Algorithm::Winograd(tiling) if self.transformed_len() > FAR => {
-                self.rows().div_ceil(tiling.tiles.len())
+                WORTHWHILE.div_ceil(tiling.tiles.len())
             }
             Algorithm::Direct(_) => direct::images_at_once(self.isa),
             _ => 1,
