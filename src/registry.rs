@@ -5,7 +5,7 @@
 //!
 //! // The backbones that come with the engine; a program has the learners and datasets of the crates linked into it.
 //! let names: Vec<&str> = registry::backbones().iter().map(|entry| entry.name).collect();
-//! assert_eq!(names, ["conv1d", "conv4", "mlp", "resnet10", "resnet12", "resnet18"]);
+//! assert_eq!(names, ["conv1d", "conv4", "mlp", "resnet10", "resnet12", "resnet18", "wrn28-10"]);
 //! let error = registry::backbone("conv5").err().expect("there is none");
 //! assert_eq!(error.to_string(), "there is no backbone called `conv5`; did you mean `conv4`?");
 //! ```

@@ -4,7 +4,7 @@
     cargo build --release
     python3 tests/in_pytorch.py target/release/kshot
 
-FEAT's ResNet-12 and torchvision's ResNet-18 of full width, with random weights and running statistics, saved by
+FEAT's ResNet-12, torchvision's ResNet-18 and S2M2's WRN-28-10 of full width, with random weights and running statistics, saved by
 `safetensors.torch.save_file`, once as half floats; loaded by `kshot train --init`; images embedded by `kshot embed`, and
 labelled by `kshot predict`.
 """
@@ -76,6 +76,40 @@ class ResNet18(nn.Module):
         return self.layer4(self.layer3(self.layer2(self.layer1(z)))).mean((2, 3))
 
 
+class WideBlock(nn.Module):
+    """Batch norm and ReLU before each of two convolutions, under S2M2's names."""
+
+    def __init__(self, before, width, stride):
+        super().__init__()
+        self.bn1, self.conv1 = nn.BatchNorm2d(before), conv(before, width, 3, stride)
+        self.bn2, self.conv2 = nn.BatchNorm2d(width), conv(width, width, 3)
+        self.convShortcut = conv(before, width, 1, stride) if before != width else None
+
+    def forward(self, x):
+        z = torch.relu(self.bn1(x))
+        shortcut = self.convShortcut(z) if self.convShortcut else x
+        return shortcut + self.conv2(torch.relu(self.bn2(self.conv1(z))))
+
+
+class WideResNet28(nn.Module):
+    """Three stages of four such blocks, with a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = conv(3, 16, 3)
+        for i, (before, width) in enumerate([(16, 160), (160, 320), (320, 640)]):
+            first = WideBlock(before, width, 2 if i else 1)
+            layers = nn.Sequential(first, *[WideBlock(width, width, 1) for _ in range(3)])
+            setattr(self, f"block{i + 1}", nn.ModuleDict({"layer": layers}))
+        self.bn1, self.fc = nn.BatchNorm2d(640), nn.Linear(640, 200)
+
+    def forward(self, x):
+        z = self.conv1(x)
+        for block in [self.block1, self.block2, self.block3]:
+            z = block["layer"](z)
+        return torch.relu(self.bn1(z)).mean((2, 3))
+
+
 def drawn(network):
     """With statistics and affine parameters that training would have left, not those of the beginning."""
     for norm in network.modules():
@@ -107,9 +141,8 @@ def normalised(files):
     return (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(DEVIATION).view(3, 1, 1)
 
 
-def check(kshot, root, network, side, prefix, half):
+def check(kshot, root, kind, network, side, prefix, half):
     """One network from its file to embeddings and labels."""
-    kind = type(network).__name__.lower()
     root = root / f"{kind}-{'half' if half else 'float'}"
     files = draw(root / "images", side)
     network = (network.half() if half else network).float()
@@ -167,5 +200,6 @@ if __name__ == "__main__":
     program = str(pathlib.Path(sys.argv[1]).resolve())
     with tempfile.TemporaryDirectory() as directory:
         for half in [False, True]:
-            check(program, pathlib.Path(directory), drawn(ResNet12()), 84, "encoder.", half)
-            check(program, pathlib.Path(directory), drawn(resnet18()), 224, "", half)
+            check(program, pathlib.Path(directory), "resnet12", drawn(ResNet12()), 84, "encoder.", half)
+            check(program, pathlib.Path(directory), "resnet18", drawn(resnet18()), 224, "", half)
+            check(program, pathlib.Path(directory), "wrn28-10", drawn(WideResNet28()), 80, "module.", half)

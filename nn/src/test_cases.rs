@@ -124,6 +124,7 @@ fn random_tree(rng: &mut Rng, input: [usize; 3], norm: Norm) -> Result<Architect
             let projected = rng.random_bool(0.5);
             let mut other = rng.clone();
             let main = |main: Builder| {
+                let main = if rng.random_bool(0.3) { main.norm(&name("before"))?.relu() } else { main };
                 let main = random_stage(rng, main, &name("main0"), width, 1)?.leaky_relu(0.1);
                 let main = if rng.random_bool(0.2) { main.dropout(0.2)? } else { main };
                 random_stage(rng, main, &name("main1"), width, 1)

@@ -33,7 +33,7 @@ pub use conv1d::Conv1d;
 pub use conv4::Conv4;
 pub use entry::{BackboneEntry, backbone, backbones};
 pub use mlp::Mlp;
-pub use resnet::{ResNet10, ResNet12, ResNet18, Stem};
+pub use resnet::{ResNet10, ResNet12, ResNet18, Stem, WideResNet28};
 
 /// What a backbone of these options is made of.
 pub trait Layers: Options {

@@ -149,3 +149,41 @@ crate::register_backbone! {
     name: "resnet10",
     options: ResNet10,
 }
+
+/// Options of the backbone `wrn28-10`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct WideResNet28 {
+    /// Channels of the three stages: 16, 32 and 64 times the widening factor.
+    pub widths: [usize; 3],
+    /// Share of the values between the convolutions of a block that is dropped in training; never in an evaluation, nor in an
+    /// inner loop, so not by `maml` and its family.
+    #[schemars(range(min = 0.0, max = 0.9))]
+    pub drop_rate: f32,
+}
+
+impl Default for WideResNet28 {
+    fn default() -> Self {
+        Self { widths: [160, 320, 640], drop_rate: 0.0 }
+    }
+}
+
+impl Options for WideResNet28 {
+    fn check(&self) -> Result<()> {
+        check_widths(&self.widths)
+    }
+}
+
+impl Layers for WideResNet28 {
+    fn architecture(&self, input: [usize; 3], norm: Norm) -> Result<Architecture> {
+        Architecture::wide_resnet28(input, self.widths, self.drop_rate, norm)
+    }
+}
+
+crate::register_backbone! {
+    /// three stages of four residual blocks, each normalised before its convolutions, with S2M2's names
+    ///
+    /// Zagoruyko & Komodakis, Wide Residual Networks, BMVC 2016; Mangla et al., Charting the Right Manifold, WACV 2020
+    name: "wrn28-10",
+    options: WideResNet28,
+}

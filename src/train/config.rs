@@ -51,7 +51,7 @@ pub struct TrainConfig {
     #[schemars(range(min = 0))]
     pub validation_episodes: u64,
     /// Weights to start from, by name: a safetensors file with PyTorch's names (`resnet18` has torchvision's, `resnet12`
-    /// FEAT's), or the directory of a run.
+    /// FEAT's, `wrn28-10` S2M2's), or the directory of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub init: Option<PathBuf>,
     /// How the names in that file become those of the learner, as `{strip = "encoder."}`.

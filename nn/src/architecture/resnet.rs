@@ -106,4 +106,58 @@ impl Architecture {
         }
         builder.spatial_mean().finish()
     }
+
+    /// A wide residual network (Zagoruyko & Komodakis 2016) of 28 layers: a 3×3 convolution to 16 channels, then three stages
+    /// of four blocks with batch norm and ReLU before each of their two convolutions. `rate` is the dropout between them.
+    /// Tensors have the names that S2M2's weights (Mangla et al. 2020) have.
+    ///
+    /// # Errors
+    /// When a width is 0, the image is none, or the rate is not from 0 up to 1.
+    pub fn wide_resnet28(input: [usize; 3], widths: [usize; 3], rate: f32, norm: Norm) -> Result<Self> {
+        const BLOCKS: usize = 4;
+        let mut before = 16;
+        let mut builder = Self::builder(input, norm).conv("conv1", before, Filters::square(3))?;
+        for (stage, width) in widths.into_iter().enumerate() {
+            for number in 0..BLOCKS {
+                let name = |part: &str| format!("block{}.layer.{number}.{part}", stage + 1);
+                let stride = if stage > 0 && number == 0 { 2 } else { 1 };
+                let main = |main: Builder| {
+                    main.conv(&name("conv1"), width, Filters::square(3).stride(stride))?
+                        .norm(&name("bn2"))?
+                        .relu()
+                        .dropout(rate)?
+                        .conv(&name("conv2"), width, Filters::square(3))
+                };
+                let activated = |images: Builder| Ok(images.norm(&name("bn1"))?.relu());
+                // A projection is of the activated images, as the weights were trained; no projection, of the images.
+                builder = if before == width && stride == 1 {
+                    builder.residual(|images| main(activated(images)?), Ok)?
+                } else {
+                    let filters = Filters::square(1).stride(stride);
+                    activated(builder)?
+                        .residual(main, |images| images.conv(&name("convShortcut"), width, filters))?
+                };
+                before = width;
+            }
+        }
+        builder.norm("bn1")?.relu().spatial_mean().finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Role;
+
+    #[test]
+    fn a_wide_resnet28_has_the_published_number_of_weights_and_names() {
+        let network = Architecture::wide_resnet28([3, 32, 32], [160, 320, 640], 0.0, Norm::Running).unwrap();
+        let weights = network.layout.ranges(Role::Weight).map(|range| range.len()).sum::<usize>();
+        // 36.5 million with a classifier of 10 (Zagoruyko & Komodakis, table 5): 36,479,194 in PyTorch.
+        assert_eq!(weights + 640 * 10 + 10, 36_479_194);
+        for name in ["block1.layer.0.convShortcut.weight", "block3.layer.3.bn2.running_var", "bn1.bias"] {
+            assert!(network.layout.get(name).is_some(), "{name}");
+        }
+        assert!(network.layout.get("block2.layer.1.convShortcut.weight").is_none());
+    }
 }

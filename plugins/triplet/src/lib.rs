@@ -74,8 +74,8 @@ pub struct TripletOptions {
     /// How much farther than its positive a negative must be from the anchor, for the loss `hinge`.
     #[schemars(range(min = 0.0))]
     pub margin: f32,
-    /// Which triplets of a batch count. The hardest alone make all embeddings one where classes are hard to tell apart, as in
-    /// photographs: the logged distances fall to 0, and `semi-hard` helps.
+    /// Which triplets of a batch count. The hardest alone (`batch-hard`) make all embeddings one where classes are hard to tell
+    /// apart, as in photographs: the logged distances fall to 0.
     pub mining: Mining,
 }
 
@@ -87,7 +87,7 @@ impl Default for TripletOptions {
             normalise: true,
             loss: TripletLoss::Hinge,
             margin: 0.2,
-            mining: Mining::BatchHard,
+            mining: Mining::SemiHard,
         }
     }
 }
