@@ -371,7 +371,7 @@ mod head;
 mod implicit;
 mod path;
 
-pub use first_order::{InnerOptimizer, minibatches};
+pub use first_order::{SecondMoment, minibatches};
 pub use head::{HeadGradient, HeadLoop};
 pub use implicit::{ConjugateGradients, Proximal};
 use path::Path;

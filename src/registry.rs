@@ -67,6 +67,8 @@ pub struct LearnerEntry {
     pub summary: &'static str,
     /// Authors, title, venue, year.
     pub paper: &'static str,
+    /// What differs from the paper, and how much that matters where it was measured; empty where nothing does.
+    pub differs: &'static str,
     /// What it can be asked.
     pub solves: &'static [Problem],
     /// Statistics of batch norm as it was published; an experiment may ask for the other.
@@ -126,8 +128,9 @@ inventory::collect!(DatasetEntry);
 ///
 /// Its doc comment is what the program's lists say: one line of what it does, an empty one, then authors, title, venue and
 /// year. `build` is a function from a [`Setup`](crate::registry::Setup) and the options to the learner. What is left out:
-/// `solves` for a learner of classifications only; `training`, how it is trained where the experiment does not say, for one
-/// that learns nothing across tasks; `norm` for one that was published with running statistics of batch norm; `compares`
+/// `differs`, what is not as in the paper and how much that matters, for one that follows it; `solves` for a learner of
+/// classifications only; `training`, how it is trained where the experiment does not say, for one that learns nothing across
+/// tasks; `norm` for one that was published with running statistics of batch norm; `compares`
 /// for one without a [`Comparer`](crate::learner::Comparer).
 ///
 /// A metric learner whose options are its [`Comparison`](crate::metric::Comparison) needs less: name, `training` and
@@ -179,12 +182,14 @@ macro_rules! register_learner {
     (
         $(#[doc = $line:literal])+
         name: $name:literal,
+        $(differs: $differs:literal,)?
         training: $training:expr,
         comparison: $comparison:ty $(,)?
     ) => {
         $crate::register_learner! {
             $(#[doc = $line])+
             name: $name,
+            $(differs: $differs,)?
             family: $crate::learner::Family::Metric,
             training: $training,
             compares: true,
@@ -197,6 +202,7 @@ macro_rules! register_learner {
         #[doc = $blank:literal]
         $(#[doc = $paper:literal])+
         name: $name:literal,
+        $(differs: $differs:literal,)?
         family: $family:expr,
         $(solves: $solves:expr,)?
         $(norm: $norm:expr,)?
@@ -211,6 +217,7 @@ macro_rules! register_learner {
                 family: $family,
                 summary: $summary.trim_ascii(),
                 paper: concat!($($paper),+).trim_ascii(),
+                differs: $crate::either!($($differs)?, ""),
                 solves: $crate::either!($($solves)?, &[$crate::registry::Problem::Classification]),
                 norm: $crate::either!($($norm)?, $crate::nn::Norm::Running),
                 training: $crate::either!($(Some($training))?, None),

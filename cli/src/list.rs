@@ -32,7 +32,12 @@ pub(crate) fn learners(name: Option<&str>) -> Result<String> {
 
 fn learner(entry: &LearnerEntry) -> String {
     let mut text = format!("{} ({}): {}\n", entry.name, entry.family.name(), entry.summary);
-    text += &format!("  {}\n  {}\n\n", entry.paper, protocol(entry));
+    text += &format!("  {}\n  {}\n", entry.paper, protocol(entry));
+    if !entry.differs.is_empty() {
+        text += "  differs from the paper:\n";
+        text.extend(wrapped(entry.differs).iter().map(|line| format!("      {line}\n")));
+    }
+    text += "\n";
     text + &options(entry.name, &described(&(entry.options)()))
 }
 

@@ -4,26 +4,36 @@
 //! minibatches: to leading order the expected gradient has, beside the one of joint training, a term that raises the inner
 //! product of gradients of two minibatches of a task (section 5.1). On the same examples each time it hardly does.
 
-use rand::seq::SliceRandom as _;
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::{InnerLoop, MetaGradient, Objective};
 use crate::nn::LossGradient;
 use crate::optimizer::{BETA2, EPSILON};
 use crate::params::Params;
 use crate::rng::Rng;
 use crate::{Error, Result};
+use rand::seq::SliceRandom as _;
 
-/// What an inner step makes of a gradient g.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum InnerOptimizer {
-    /// θ ← θ − α∘g.
-    #[default]
-    Sgd,
-    /// Adam without its first moment (β₁ = 0), fresh for each task: θ ← θ − α∘g/√v̂.
-    Adam,
+/// The second moment of Adam, which goes on from step to step and from task to task: sums in which what came a step
+/// before counts β₂ times as much.
+#[derive(Clone, Debug)]
+pub struct SecondMoment {
+    /// Of g², laid out as the weights.
+    pub squares: Params,
+    /// Of ones, which the sum is divided by; 0 before the first step.
+    pub ones: f32,
+}
+
+impl SecondMoment {
+    /// That of no step so far.
+    pub fn new(theta: &Params) -> Self {
+        Self { squares: Params::zeros(theta.layout()), ones: 0.0 }
+    }
+
+    /// Takes in a gradient, which becomes what Adam without its first moment (β₁ = 0) descends along: g/√v̂.
+    fn take(&mut self, gradient: &mut Params) {
+        self.squares.update_weights([&*gradient], |v, [g]| *v = BETA2 * *v + (1.0 - BETA2) * g * g);
+        self.ones = BETA2 * self.ones + (1.0 - BETA2);
+        gradient.update_weights([&self.squares], |g, [v]| *g /= (v / self.ones).sqrt() + EPSILON);
+    }
 }
 
 /// Minibatches of `size` of `n` examples, as they come off one shuffled pass after the other: a batch at the end of a pass
@@ -58,10 +68,11 @@ impl InnerLoop<'_> {
     /// # Errors
     /// As for `step`, and when there is no step.
     pub fn reptile(&self, theta: &Params, support: Objective<'_>) -> Result<MetaGradient> {
-        self.reptile_on(theta, std::iter::repeat_n(support, self.steps), InnerOptimizer::Sgd)
+        self.reptile_on(theta, std::iter::repeat_n(support, self.steps), None)
     }
 
-    /// The same after a step on each of these batches, whatever `steps` says.
+    /// The same after a step on each of these batches, whatever `steps` says, of Adam without its first moment where there is
+    /// the second to go on from.
     ///
     /// # Errors
     /// As for `reptile`.
@@ -69,11 +80,11 @@ impl InnerLoop<'_> {
         &self,
         theta: &Params,
         batches: impl IntoIterator<Item = Objective<'a>>,
-        optimizer: InnerOptimizer,
+        adam: Option<&mut SecondMoment>,
     ) -> Result<MetaGradient> {
         let mut adapted = theta.clone();
         let mut losses = Vec::new();
-        let last = self.descend_on(&mut adapted, batches, optimizer, |loss| losses.push(loss))?;
+        let last = self.descend_on(&mut adapted, batches, adam, |loss| losses.push(loss))?;
         let Some(LossGradient { outputs, mut gradient, .. }) = last else {
             return Err(Error::invalid("Reptile needs at least one inner step: without, it learns nothing"));
         };
@@ -82,18 +93,18 @@ impl InnerLoop<'_> {
         Ok(MetaGradient { loss, gradient, outputs, cg_iterations: None })
     }
 
-    /// θ_K after all steps on the support, by this optimizer; no proximal term holds it.
+    /// θ_K after all steps on the support, of Adam as in `reptile_on`; no proximal term holds it.
     ///
     /// # Errors
     /// As for `step`.
     pub fn adapt_by(
         &self,
-        optimizer: InnerOptimizer,
         theta: &Params,
         support: Objective<'_>,
+        adam: Option<&mut SecondMoment>,
     ) -> Result<Params> {
         let mut adapted = theta.clone();
-        self.descend_on(&mut adapted, std::iter::repeat_n(support, self.steps), optimizer, drop)?;
+        self.descend_on(&mut adapted, std::iter::repeat_n(support, self.steps), adam, drop)?;
         Ok(adapted)
     }
 
@@ -102,23 +113,18 @@ impl InnerLoop<'_> {
         &self,
         theta: &mut Params,
         batches: impl IntoIterator<Item = Objective<'a>>,
-        optimizer: InnerOptimizer,
+        mut adam: Option<&mut SecondMoment>,
         mut tell: impl FnMut(f32),
     ) -> Result<Option<LossGradient>> {
-        let (mut second, mut unbias, mut last) = (None, 1.0_f64, None);
+        let mut last = None;
         for (k, batch) in batches.into_iter().enumerate() {
-            let before = match optimizer {
-                InnerOptimizer::Sgd => self.step_at(k, theta, batch)?,
-                InnerOptimizer::Adam => {
+            let before = match &mut adam {
+                None => self.step_at(k, theta, batch)?,
+                Some(moment) => {
                     self.check(theta)?;
                     let before = self.network.gradient(theta, batch.x, batch.loss)?;
-                    let second = second.get_or_insert_with(|| Params::zeros(theta.layout()));
-                    second
-                        .update_weights([&before.gradient], |v, [g]| *v = BETA2 * *v + (1.0 - BETA2) * g * g);
-                    unbias *= f64::from(BETA2);
-                    let scale = (1.0 - unbias) as f32;
                     let mut direction = before.gradient.clone();
-                    direction.update_weights([second], |g, [v]| *g /= (v / scale).sqrt() + EPSILON);
+                    moment.take(&mut direction);
                     self.descend(k, theta, &direction);
                     before
                 }

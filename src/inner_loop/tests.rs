@@ -366,7 +366,8 @@ fn damping_lets_conjugate_gradients_go_on() {
 fn a_first_step_of_adam_is_the_rate() {
     let task = Task::new(Norm::Batch);
     let rate = task.rate(0.01);
-    let adapted = task.inner(&rate, 1).adapt_by(InnerOptimizer::Adam, &task.theta, task.support()).unwrap();
+    let mut moment = SecondMoment::new(&task.theta);
+    let adapted = task.inner(&rate, 1).adapt_by(&task.theta, task.support(), Some(&mut moment)).unwrap();
     let gradient =
         task.network.gradient(&task.theta, task.support().x, task.support().loss).unwrap().gradient;
     let mut moved = 0;
@@ -380,12 +381,34 @@ fn a_first_step_of_adam_is_the_rate() {
     assert!(moved > 100, "{moved}");
 }
 
+/// What one task leaves, the next goes on from: two tasks of a step each are Adam's first two steps.
+#[test]
+fn adams_second_moment_goes_on_from_task_to_task() {
+    let task = Task::new(Norm::Batch);
+    let rate = task.rate(0.01);
+    let (inner, batches) = (task.inner(&rate, 1), [task.support(), task.query()]);
+    let mut moment = SecondMoment::new(&task.theta);
+    let both = inner.reptile_on(&task.theta, batches, Some(&mut moment)).unwrap();
+
+    let mut carried = SecondMoment::new(&task.theta);
+    let first = inner.adapt_by(&task.theta, batches[0], Some(&mut carried)).unwrap();
+    let second = inner.adapt_by(&first, batches[1], Some(&mut carried)).unwrap();
+    assert_eq!((&moment.squares, moment.ones), (&carried.squares, carried.ones));
+    let mut moved = task.theta.clone();
+    moved.update_weights([&second], |theta, [adapted]| *theta -= adapted);
+    for range in moved.layout().ranges(Role::Weight) {
+        assert_eq!(moved.values()[range.clone()], both.gradient.values()[range]);
+    }
+    let fresh = inner.adapt_by(&first, batches[1], Some(&mut SecondMoment::new(&first))).unwrap();
+    assert!(distance(&fresh, &second) > 1e-3);
+}
+
 #[test]
 fn reptile_on_the_whole_support_each_time_is_reptile() {
     let task = Task::new(Norm::Batch);
     let rate = task.rate(0.1);
     let whole = task.inner(&rate, 3).reptile(&task.theta, task.support()).unwrap();
     let batches = [task.support(); 3];
-    let on = task.inner(&rate, 0).reptile_on(&task.theta, batches, InnerOptimizer::Sgd).unwrap();
+    let on = task.inner(&rate, 0).reptile_on(&task.theta, batches, None).unwrap();
     assert_eq!((on.loss, &on.gradient), (whole.loss, &whole.gradient));
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use kshot::registry;
+
 use super::kshot::{TINY, real_data, refuse, run, succeed};
 
 /// Random features and labels: 5 classes in each of two domains, sorted by nothing.
@@ -199,4 +201,14 @@ fn verification_of_all_there_is_has_intervals_over_its_classes() {
     let ran = succeed(&["eval", out, "--verification"]);
     assert!(ran.stdout.contains("a gallery of 6 classes, 60 examples, not transductive"), "{}", ran.stdout);
     assert!(ran.stdout.contains('±') && !ran.stdout.contains("± 0.00"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_learner_says_what_differs_from_its_paper() {
+    for entry in registry::learners() {
+        let text = succeed(&["learners", entry.name]).stdout;
+        assert_eq!(text.contains("differs from the paper"), !entry.differs.is_empty(), "{text}");
+        // How one is trained here is never quite how it was published.
+        assert!(entry.training.is_none() || !entry.differs.is_empty(), "`{}`", entry.name);
+    }
 }

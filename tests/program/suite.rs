@@ -163,6 +163,8 @@ fn a_suite_that_is_killed_goes_on_to_the_same_end_and_is_compared() {
     let one = succeed(&["compare", &at("one")]).stdout;
     assert!(one.contains("20 test episodes, seed"), "{one}");
     refuse(&["compare", &at("whole"), "--against", "pixel"], &["did you mean `pixels`"]);
+    let all = refuse(&["compare", &at("whole"), "--against", "none of these"], &["there are: "]).stderr;
+    assert_eq!(all.matches("pixels").count(), 1, "{all}");
     refuse(&["compare", root.to_str().unwrap()], &["holds no figures"]);
 }
 

@@ -1,5 +1,7 @@
 //! Learners on the same tasks: each one's figure, and its difference from the one that it is compared with.
 
+use std::collections::BTreeSet;
+
 use kshot::eval::Measure;
 use kshot::learner::Family;
 use kshot::registry::Problem;
@@ -115,8 +117,9 @@ pub(crate) fn sections(rows: &[Row], against: Option<&str>) -> Result<Vec<Sectio
     let sections = parts.iter().map(|part| section(part, against)).collect::<Result<Vec<_>>>()?;
     match against {
         Some(name) if sections.iter().all(|section| section.against != name) => {
-            let all = sections.iter().flat_map(|section| &section.lines).map(|line| line.learner.as_str());
-            Err(Error::unknown("learner to compare with", name, all))
+            let lines = sections.iter().flat_map(|section| &section.lines);
+            let all: BTreeSet<&str> = lines.map(|line| line.learner.as_str()).collect();
+            Err(Error::unknown("learner to compare with", name, all.into_iter()))
         }
         _ => Ok(sections),
     }

@@ -1,4 +1,5 @@
-//! What is learned beside the network's weights, behind them in θ: rates, and affine weights of batch norms for each step.
+//! What θ holds beside the network's weights, behind them: learned rates, affine weights of batch norms for each step, and
+//! Adam's second moment, which tasks hand on as batch norms do their running statistics.
 //!
 //! A rate is learned in units of the fixed one, whatever that is, so that an update of Adam changes it by a small share.
 
@@ -6,7 +7,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use kshot::inner_loop::StepGradients;
+use kshot::inner_loop::{SecondMoment, StepGradients};
 use kshot::nn::{Architecture, Layer};
 use kshot::params::{Layout, Params, Role};
 use kshot::{Error, Result};
@@ -21,6 +22,10 @@ pub(crate) enum Rates {
     /// One for each tensor and step (MAML++), under `alpha/step0`, `alpha/step1` …
     Tensor,
 }
+
+/// Adam's second moment: sums of squares under `adam/NAME`, and of ones.
+const ADAM: &str = "adam/";
+const ONES: &str = "adam/ones";
 
 /// What is behind the network's weights.
 pub(crate) struct Beside {
@@ -39,9 +44,12 @@ pub(crate) struct Parts<'a> {
     pub(crate) weights: Cow<'a, Params>,
     pub(crate) rates: Cow<'a, [Params]>,
     pub(crate) own: Vec<Params>,
+    pub(crate) moment: Option<SecondMoment>,
 }
 
 impl Beside {
+    /// Of a learner whose inner steps are Adam's, if `adam`.
+    ///
     /// # Errors
     /// When steps are to have norms of their own, but the network has none.
     pub(crate) fn new(
@@ -49,6 +57,7 @@ impl Beside {
         mut fixed: Params,
         rates: Rates,
         step_norms: bool,
+        adam: bool,
         steps: usize,
     ) -> Result<Self> {
         let network = architecture.layout.clone();
@@ -87,17 +96,26 @@ impl Beside {
                 }
             }
         }
+        if adam {
+            for entry in weights(&network) {
+                layout.push(format!("{ADAM}{}", entry.name), &entry.shape, Role::Statistic);
+            }
+            layout.push(ONES, &[1], Role::Statistic);
+        }
         let (norms, layout) = (Arc::new(norms), Arc::new(layout));
         Ok(Self { rates, fixed: vec![fixed], norms, network, steps, layout })
     }
 
-    /// The network's weights, followed by what is learned beside them: rates of 1, and norms as the network's.
+    /// The network's weights, followed by what is beside them: rates of 1, norms as the network's, and no moment yet.
     pub(crate) fn init(&self, weights: Params) -> Params {
         if self.layout.is_empty() {
             return weights;
         }
         let mut beside = Params::zeros(&self.layout);
         for entry in self.layout.entries() {
+            if entry.role == Role::Statistic {
+                continue;
+            }
             let own = &mut beside.values_mut()[entry.range.clone()];
             let norm = entry.name.split_once('/').filter(|(of, _)| *of != "alpha");
             match norm.and_then(|(_, name)| weights.tensor(name)) {
@@ -118,6 +136,7 @@ impl Beside {
                 weights: Cow::Borrowed(theta),
                 rates: Cow::Borrowed(&self.fixed),
                 own: Vec::new(),
+                moment: None,
             });
         }
         let (weights, beside) = theta.split_at(&self.network)?;
@@ -129,7 +148,18 @@ impl Beside {
             own.push(Params::from_values(&self.norms, values.to_vec())?);
             rest = behind;
         }
-        Ok(Parts { weights: Cow::Owned(weights), rates: Cow::Owned(rates), own })
+        let moment = self.moment(&beside);
+        Ok(Parts { weights: Cow::Owned(weights), rates: Cow::Owned(rates), own, moment })
+    }
+
+    fn moment(&self, beside: &Params) -> Option<SecondMoment> {
+        let ones = *beside.tensor(ONES)?.first()?;
+        let mut squares = Params::zeros(&self.network);
+        for entry in weights(&self.network) {
+            let sums = beside.tensor(&format!("{ADAM}{}", entry.name))?;
+            squares.values_mut()[entry.range.clone()].copy_from_slice(sums);
+        }
+        Some(SecondMoment { squares, ones })
     }
 
     /// α of each step, or of all.
@@ -159,12 +189,24 @@ impl Beside {
         rates.map(|entry| entry.range.len()).sum()
     }
 
-    /// The gradient in θ, from that in the network's weights and those in what belongs to steps.
-    pub(crate) fn gradient(&self, weights_gradient: Params, steps: &StepGradients) -> Params {
+    /// The gradient in θ, from that in the network's weights and those in what belongs to steps; in the places of a moment, what
+    /// the task hands on.
+    pub(crate) fn gradient(
+        &self,
+        weights_gradient: Params,
+        steps: &StepGradients,
+        moment: Option<&SecondMoment>,
+    ) -> Params {
         if self.layout.is_empty() {
             return weights_gradient;
         }
         let mut beside = Params::zeros(&self.layout);
+        if let Some(SecondMoment { squares, ones }) = moment {
+            let sums = weights(&self.network).flat_map(|entry| &squares.values()[entry.range.clone()]);
+            let sums = sums.chain([ones]);
+            beside.values_mut().iter_mut().zip(sums).for_each(|(slot, sum)| *slot = *sum);
+            return weights_gradient.followed_by(&beside);
+        }
         let mut slots = beside.values_mut().iter_mut();
         for (d_rate, fixed) in steps.rates.iter().zip(self.fixed.iter().cycle()) {
             for entry in weights(&self.network) {

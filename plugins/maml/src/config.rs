@@ -1,6 +1,6 @@
 //! Options of the family.
 
-use kshot::inner_loop::{ConjugateGradients, InnerOptimizer};
+use kshot::inner_loop::ConjugateGradients;
 use kshot::optimizer::OptimizerKind;
 use kshot::options::Options;
 use kshot::registry::Problem;
@@ -131,9 +131,20 @@ fn regression() -> TrainConfig {
     TrainConfig { steps: 20_000, meta_batch: 25, validate_every: 2000, ..TrainConfig::default() }
 }
 
+/// What an inner step of Reptile makes of a gradient g.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum InnerOptimizer {
+    /// θ ← θ − α g.
+    Sgd,
+    /// Adam without its first moment (β₁ = 0): θ ← θ − α g/√v̂. Tasks hand its second moment on, and a task that is evaluated
+    /// starts from what training has left, as in the authors' code.
+    Adam,
+}
+
 /// Options of `reptile`. Where they are unset, those of Nichol et al. 2018 for classification (appendix A, 5-way Omniglot), but
 /// for a short run: α = 0.005 instead of 0.001, and 10 steps on a task that is evaluated instead of 50.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ReptileOptions {
     /// α of the inner steps; where unset, 0.005 for `adam`, and for `sgd` 0.1 for classification and 0.02 for regression.
@@ -141,10 +152,9 @@ pub struct ReptileOptions {
     pub inner_rate: Option<f32>,
     /// What takes the inner steps; where unset, `adam` for classification and `sgd` for regression.
     pub inner_optimizer: Option<InnerOptimizer>,
-    /// Support examples of an inner step in training, at most all; where unset, 10 for classification, and all for
-    /// regression. On a task that is evaluated, a step is on all.
+    /// Support examples of an inner step in training, at most all. On a task that is evaluated, a step is on all.
     #[schemars(range(min = 1))]
-    pub inner_batch: Option<usize>,
+    pub inner_batch: usize,
     /// Inner steps in training; where unset, 5 for classification and 10 for regression.
     #[schemars(range(min = 1))]
     pub train_steps: Option<usize>,
@@ -156,14 +166,29 @@ pub struct ReptileOptions {
     pub train_shots: Option<usize>,
 }
 
+impl Default for ReptileOptions {
+    /// On minibatches for regression too: on all points, the inner problem of one seed in three becomes so curved that its
+    /// steps diverge.
+    fn default() -> Self {
+        Self {
+            inner_rate: None,
+            inner_optimizer: None,
+            inner_batch: 10,
+            train_steps: None,
+            test_steps: None,
+            train_shots: None,
+        }
+    }
+}
+
 impl Options for ReptileOptions {}
 
 impl ReptileOptions {
     /// What it is, with the options that all have.
     pub(crate) fn method(self, problem: Problem) -> (Method, MamlOptions) {
-        let (optimizer, [batch, steps, test_steps, shots]) = match problem {
-            Problem::Classification => (InnerOptimizer::Adam, [10, 5, 10, 10]),
-            Problem::Regression => (InnerOptimizer::Sgd, [usize::MAX, 10, 5, 20]),
+        let (optimizer, [steps, test_steps, shots]) = match problem {
+            Problem::Classification => (InnerOptimizer::Adam, [5, 10, 10]),
+            Problem::Regression => (InnerOptimizer::Sgd, [10, 5, 20]),
         };
         let optimizer = self.inner_optimizer.unwrap_or(optimizer);
         let rate = match (optimizer, problem) {
@@ -176,7 +201,7 @@ impl ReptileOptions {
             train_steps: self.train_steps.unwrap_or(steps),
             test_steps: self.test_steps.unwrap_or(test_steps),
         };
-        let (shots, batch) = (self.train_shots.unwrap_or(shots), self.inner_batch.unwrap_or(batch));
+        let (shots, batch) = (self.train_shots.unwrap_or(shots), self.inner_batch);
         (Method::Reptile { shots, batch, optimizer }, MamlOptions { inner, ..MamlOptions::default() })
     }
 

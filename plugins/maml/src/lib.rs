@@ -53,8 +53,8 @@ use std::sync::Arc;
 
 use kshot::episode::{Count, Episode, Labelled, TaskSpec, Unlabelled};
 use kshot::inner_loop::{
-    ConjugateGradients, HeadLoop, InnerLoop, InnerOptimizer, MetaGradient, Objective, Order, Proximal,
-    StepGradients, minibatches, rates,
+    ConjugateGradients, HeadLoop, InnerLoop, MetaGradient, Objective, Order, Proximal, StepGradients,
+    minibatches, rates,
 };
 use kshot::learner::{Adapted, Learned, Learner, Outer, Prediction, Trainable, accuracy};
 use kshot::nn::head::on_host;
@@ -66,7 +66,7 @@ use kshot::{Error, Result};
 use ndarray::{Array2, Axis};
 
 use beside::{Beside, Parts, Rates};
-pub use config::{ImamlOptions, InnerOptions, MamlOptions, ReptileOptions};
+pub use config::{ImamlOptions, InnerOptimizer, InnerOptions, MamlOptions, ReptileOptions};
 
 /// The outer gradient, with what only it needs.
 #[derive(Clone, Debug)]
@@ -146,7 +146,8 @@ impl Maml {
             ));
         }
         let steps = options.inner.train_steps;
-        let beside = Beside::new(&architecture, fixed, learned, options.step_norms, steps)?;
+        let adam = matches!(method, Method::Reptile { optimizer: InnerOptimizer::Adam, .. });
+        let beside = Beside::new(&architecture, fixed, learned, options.step_norms, adam, steps)?;
         let (shots, queries) = match method {
             Method::Reptile { shots, .. } => (Count::fixed(shots), 0),
             _ => (setup.shots, options.train_queries.unwrap_or(setup.queries)),
@@ -256,7 +257,7 @@ impl Learner for Maml {
         let inner = self.inner_loop(&parts, steps);
         let objective = Objective { x: support.inputs(), loss: &loss };
         let adapt = || match self.method {
-            Method::Reptile { optimizer, .. } => inner.adapt_by(optimizer, theta, objective),
+            Method::Reptile { .. } => inner.adapt_by(theta, objective, parts.moment.clone().as_mut()),
             Method::Anil => {
                 let (head, z) = (HeadLoop::head_of(theta)?, self.features(theta, support)?);
                 let mut adapted = theta.clone().into_owned();
@@ -313,6 +314,7 @@ impl Trainable for Maml {
         let nothing = StepGradients { rates: Vec::new(), own: Vec::new() };
         let through = |order| inner.through(theta, support, query, order, self.options.learned_rates);
         let mut judged_on = query_loss.clone();
+        let mut moment = parts.moment.clone();
         let (judged, of_steps) = match self.method {
             Method::Maml | Method::Boil => through(match episode.index < self.options.first_order_tasks {
                 true => Order::First,
@@ -324,12 +326,12 @@ impl Trainable for Maml {
                 let inner = self.head_loop(steps, step_weights.as_deref());
                 (self.anil(theta, inner, support, query)?, nothing)
             }
-            Method::Reptile { optimizer, .. } => {
+            Method::Reptile { .. } => {
                 let batches = self.batches(&episode.support, episode.index);
                 let losses: Vec<Loss> = batches.iter().map(|batch| batch.targets.loss()).collect();
                 let objectives = batches.iter().zip(&losses);
                 let objectives = objectives.map(|(batch, loss)| Objective { x: batch.inputs(), loss });
-                let judged = inner.reptile_on(theta, objectives, optimizer)?;
+                let judged = inner.reptile_on(theta, objectives, moment.as_mut())?;
                 judged_on = losses.into_iter().last().unwrap_or(judged_on);
                 (judged, nothing)
             }
@@ -341,7 +343,7 @@ impl Trainable for Maml {
             Loss::SoftCrossEntropy { .. } | Loss::Mse { .. } => Vec::new(),
         };
         metrics.extend(judged.cg_iterations.map(|taken| ("cg_iterations", taken as f32)));
-        let gradient = self.beside.gradient(judged.gradient, &of_steps);
+        let gradient = self.beside.gradient(judged.gradient, &of_steps, moment.as_ref());
         Ok(Outer { loss: judged.loss, gradient, metrics })
     }
 }

@@ -243,6 +243,26 @@ fn options_that_are_not_set_are_the_learners_own() {
     assert_ne!(config.inner.train_steps, InnerOptions::default().train_steps);
 }
 
+/// What Adam gathers on a task goes into θ as running statistics do, and to the next.
+#[test]
+fn reptile_hands_the_second_moment_of_adam_on() {
+    let options: ReptileOptions =
+        kshot::options::read("`reptile`", &"inner-optimizer = 'adam'".parse().unwrap()).unwrap();
+    let (method, options) = options.method(Problem::Regression);
+    let steps = options.inner.train_steps as i32;
+    let mut learner = Maml::new(&setup(), method, options).unwrap();
+    let tensor = |learner: &Maml, name: &str| learner.learned.theta.tensor(name).unwrap().to_vec();
+    assert_eq!(tensor(&learner, "adam/ones"), [0.0]);
+    let outer = learner.outer_gradient(&Lines.task(1, Split::Train, 0, 10, 0)).unwrap();
+    learner.learned.theta.fold_statistics(&outer.gradient).unwrap();
+    let gathered = 1.0 - 0.999f32.powi(steps);
+    assert!((tensor(&learner, "adam/ones")[0] / gathered - 0.1).abs() < 1e-3);
+    assert!(tensor(&learner, "adam/layer0.weight").iter().any(|square| *square > 0.0));
+    // A task that is evaluated starts from there too.
+    let after = learner.parts().unwrap().moment.unwrap();
+    assert!(after.ones > 0.0 && after.squares.values().iter().any(|square| *square > 0.0));
+}
+
 /// As descending along each drawn minibatch in turn, by hand.
 #[test]
 fn reptile_steps_on_minibatches_drawn_for_each_episode() {

@@ -41,6 +41,9 @@ kshot::register_learner! {
     ///
     /// Vinyals et al., Matching Networks for One Shot Learning, NeurIPS 2016
     name: "matching",
+    differs: "the attention is 40 times as sharp. Omniglot, 5-way 1-shot: 98.62 ± 0.20 %, published 98.1 %; after \
+        3,000 episodes, 98.25 ± 0.20 % and, 10 times as sharp, 96.96 ± 0.34 %. As there, without fully \
+        conditional embeddings, which `fce` adds.",
     training: |_| TrainConfig { steps: 300, validation_episodes: 100, ..TrainConfig::default() },
     comparison: Matching,
 }

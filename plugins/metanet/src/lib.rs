@@ -77,6 +77,9 @@ kshot::register_learner! {
     ///
     /// Munkhdalai, Yu, Meta Networks, ICML 2017
     name: "metanet",
+    differs: "fast weights reach the last layer of the representation learner, never its convolutions; d sees one \
+        gradient a class; the attention is 10 times as sharp. Omniglot, 5-way 1-shot: 96.87 ± 0.27 %, 96.71 \
+        ± 0.35 % with bare cosines; published 98.95 %.",
     family: Family::Model,
     training: |_| TrainConfig { steps: 300, validation_episodes: 100, ..TrainConfig::default() },
     options: MetanetOptions,

@@ -36,6 +36,8 @@ kshot::register_learner! {
     ///
     /// Snell, Swersky, Zemel, Prototypical Networks for Few-shot Learning, NeurIPS 2017
     name: "prototypical",
+    differs: "20 ways in training by default, where the paper has 60 on Omniglot. With those and 9,000 episodes, 98.72 ± \
+        0.18 % there (5-way 1-shot); published 98.8 %.",
     training: |_| TrainConfig { steps: 400, validation_episodes: 100, ..TrainConfig::default() },
     comparison: Prototypical,
 }

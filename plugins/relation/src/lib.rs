@@ -54,6 +54,11 @@ kshot::register_learner! {
     ///
     /// Sung et al., Learning to Compare: Relation Network for Few-Shot Learning, CVPR 2018
     name: "relation",
+    differs: "by default a perceptron compares two vectors, trained on the cross-entropy of a query's classes, and \
+        each query is on its own; published are convolutions on maps of 5×5, the squared error, and queries \
+        that share the batch's statistics, one a class. Omniglot, 5-way 1-shot: 98.77 ± 0.17 % on their own; \
+        with the batch's statistics 98.96 ± 0.30 % with one query a class, 98.95 ± 0.15 % with 15; published \
+        99.6 %.",
     family: Family::Metric,
     training: |_| TrainConfig { steps: 300, validation_episodes: 100, ..TrainConfig::default() },
     compares: true,
