@@ -25,6 +25,7 @@ mod predict;
 mod report;
 mod runs;
 mod sampling;
+mod schema;
 mod search;
 mod stores;
 mod suite;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::kshot::{command, refuse, succeed};
+use super::schema::Schema;
 
 /// A learner that is trained, of whose four combinations one cannot stay finite, and one that is not trained, twice each.
 const SUITE: &str = r#"
@@ -87,13 +88,12 @@ fn the_best_on_validation_is_tested_and_a_kill_changes_nothing() {
     assert!(whole.stdout.contains("chosen on validation classes: distance="), "{}", whole.stdout);
     assert!(whole.stderr.contains("on validation tasks"), "{}", whole.stderr);
 
-    let schema: Value = serde_json::from_str(&succeed(&["schema", "result"]).stdout).unwrap();
-    let schema = jsonschema::validator_for(&schema).unwrap();
+    let schema = Schema::printed(&["schema", "result"]);
     let whole_cells = cells(&root.join("whole"));
     assert_eq!(whole_cells.len(), 4);
     for cell in &whole_cells {
         let kept = result(cell);
-        assert!(schema.is_valid(&kept), "{:?}", schema.iter_errors(&kept).next());
+        assert_eq!(schema.check(&kept), Ok(()));
         let search = &kept["search"];
         let tried = search["tried"].as_array().unwrap();
         let figures: Vec<f64> = tried

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::kshot::{Ran, command, refuse, run, succeed};
+use super::schema::Schema;
 
 /// Three learners, two shots and two seeds on drawings, and one learner on functions: 13 cells.
 const SUITE: &str = r#"
@@ -236,18 +237,17 @@ fn what_is_kept_says_its_form_and_can_be_tested_again() {
     let out = directory.path().join("out");
     let arguments = ["bench", "--learner=pixels", "--episodes=30", "--shots=1,5", "--out"];
     succeed(&[&arguments[..], &[out.to_str().unwrap()]].concat());
-    let schema: Value = serde_json::from_str(&succeed(&["schema", "result"]).stdout).unwrap();
-    let schema = jsonschema::validator_for(&schema).unwrap();
+    let schema = Schema::printed(&["schema", "result"]);
     let mut broken: Value = serde_json::json!({ "form": "1" });
-    assert!(!schema.is_valid(&broken));
+    assert!(schema.check(&broken).is_err());
     broken["rows"] = serde_json::json!([{}]);
-    assert!(!schema.is_valid(&broken));
+    assert!(schema.check(&broken).is_err());
     let cells: Vec<_> = fs::read_dir(out.join("cells")).unwrap().map(|cell| cell.unwrap().path()).collect();
     assert_eq!(cells.len(), 2);
     for cell in cells {
         let kept: Value = serde_json::from_slice(&fs::read(cell.join("result.json")).unwrap()).unwrap();
         assert_eq!((kept["form"].as_u64(), kept["rows"][0]["measure"].as_str()), (Some(2), Some("accuracy")));
-        assert!(schema.is_valid(&kept), "{:?}", schema.iter_errors(&kept).next());
+        assert_eq!(schema.check(&kept), Ok(()));
         let mean = kept["rows"][0]["mean"].as_f64().unwrap();
         let figures =
             kshot_datasets::arrays::vectors(&cell.join("episodes.npz"), &["row0".to_owned()]).unwrap();

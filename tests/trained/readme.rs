@@ -37,31 +37,3 @@ fn every_learner_and_dataset_is_in_the_readme_of_the_project_and_of_its_crate() 
     names_all("plugins/tca/README.md", of("tca"));
     names_all("plugins/maml/README.md", of("maml"));
 }
-
-#[test]
-fn examples_are_valid_by_the_schema_that_the_program_prints() {
-    let program = Path::new(env!("CARGO_BIN_EXE_kshot"));
-    let output = std::process::Command::new(program).arg("schema").output().unwrap();
-    assert!(output.status.success());
-    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let mut seen = 0;
-    for directory in ["examples", "examples/omniglot"] {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(directory);
-        for entry in std::fs::read_dir(directory).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_some_and(|extension| extension == "toml") {
-                let table: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
-                let errors: Vec<String> = validator
-                    .iter_errors(&serde_json::to_value(table).unwrap())
-                    .map(|error| format!("{}: {error}", error.instance_path))
-                    .collect();
-                assert!(errors.is_empty(), "{}: {errors:?}", path.display());
-                seen += 1;
-            }
-        }
-    }
-    assert!(seen >= 8, "{seen} experiment files");
-    let wrong: serde_json::Value = serde_json::json!({ "set": { "triplet": { "margin": -1 } } });
-    assert!(!validator.is_valid(&wrong));
-}

@@ -1,9 +1,9 @@
-//! Seeds turned over, without libFuzzer and without a sanitizer: what every run of the tests can afford. `KSHOT_FUZZ=100000` for
-//! more of each.
+//! Seeds turned over, without libFuzzer and without a sanitizer: what every run of the tests can afford. `KSHOT_FUZZ=1000000` for
+//! more of each; the name of a parser, behind `cargo test`'s `--`, for it alone.
 
 use std::time::{Duration, Instant};
 
-use kshot_fuzz::{PARSERS, seeds};
+use kshot_fuzz::{PARSERS, parser, seeds};
 
 /// Marsaglia's xorshift.
 struct Draw(u64);
@@ -59,18 +59,35 @@ fn what_is_turned_over_is_read_as_it_is() {
     assert!(refused.is_empty(), "{}", refused.join("\n"));
 }
 
-#[test]
-fn no_bytes_make_a_parser_panic_or_wait() {
+/// Whatever its bytes, a file is read or refused; the longest that took is told.
+fn turned_over(name: &str) {
     let count = std::env::var("KSHOT_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(2000);
-    for parser in PARSERS {
-        let seeds = seeds(parser.name);
-        let (mut draw, mut longest) = (Draw(1), Duration::ZERO);
-        for number in 0..count {
-            let bytes = mutated(&seeds[number % seeds.len()], &mut draw);
-            let begun = Instant::now();
-            drop(parser.read(&bytes));
-            longest = longest.max(begun.elapsed());
-        }
-        println!("{}: {count} inputs of {} seeds, the longest {longest:.1?}", parser.name, seeds.len());
+    let (parser, seeds) = (parser(name), seeds(name));
+    let (mut draw, mut longest) = (Draw(1), Duration::ZERO);
+    for number in 0..count {
+        let bytes = mutated(&seeds[number % seeds.len()], &mut draw);
+        let begun = Instant::now();
+        drop(parser.read(&bytes));
+        longest = longest.max(begun.elapsed());
     }
+    println!("{name}: {count} inputs of {} seeds, the longest {longest:.1?}", seeds.len());
+}
+
+macro_rules! turned_over {
+    ($($name:ident)+) => {
+        $(#[test]
+        fn $name() {
+            turned_over(stringify!($name));
+        })+
+
+        #[test]
+        fn every_parser_is_turned_over() {
+            let parsers: Vec<&str> = PARSERS.iter().map(|parser| parser.name).collect();
+            assert_eq!(parsers, [$(stringify!($name)),+]);
+        }
+    };
+}
+
+turned_over! {
+    npy npz mat csv zip tar image list idx drawings omniglot tep cwru cifar office digits checkpoint manifest store split
 }
